@@ -1,0 +1,92 @@
+"""From the heads' outputs to candidate segments (reference: `inference_single_video`)."""
+
+import dataclasses
+
+from keras import ops
+
+from keras_actionformer.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class PostProcess:
+    """Settings from scores and offsets to detections; the names are the reference's.
+
+    Attributes:
+      pre_nms_thresh: candidates must score above this.
+      pre_nms_topk: most candidates of one level.
+      duration_thresh: candidates must be longer than this, in grid steps.
+      nms_method: `"soft"`, `"hard"` or `"none"`. `"none"` keeps every candidate, level by level.
+      multiclass_nms: bool, suppress within a class only; otherwise across classes.
+      iou_threshold: hard NMS drops candidates whose tIoU with a better one reaches this.
+      nms_sigma: width of Soft-NMS, whose factor is `exp(-tIoU^2 / sigma)`.
+      min_score: NMS drops candidates whose score falls below this (soft; the best one of a
+        class stays) or does not exceed this (hard).
+      max_seg_num: most detections of a sequence.
+      voting_thresh: class-agnostic NMS only: boundaries become a score-weighted mean of the
+        candidates whose tIoU reaches this; 0 turns it off.
+    """
+
+    pre_nms_thresh: float = 0.001
+    pre_nms_topk: int = 5000
+    duration_thresh: float = 0.05
+    nms_method: str = "soft"
+    multiclass_nms: bool = True
+    iou_threshold: float = 0.1
+    nms_sigma: float = 0.5
+    min_score: float = 0.01
+    max_seg_num: int = 1000
+    voting_thresh: float = 0.75
+
+    def __post_init__(self):
+        if self.nms_method not in ("soft", "hard", "none"):
+            raise UserError(
+                f"nms_method must be 'soft', 'hard' or 'none', but is {self.nms_method!r}."
+            )
+        if self.nms_sigma <= 0:
+            raise UserError(f"nms_sigma must be above 0, but is {self.nms_sigma}.")
+        for name in ("pre_nms_topk", "max_seg_num"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, but is {getattr(self, name)}.")
+
+
+def decode(logits, offsets, points, mask, num_points, settings):
+    """Lists the candidates of every level, best first within a level.
+
+    Args:
+      logits: (B, P, K) float.
+      offsets: (B, P, 2) float, distances to start and end in strides.
+      points: (P, 4) float32, see `make_points`.
+      mask: (B, P) bool, validity of the points.
+      num_points: L ints or scalar tensors, points of each level; their sum is P.
+      settings: `PostProcess`.
+
+    Returns:
+      segments (B, N, 2) float32 in grid steps, scores (B, N) float32, labels (B, N) int32,
+      valid (B, N) bool, where N is the sum over levels of `min(pre_nms_topk, T_l * K)`.
+    """
+    num_classes = logits.shape[-1]
+    scores = ops.sigmoid(ops.cast(logits, "float32"))
+    scores = scores * ops.cast(ops.expand_dims(mask, -1), "float32")
+    reach = ops.cast(offsets, "float32") * points[:, 3:]
+    starts, ends = points[:, 0] - reach[:, :, 0], points[:, 0] + reach[:, :, 1]  # (B, P)
+
+    candidates, first = [], 0
+    for length in num_points:
+        level = slice(first, first + length)
+        first = first + length
+        flat = ops.reshape(scores[:, level], (-1, length * num_classes))
+        top_scores, top = ops.top_k(flat, _smaller(settings.pre_nms_topk, length * num_classes))
+        point = top // num_classes
+        start = ops.take_along_axis(starts[:, level], point, axis=1)
+        end = ops.take_along_axis(ends[:, level], point, axis=1)
+        valid = ops.logical_and(
+            top_scores > settings.pre_nms_thresh, end - start > settings.duration_thresh
+        )
+        label = ops.cast(top % num_classes, "int32")
+        candidates.append((ops.stack([start, end], axis=-1), top_scores, label, valid))
+    return tuple(ops.concatenate(parts, axis=1) for parts in zip(*candidates, strict=True))
+
+
+def _smaller(limit, size):
+    """min of an int and an int or tensor; stays an int (which XLA needs) where it can."""
+    return min(limit, size) if isinstance(size, int) else ops.minimum(limit, size)

@@ -1,0 +1,439 @@
+"""What a detector found: segments in seconds with a class and a score; and the files of them.
+
+Two file forms are read and written, told apart by the suffix:
+
+* `.json`, the form of ActivityNet submissions:
+  `{"results": {video_id: [{"label": name or id, "score": 0.9, "segment": [start_sec, end_sec]}]}}`
+* `.csv` with the header `video,start_sec,end_sec,label,score`, one detection a line.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import pathlib
+import re
+
+import numpy as np
+
+from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.files import atomic_write
+
+_CSV_COLUMNS = ("video", "start_sec", "end_sec", "label", "score")
+_INTEGER = re.compile(r"\s*[0-9]+\s*")
+_PRINTED_ROWS = 10
+
+
+# eq=False: comparing arrays gives an array, so a generated `==` would raise.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Detections:
+    """The detections of one video, in the order they were given.
+
+    The arrays are checked on creation and kept without a copy when their type already fits.
+
+    Example:
+
+    >>> found = Detections([[1.0, 4.5], [2.0, 2.5]], [0.9, 0.2], [0, 1], ("run", "jump"))
+    >>> found.filter(min_score=0.5).names
+    ['run']
+
+    Attributes:
+      segments_sec: float32 or float64 (M, 2), start and end in seconds.
+      scores: float32 or float64 (M,), higher is more certain.
+      labels: int64 (M,), class ids, 0 or larger.
+      class_names: tuple of str, the name of class id `i` at place `i`; empty when there are none.
+
+    Raises:
+      UserError: an array has the wrong shape or type, lengths differ, a number is NaN or infinite,
+        or a label is negative or has no name in `class_names`.
+    """
+
+    segments_sec: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        segments_sec = _float_array("segments_sec", self.segments_sec)
+        if segments_sec.size == 0 and segments_sec.ndim <= 2:
+            segments_sec = segments_sec.reshape(0, 2)
+        if segments_sec.ndim != 2 or segments_sec.shape[1] != 2:
+            raise UserError(
+                "Detections: segments_sec must have shape (M, 2), [start, end] in seconds, "
+                f"got {segments_sec.shape}."
+            )
+        scores = _float_array("scores", self.scores)
+        labels = _label_array(self.labels)
+        for name, array in (("scores", scores), ("labels", labels)):
+            if array.shape != segments_sec.shape[:1]:
+                raise UserError(
+                    f"Detections: {name} must hold one number a segment, shape "
+                    f"({len(segments_sec)},), got {array.shape}."
+                )
+        class_names = tuple(self.class_names)
+        if any(not isinstance(name, str) for name in class_names):
+            raise UserError(f"Detections: class_names must be strings, got {class_names!r}.")
+        if class_names and len(labels) and labels.max() >= len(class_names):
+            raise UserError(
+                f"Detections: label id {labels.max()} has no name; class_names has "
+                f"{len(class_names)} entries, so ids must be in 0..{len(class_names) - 1}."
+            )
+        object.__setattr__(self, "segments_sec", segments_sec)
+        object.__setattr__(self, "scores", scores)
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "class_names", class_names)
+
+    def __len__(self):
+        return len(self.scores)
+
+    def __getitem__(self, index):
+        """Returns the detections that a mask, slice, array of places or single place selects."""
+        if isinstance(index, (int, np.integer)):
+            index = [index]
+        return dataclasses.replace(
+            self,
+            segments_sec=self.segments_sec[index],
+            scores=self.scores[index],
+            labels=self.labels[index],
+        )
+
+    def __str__(self):
+        lines = [f"{len(self)} detections"]
+        if len(self):
+            lines.append(f"{'start_sec':>10} {'end_sec':>10} {'score':>7}  label")
+        for (start, end), score, name in zip(
+            self.segments_sec[:_PRINTED_ROWS], self.scores, self.names
+        ):
+            lines.append(f"{start:10.2f} {end:10.2f} {score:7.4f}  {name}")
+        if len(self) > _PRINTED_ROWS:
+            lines.append(f"... and {len(self) - _PRINTED_ROWS} more")
+        return "\n".join(lines)
+
+    @property
+    def names(self):
+        """List of M strings, the class name of each detection (`class_<id>` without names)."""
+        if self.class_names:
+            return [self.class_names[label] for label in self.labels.tolist()]
+        return [f"class_{label}" for label in self.labels.tolist()]
+
+    def filter(self, min_score=None, labels=None):
+        """Returns the detections that pass every given condition, in the same order.
+
+        Args:
+          min_score: float, keep `score >= min_score`; None keeps every score.
+          labels: class id or name, or a sequence of them; None keeps every class.
+
+        Raises:
+          UserError: a name is not in `class_names`.
+        """
+        keep = np.ones(len(self), dtype=bool)
+        if min_score is not None:
+            keep &= self.scores >= min_score
+        if labels is not None:
+            wanted = [labels] if isinstance(labels, (str, int, np.integer)) else labels
+            keep &= np.isin(self.labels, [self._label_id(label) for label in wanted])
+        return self[keep]
+
+    def top_k(self, k):
+        """Returns the `k` highest scores, best first; equal scores keep their order."""
+        if k < 0:
+            raise UserError(f"Detections.top_k: k must be 0 or larger, got {k}.")
+        return self[np.argsort(-self.scores, kind="stable")[:k]]
+
+    def to_dicts(self):
+        """Returns a list of M dicts `{"label", "score", "segment": [start_sec, end_sec]}`.
+
+        `label` is the class name, or the integer id when the detections have no class names.
+        """
+        return [
+            {"label": label, "score": score, "segment": segment}
+            for label, score, segment in zip(
+                self._written_labels(), self.scores.tolist(), self.segments_sec.tolist()
+            )
+        ]
+
+    def to_pandas(self):
+        """Returns a `pandas.DataFrame` with columns start_sec, end_sec, label, score.
+
+        Raises:
+          UserError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise UserError(
+                "Detections.to_pandas needs pandas, which is not installed: `pip install pandas`."
+            ) from error
+        return pandas.DataFrame(
+            {
+                "start_sec": self.segments_sec[:, 0],
+                "end_sec": self.segments_sec[:, 1],
+                "label": self._written_labels(),
+                "score": self.scores,
+            }
+        )
+
+    def save(self, path, video_id="video"):
+        """Writes the detections of this one video, see `save_detections`."""
+        save_detections(path, {video_id: self})
+
+    def _label_id(self, label):
+        if not isinstance(label, str):
+            return label
+        if label not in self.class_names:
+            raise UserError(
+                f"Detections: there is no class named {label!r}{suggest(label, self.class_names)}."
+            )
+        return self.class_names.index(label)
+
+    def _written_labels(self):
+        return self.names if self.class_names else self.labels.tolist()
+
+
+def save_detections(path, detections):
+    """Writes the detections of several videos to one file.
+
+    Numbers are written so that reading them back gives the same float64 values. A CSV file cannot
+    name a video without detections; a JSON file keeps it with an empty list.
+
+    Args:
+      path: str or `os.PathLike` ending in `.json` or `.csv`.
+      detections: dict, video id to `Detections`.
+
+    Raises:
+      UserError: the suffix is another one, or only some videos have class names.
+    """
+    named = {bool(found.class_names) for found in detections.values() if len(found)}
+    if len(named) == 2:
+        raise UserError(
+            f"{path}: some videos have class names and some only ids, but a file holds one kind. "
+            "Create all Detections with class_names, or none."
+        )
+    if _suffix(path) == ".json":
+        results = {video_id: found.to_dicts() for video_id, found in detections.items()}
+        with atomic_write(path) as file:
+            json.dump({"version": "1.0", "results": results}, file, ensure_ascii=False)
+            file.write("\n")
+        return
+    with atomic_write(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_CSV_COLUMNS)
+        for video_id, found in detections.items():
+            for row in found.to_dicts():
+                writer.writerow((video_id, *row["segment"], row["label"], row["score"]))
+
+
+def load_detections(path, class_names=None):
+    """Reads a file of detections.
+
+    Labels in the file are class names or integer ids. With `class_names`, a name becomes its place
+    in that tuple and a name that is not there gets an id after the last one, so nothing is lost
+    and an evaluation can count it. Without, the names are numbered in alphabetical order. Integer
+    ids stay as they are; when one has no name in `class_names`, the detections carry no names.
+
+    Args:
+      path: str or `os.PathLike` ending in `.json` or `.csv`.
+      class_names: sequence of str, index = class id (for example `Annotations.class_names`), or
+        None.
+
+    Returns:
+      dict, video id to `Detections` (float64, order of the file; all share one `class_names`).
+
+    Raises:
+      UserError: the file is missing, broken, lacks a field, or holds something else than numbers
+        and labels; the text names the file and the video.
+    """
+    suffix = _suffix(path)
+    text = _read_text(path)
+    columns = _parse_json(path, text) if suffix == ".json" else _parse_csv(path, text, class_names)
+    labels = {video_id: rows[2] for video_id, rows in columns.items()}
+    ids, names = _resolve_labels(path, labels, class_names)
+    detections = {}
+    for video_id, (segments, scores, _) in columns.items():
+        try:
+            found = Detections(segments, scores, ids[video_id], names)
+        except UserError as error:
+            raise UserError(f"{path}: video {video_id!r}: {error}") from error
+        backwards = found.segments_sec[:, 1] < found.segments_sec[:, 0]
+        if backwards.any():
+            raise UserError(
+                f"{path}: video {video_id!r} has a segment that ends before it starts: "
+                f"{found.segments_sec[backwards][0].tolist()}."
+            )
+        detections[video_id] = found
+    return detections
+
+
+def _array(name, values):
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise UserError(f"Detections: {name} must be an array of numbers: {error}.") from error
+
+
+def _float_array(name, values):
+    array = _array(name, values)
+    if array.dtype.kind not in "fiu" and array.size:
+        raise UserError(f"Detections: {name} must hold numbers, got dtype {array.dtype}.")
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        raise UserError(f"Detections: {name} must be finite, got NaN or infinity.")
+    return array
+
+
+def _label_array(values):
+    array = _array("labels", values)
+    if array.dtype.kind not in "iu" and array.size:
+        raise UserError(f"Detections: labels must be integer class ids, got dtype {array.dtype}.")
+    array = array.astype(np.int64, copy=False)
+    if array.size and array.min() < 0:
+        raise UserError(f"Detections: labels must be 0 or larger, got {array.min()}.")
+    return array
+
+
+def _suffix(path):
+    suffix = pathlib.Path(path).suffix.lower()
+    if suffix not in (".json", ".csv"):
+        raise UserError(f"{path}: the name of a detections file must end in .json or .csv.")
+    return suffix
+
+
+def _read_text(path):
+    try:
+        return pathlib.Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such file of detections.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot read the detections: {error}.") from error
+
+
+def _parse_json(path, text):
+    """Returns {video id: (segments, scores, labels)}, lists of equal length, values checked."""
+    try:
+        content = json.loads(text, object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not a JSON file of detections: {error}.") from error
+    results = content.get("results") if isinstance(content, dict) else None
+    if not isinstance(results, dict):
+        raise UserError(
+            f'{path}: expected {{"results": {{video id: [detections]}}}}; there is no "results" '
+            "object."
+        )
+    return {video_id: _parse_video(path, video_id, rows) for video_id, rows in results.items()}
+
+
+def _unique_keys(pairs):
+    # Python's JSON reader keeps the last of two equal keys: the detections of a video that is
+    # listed twice would be lost without a word.
+    entry = dict(pairs)
+    if len(entry) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"{twice!r} stands twice in one object")
+    return entry
+
+
+def _parse_video(path, video_id, rows):
+    try:
+        segments = [row["segment"] for row in rows]
+        scores = [row["score"] for row in rows]
+        labels = [row["label"] for row in rows]
+        flat = [time for start, end in segments for time in (start, end)]
+        # One set of types a column is many times faster than a test of every value.
+        if {*map(type, flat), *map(type, scores)} <= {int, float} and isinstance(rows, list):
+            return segments, scores, labels
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise UserError(f"{path}: video {video_id!r}: {_first_fault(rows)}")
+
+
+def _first_fault(rows):
+    """Returns the text for the first detection of a video that cannot be read."""
+    if not isinstance(rows, list):
+        return f"expected a list of detections, got {type(rows).__name__}."
+    for place, row in enumerate(rows):
+        if not isinstance(row, dict):
+            return f"detection {place} must be an object, got {row!r}."
+        for field in ("label", "score", "segment"):
+            if field not in row:
+                return f'detection {place} has no "{field}".'
+        segment = row["segment"]
+        if (
+            not isinstance(segment, list)
+            or len(segment) != 2
+            or any(type(time) not in (int, float) for time in segment)
+        ):
+            return f'detection {place}: "segment" must be [start, end] in seconds, got {segment!r}.'
+        if type(row["score"]) not in (int, float):
+            return f'detection {place}: "score" must be a number, got {row["score"]!r}.'
+    return "the detections cannot be read."
+
+
+def _parse_csv(path, text, class_names):
+    """Returns {video id: (segments, scores, labels)} as `_parse_json` does."""
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise UserError(f"{path}: not a CSV file: {error}.") from error
+    if not rows or tuple(rows[0]) != _CSV_COLUMNS:
+        raise UserError(
+            f"{path}: the first line must be {','.join(_CSV_COLUMNS)}, got "
+            f"{','.join(rows[0]) if rows else 'an empty file'}."
+        )
+    columns = {}
+    for line, row in enumerate(rows[1:], start=2):
+        if not row:
+            continue
+        try:
+            video_id, start, end, label, score = row
+            segments, scores, labels = columns.setdefault(video_id, ([], [], []))
+            segments.append((float(start), float(end)))
+            scores.append(float(score))
+            labels.append(label)
+        except ValueError as error:
+            raise UserError(
+                f"{path}: line {line} (video {row[0]!r}) must be {','.join(_CSV_COLUMNS)} with "
+                f"numbers for times and score, got {','.join(row)!r}."
+            ) from error
+    # CSV has no types: labels are ids when all look like ids and none of them is a class name.
+    found = {label for _, _, labels in columns.values() for label in labels}
+    if found.isdisjoint(class_names or ()) and all(map(_INTEGER.fullmatch, found)):
+        for segments, scores, labels in columns.values():
+            labels[:] = map(int, labels)
+    return columns
+
+
+def _resolve_labels(path, labels, class_names):
+    """Turns the labels of a file into class ids.
+
+    Args:
+      path: the file, for the error text.
+      labels: dict, video id to list of str or int.
+      class_names: see `load_detections`.
+
+    Returns:
+      (dict, video id to list of int; tuple of class names, empty when there are none).
+    """
+    kinds = {}
+    for video_id, video_labels in labels.items():
+        for kind in set(map(type, video_labels)):
+            kinds.setdefault(kind, video_id)
+    if not set(kinds) <= {str, int}:
+        kind = next(kind for kind in kinds if kind not in (str, int))
+        raise UserError(
+            f"{path}: video {kinds[kind]!r}: a label must be a class name or an integer id, "
+            f"got {kind.__name__}."
+        )
+    if len(kinds) == 2:
+        raise UserError(
+            f"{path}: video {kinds[str]!r} has labels that are names and video {kinds[int]!r} has "
+            "integer ids; use one kind in the whole file."
+        )
+    names = tuple(class_names or ())
+    if int in kinds:
+        largest = max(max(ids, default=0) for ids in labels.values())
+        return labels, names if largest < len(names) else ()
+    names += tuple(sorted({name for rows in labels.values() for name in rows} - set(names)))
+    ids = {name: label for label, name in reversed(list(enumerate(names)))}
+    return {video: [ids[name] for name in rows] for video, rows in labels.items()}, names

@@ -1,0 +1,214 @@
+"""Inference: sequences of any length in, detections in seconds out."""
+
+import dataclasses
+import numbers
+
+import keras
+import numpy as np
+
+from keras_actionformer.decode import decode
+from keras_actionformer.detections import Detections
+from keras_actionformer.errors import UserError
+from keras_actionformer.nms import suppress
+from keras_actionformer.points import make_points, padded_length, point_mask
+from keras import ops
+
+
+class DetectionDecoder(keras.layers.Layer):
+    """Raw outputs to detections in the graph: decoding, then suppression.
+
+    Args:
+      strides: strides of the levels, in steps.
+      regression_range: a pair a level.
+      settings: `PostProcess`.
+
+    Call: `(logits (B, P, K), offsets (B, P, 2), mask (B, T)) -> segments (B, M, 2) in grid
+    steps, scores (B, M), labels (B, M) int32, num_detections (B,) int32`.
+    """
+
+    def __init__(self, strides, regression_range, settings, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.strides = tuple(strides)
+        self.regression_range = regression_range
+        self.settings = settings
+
+    def call(self, logits, offsets, mask):
+        num_steps = ops.shape(mask)[1]
+        candidates = decode(
+            logits,
+            offsets,
+            make_points(num_steps, self.strides, self.regression_range),
+            point_mask(mask, self.strides),
+            [num_steps // stride for stride in self.strides],
+            self.settings,
+        )
+        return suppress(*candidates, self.settings)
+
+    def compute_output_spec(self, logits, offsets, mask):
+        batch = logits.shape[0]
+        limit = None if self.settings.nms_method == "none" else self.settings.max_seg_num
+        return (
+            keras.KerasTensor((batch, limit, 2), "float32"),
+            keras.KerasTensor((batch, limit), "float32"),
+            keras.KerasTensor((batch, limit), "int32"),
+            keras.KerasTensor((batch,), "int32"),
+        )
+
+
+class Detector:
+    """Runs an `ActionFormer` on sequences of any length, in batches.
+
+    Args:
+      model: `ActionFormer`.
+      settings: `PostProcess`.
+    """
+
+    def __init__(self, model, settings):
+        self._model = model
+        decoder = DetectionDecoder(
+            model.strides, model.config["regression_range"], settings, name="decoder"
+        )
+        inputs, outputs = model.input, model.output
+        _, mask = model.get_layer("pad")(inputs["feats"], inputs["mask"])
+        self._graph = keras.Model(inputs, decoder(outputs["logits"], outputs["offsets"], mask))
+
+    def detect(self, sequences, grids, durations_sec, batch_size):
+        """Detects actions in every sequence.
+
+        Args:
+          sequences: list of (T, C) float arrays.
+          grids: list of `FeatureGrid`, one a sequence.
+          durations_sec: list of floats or None, one a sequence.
+          batch_size: int.
+
+        Returns:
+          List of `Detections`, in the order of the sequences.
+        """
+        results = [None] * len(sequences)
+        lengths = [len(feats) for feats in sequences]
+        for padded_steps, indices in plan_batches(self._model, lengths, batch_size):
+            batch = pad_batch([sequences[i] for i in indices], padded_steps)
+            outputs = self._graph.predict_on_batch(batch)
+            for row, i in enumerate(indices):
+                segments, scores, labels, count = (np.asarray(x[row]) for x in outputs)
+                # In float32, as the reference converts and clips.
+                segments_sec = np.maximum(grids[i].to_sec(segments[:count]), 0.0)
+                if durations_sec[i] is not None:
+                    segments_sec = np.minimum(segments_sec, durations_sec[i])
+                results[i] = Detections(
+                    segments_sec, scores[:count], labels[:count], self._model.class_names
+                )
+        return results
+
+
+def check_feats(feats, channels, name):
+    """Returns `feats` as (T, channels) float32.
+
+    Raises:
+      UserError: it has another shape, no step, or NaN or infinite values.
+    """
+    feats = np.asarray(feats)
+    if feats.ndim != 2 or feats.shape[1] != channels:
+        raise UserError(
+            f"{name} must be (T, {channels}), {channels} channels a step as the model was built "
+            f"for, but its shape is {feats.shape}."
+        )
+    if not len(feats):
+        raise UserError(f"{name} is empty: its shape is {feats.shape}.")
+    finite = np.isfinite(feats).all(axis=1)
+    if not finite.all():
+        raise UserError(
+            f"{name} has NaN or infinite values in {np.sum(~finite)} of {len(feats)} steps, "
+            f"first at step {np.argmin(finite)}."
+        )
+    return feats.astype("float32", copy=False)
+
+
+def one_each(name, value, count):
+    """Spreads a number or None over `count` sequences, or checks one value a sequence."""
+    if value is None or isinstance(value, numbers.Number):
+        return [value] * count
+    values = list(value)
+    if len(values) != count:
+        raise UserError(f"{name} has {len(values)} values for {count} sequences.")
+    return values
+
+
+def with_fps(grid, fps):
+    """Returns `grid` at another frame rate; `fps` None keeps it."""
+    return grid if fps is None else dataclasses.replace(grid, fps=float(fps))
+
+
+def inference_length(model, num_steps):
+    """Steps to pad a sequence to, and whether it must be exactly these.
+
+    The reference pads to `max_seq_len`, or to a multiple of its largest stride times window when
+    a sequence is longer, and its numbers near the end depend on whether an invalid step follows
+    the last valid one at each level (see `Backbone`). One coarsest step of padding (as many as
+    half a kernel there) tells the network the same as more would: a sequence needs no more,
+    unless the reference itself pads by less. Position embeddings of sequences longer than
+    `max_seq_len` are stretched over the padded length, so that there, too, it counts.
+
+    Args:
+      model: `ActionFormer`.
+      num_steps: int, T.
+
+    Returns:
+      (int, bool): padded length; True when it must be exactly that, False when any longer
+      multiple of the stride gives the same numbers, so that the sequence may share a batch with
+      longer ones.
+    """
+    config = model.config
+    coarsest = config["scale_factor"] ** config["backbone_arch"][2]
+    if num_steps <= config["max_seq_len"]:
+        reference = padded_length(config["max_seq_len"], coarsest)
+    else:
+        reference = padded_length(num_steps, _reference_multiple(model))
+        if config["use_abs_pe"]:
+            return reference, True
+    embedding_reach = padded_length(config["embd_kernel_size"] // 2, coarsest) // coarsest
+    margin = max(1, config["head_kernel_size"] // 2, embedding_reach)
+    needed = padded_length(num_steps, coarsest) + margin * coarsest
+    return min(needed, reference), reference < needed
+
+
+def _reference_multiple(model):
+    """What the reference pads sequences longer than `max_seq_len` to a multiple of."""
+    windows = model.config["n_mha_win_size"]
+    windows = [windows] * len(model.strides) if isinstance(windows, int) else windows
+    return max(
+        stride * (window // 2) * 2 if window > 1 else stride
+        for stride, window in zip(model.strides, windows, strict=False)
+    )
+
+
+def plan_batches(model, lengths, batch_size):
+    """Groups sequences of similar length, so that little is padded and no result changes.
+
+    Args:
+      model: `ActionFormer`.
+      lengths: list of ints, steps of each sequence.
+      batch_size: int, most sequences of a batch.
+
+    Yields:
+      (padded length, list of indices into `lengths`).
+    """
+    plans = [inference_length(model, num_steps) for num_steps in lengths]
+    free = sorted((n, i) for i, (n, exact) in enumerate(plans) if not exact)
+    groups = [free]
+    for length in sorted({n for n, exact in plans if exact}):
+        groups.append([(n, i) for i, (n, exact) in enumerate(plans) if exact and n == length])
+    for group in groups:
+        for first in range(0, len(group), batch_size):
+            batch = group[first : first + batch_size]
+            yield batch[-1][0], [i for _, i in batch]
+
+
+def pad_batch(sequences, padded_steps):
+    """Stacks (T, C) arrays into `{"feats" (B, padded_steps, C), "mask" (B, padded_steps)}`."""
+    feats = np.zeros((len(sequences), padded_steps, sequences[0].shape[1]), "float32")
+    mask = np.zeros((len(sequences), padded_steps), bool)
+    for row, sequence in enumerate(sequences):
+        feats[row, : len(sequence)] = sequence
+        mask[row, : len(sequence)] = True
+    return {"feats": feats, "mask": mask}

@@ -1,0 +1,514 @@
+"""Scores detections against ground truth: mAP at temporal IoU thresholds and Recall@kx.
+
+The numbers are those of the ActivityNet detection protocol (Caba Heilbron et al., CVPR 2015) as
+ActionFormer (arXiv 2202.07925, section 4) reports it:
+
+1. Ground truth shorter than a millisecond, and repeats of an instance, are left out.
+2. The detections of a class are visited by falling score over all videos. Each takes, in its own
+   video, the free ground truth of highest tIoU if that reaches the threshold: a true positive.
+   Every other detection is a false positive, also one in a video without ground truth.
+3. AP is the area under the interpolated precision-recall curve (the best precision at this recall
+   or a higher one); mAP is the mean over the classes that occur in the ground truth.
+4. Recall@kx: of the `n` instances of a class in a video, how many overlap enough with one of the
+   `k * n` best detections of that class in that video (no one-to-one matching here).
+
+Equal scores: the detection that comes later is visited first (a stable sort, reversed), where the
+order is that of the videos in the dict and of the rows in each video. Of ground truths with equal
+tIoU the later one is taken first. Results are therefore the same on every machine.
+
+NumPy only; all arithmetic is float64.
+"""
+
+import dataclasses
+import numbers
+
+import numpy as np
+
+from keras_actionformer.errors import UserError
+
+# Annotators sometimes store one instance twice, or with no length; both would count as misses.
+_TOLERANCE_SEC = 1e-3
+# Pairs of detection and ground truth held at a time: bounds the memory of one class in all videos.
+_BLOCK_PAIRS = 2_000_000
+
+
+def evaluate(
+    ground_truth,
+    detections,
+    tiou_thresholds=(0.3, 0.4, 0.5, 0.6, 0.7),
+    recall_at=(1, 5),
+    class_names=None,
+):
+    """Evaluates detections of many videos.
+
+    A video without detections counts as missed. Detections of a video that is not in the ground
+    truth count as false positives, detections of a class that is not in the ground truth are
+    ignored; the result reports how many there were of both.
+
+    Args:
+      ground_truth: sequence of `annotations.Video` (used: `video_id`, `segments_sec` (N, 2) in
+        seconds, `labels` (N,)), for example `load_annotations(path).subset("test")`.
+      detections: dict, video id to `Detections`, label ids as in the ground truth.
+      tiou_thresholds: sequence of float in (0, 1].
+      recall_at: sequence of int, the factors k of Recall@kx.
+      class_names: sequence of str, index = label id, for the printed tables; default: the names
+        that the detections carry.
+
+    Returns:
+      An `EvaluationResult`.
+
+    Raises:
+      UserError: the ground truth has no instance or a video twice, a threshold or factor is out of
+        range, or the detections number the classes differently from `class_names`.
+    """
+    place = {video.video_id: index for index, video in enumerate(ground_truth)}
+    if len(place) != len(ground_truth):
+        ids = [video.video_id for video in ground_truth]
+        twice = next(video_id for video_id in ids if ids.count(video_id) > 1)
+        raise UserError(f"The ground truth holds video {twice!r} twice; every id must be unique.")
+    found = list(detections.values())
+    return evaluate_arrays(
+        *_flat(range(len(ground_truth)), ground_truth),
+        *_flat([place.get(video_id, -1) for video_id in detections], found),
+        np.concatenate([np.zeros(0), *(one.scores for one in found)]),
+        tiou_thresholds=tiou_thresholds,
+        recall_at=recall_at,
+        class_names=_common_class_names(detections, class_names),
+    )
+
+
+def evaluate_arrays(
+    gt_videos,
+    gt_segments_sec,
+    gt_labels,
+    videos,
+    segments_sec,
+    labels,
+    scores,
+    tiou_thresholds=(0.3, 0.4, 0.5, 0.6, 0.7),
+    recall_at=(1, 5),
+    class_names=(),
+):
+    """The same as `evaluate`, for flat arrays in any order (values are not checked).
+
+    Args:
+      gt_videos: int (N,), index of the video of each ground-truth instance, 0 or larger.
+      gt_segments_sec: float (N, 2), start and end in seconds.
+      gt_labels: int (N,), class ids.
+      videos: int (M,), index of the video of each detection; -1 for a video that is not in the
+        ground truth.
+      segments_sec: float (M, 2), start and end in seconds.
+      labels: int (M,), class ids.
+      scores: float (M,).
+      tiou_thresholds, recall_at, class_names: as for `evaluate`, and so are result and errors.
+    """
+    thresholds = _checked_thresholds(tiou_thresholds)
+    recall_at = _checked_recall_at(recall_at)
+
+    usable = usable_instances(gt_videos, gt_segments_sec, gt_labels)
+    class_ids, gt_classes = np.unique(gt_labels[usable], return_inverse=True)
+    if not len(class_ids):
+        raise UserError(
+            f"The ground truth holds no instance to find ({len(gt_videos)} annotated, "
+            f"{len(gt_videos) - usable.sum()} of them shorter than a millisecond or repeated). "
+            "Choose a subset with annotations."
+        )
+    classes = np.searchsorted(class_ids, labels)
+    known = class_ids[np.minimum(classes, len(class_ids) - 1)] == labels
+
+    # From here on detections are ordered by class, then by falling score (later rows first), and
+    # ground truth by class and video. A group is one class in one video; group 0 of a class is
+    # "no such video" and holds no ground truth.
+    rows = np.flatnonzero(known)
+    rows = rows[np.lexsort((-rows, -scores[rows], classes[rows]))]
+    num_groups = 2 + max(np.max(gt_videos), np.max(videos, initial=-1))
+    groups = classes[rows] * num_groups + videos[rows] + 1
+    gt_groups = gt_classes * num_groups + gt_videos[usable] + 1
+    gt_rows = np.argsort(gt_groups, kind="stable")
+    gt_groups = gt_groups[gt_rows]
+
+    first = np.searchsorted(gt_groups, groups, side="left")
+    count = np.searchsorted(gt_groups, groups, side="right") - first
+    pairs = overlapping_pairs(
+        segments_sec[rows], gt_segments_sec[usable][gt_rows], first, count, thresholds.min()
+    )
+    hits = np.stack(
+        [match_detections(*pairs, threshold, len(rows), len(gt_rows)) for threshold in thresholds]
+    )
+    edges = np.searchsorted(classes[rows], np.arange(len(class_ids) + 1))
+    hits_per_class = np.split(hits, edges[1:-1], axis=1)
+    gt_per_class = np.bincount(gt_classes)
+    return EvaluationResult(
+        tiou_thresholds=thresholds,
+        recall_at=recall_at,
+        class_ids=class_ids,
+        class_names=tuple(
+            class_names[i] if i < len(class_names) else f"class_{i}" for i in class_ids.tolist()
+        ),
+        ap=np.stack(list(map(average_precision, hits_per_class, gt_per_class)), axis=1),
+        recall=recall_at_multiples(
+            *pairs, thresholds, recall_at, _rank_in_group(groups), count, gt_per_class
+        ),
+        ground_truth_per_class=gt_per_class,
+        detections_per_class=np.diff(edges),
+        num_ground_truth_left_out=int(len(usable) - usable.sum()),
+        num_videos_without_detections=len(np.setdiff1d(gt_videos[usable], videos)),
+        num_detections_outside=int(np.sum(videos[rows] < 0)),
+        num_detections_ignored=int(len(labels) - len(rows)),
+    )
+
+
+def usable_instances(videos, segments_sec, labels):
+    """Tells which ground-truth instances count.
+
+    Left out are instances shorter than a millisecond, and those whose start and end both lie
+    within a millisecond of an instance that is kept, of the same class, earlier in the same video.
+
+    Args:
+      videos: int (N,), index of the video of each instance.
+      segments_sec: float (N, 2), start and end in seconds.
+      labels: int (N,), class ids.
+
+    Returns:
+      bool (N,).
+    """
+    usable = segments_sec[:, 1] - segments_sec[:, 0] >= _TOLERANCE_SEC
+    # Sorted by start, repeats stand in runs of starts that are close; nearly all runs have one row.
+    rows = np.flatnonzero(usable)
+    rows = rows[np.lexsort((segments_sec[rows, 0], labels[rows], videos[rows]))]
+    near = (
+        (np.diff(videos[rows]) == 0)
+        & (np.diff(labels[rows]) == 0)
+        & (np.diff(segments_sec[rows, 0]) <= _TOLERANCE_SEC)
+    )
+    for run in np.split(rows, np.flatnonzero(~near) + 1) if near.any() else ():
+        kept = []
+        for row in np.sort(run) if len(run) > 1 else ():
+            distance = np.abs(segments_sec[kept] - segments_sec[row])
+            if (distance <= _TOLERANCE_SEC).all(axis=1).any():
+                usable[row] = False
+            else:
+                kept.append(row)
+    return usable
+
+
+def temporal_iou(segments, others):
+    """Temporal intersection over union, row by row.
+
+    Args:
+      segments: float (..., 2), `[start, end]` in any unit.
+      others: float (..., 2), `[start, end]` in the same unit.
+
+    Returns:
+      float (...): 1 for equal segments, 0 for disjoint or empty ones.
+
+    Example:
+
+    >>> float(temporal_iou(np.array([0.0, 2.0]), np.array([1.0, 4.0])))   # 1 s of 4 s
+    0.25
+    """
+    left = np.maximum(segments[..., 0], others[..., 0])
+    right = np.minimum(segments[..., 1], others[..., 1])
+    intersection = np.maximum(right - left, 0)
+    lengths = (others[..., 1] - others[..., 0]) + (segments[..., 1] - segments[..., 0])
+    union = lengths - intersection
+    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+
+
+def overlapping_pairs(segments_sec, gt_segments_sec, first, count, min_tiou):
+    """Lists the pairs of a detection and a ground truth of its group that overlap enough.
+
+    Args:
+      segments_sec: float (M, 2), the detections.
+      gt_segments_sec: float (N, 2), the ground truth, each group in consecutive rows.
+      first: int (M,), the first ground truth of the group of each detection.
+      count: int (M,), how many ground truths that group has.
+      min_tiou: float, pairs below are dropped.
+
+    Returns:
+      (detection (R,), ground truth (R,), tIoU (R,)), ordered by detection, then falling tIoU, then
+      later ground truth first.
+    """
+    ends = np.cumsum(count)
+    total = ends[-1] if len(ends) else 0
+    edges = np.searchsorted(ends, np.arange(0, total, _BLOCK_PAIRS), side="right")
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
+    for start, stop in zip(edges, [*edges[1:], len(ends)]):
+        pair_det = np.repeat(np.arange(start, stop), count[start:stop])
+        place_in_group = ends[start] - count[start] + np.arange(len(pair_det))
+        place_in_group -= (ends - count)[pair_det]
+        pair_gt = first[pair_det] + place_in_group
+        tiou = temporal_iou(segments_sec[pair_det], gt_segments_sec[pair_gt])
+        keep = tiou >= min_tiou
+        found.append((pair_det[keep], pair_gt[keep], tiou[keep]))
+    pair_det, pair_gt, tiou = map(np.concatenate, zip(*found))
+    order = np.lexsort((-pair_gt, -tiou, pair_det))
+    return pair_det[order], pair_gt[order], tiou[order]
+
+
+def match_detections(pair_det, pair_gt, tiou, threshold, num_detections, num_ground_truth):
+    """Finds the true positives: each detection takes the best ground truth that is still free.
+
+    Visiting the detections one by one gives the same result as letting all of them ask at once for
+    their best ground truth, which keeps the asker of highest score and sends the others on to
+    their next best, until nobody is sent on (deferred acceptance, Gale and Shapley 1962, with one
+    ranking shared by all ground truths). This takes a few rounds over whole arrays.
+
+    Args:
+      pair_det: int (R,), detection of each pair, rising; a smaller index means a higher score.
+      pair_gt: int (R,), ground truth of each pair, in the order in which the detection wants it.
+      tiou: float (R,).
+      threshold: float, pairs below do not match.
+      num_detections: int, M.
+      num_ground_truth: int, N.
+
+    Returns:
+      bool (M,), True where the detection is matched.
+    """
+    allowed = tiou >= threshold
+    pair_det, pair_gt = pair_det[allowed], pair_gt[allowed]
+    asking, wish = np.unique(pair_det, return_index=True)
+    last_wish = np.append(wish[1:], len(pair_det))
+    holder = np.empty(num_ground_truth, dtype=np.int64)
+    while True:
+        wanted = pair_gt[wish]
+        holder[wanted] = num_detections
+        np.minimum.at(holder, wanted, asking)
+        refused = holder[wanted] != asking
+        if not refused.any():
+            break
+        wish = wish + refused
+        staying = wish < last_wish
+        asking, wish, last_wish = asking[staying], wish[staying], last_wish[staying]
+    matched = np.zeros(num_detections, dtype=bool)
+    matched[asking] = True
+    return matched
+
+
+def average_precision(hits, num_ground_truth):
+    """Area under the interpolated precision-recall curve.
+
+    Args:
+      hits: bool (..., M), True where a detection is a true positive, by falling score.
+      num_ground_truth: int, instances of this class, 1 or larger.
+
+    Returns:
+      float (...), in 0..1; 0 without detections.
+
+    Example: precision is 1 at the first hit and 2/3 at the second; two of four instances are found.
+
+    >>> float(average_precision(np.array([True, False, True]), 4))   # (1 + 2/3) / 4
+    0.41666666666666663
+    """
+    precision = np.cumsum(hits, axis=-1) / np.arange(1, hits.shape[-1] + 1)
+    envelope = np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
+    # Recall rises by 1 / num_ground_truth at each hit and nowhere else.
+    return np.sum(envelope * hits, axis=-1) / num_ground_truth
+
+
+def recall_at_multiples(pair_det, pair_gt, tiou, thresholds, recall_at, ranks, count, gt_per_class):
+    """Recall@kx of each class.
+
+    Args:
+      pair_det, pair_gt, tiou: (R,) each, as `overlapping_pairs` returns them; ground truth is
+        ordered by class.
+      thresholds: float (thresholds,).
+      recall_at: sequence of int, the factors k.
+      ranks: int (M,), place of each detection by score among those of its class and video.
+      count: int (M,), ground truths of its class and video.
+      gt_per_class: int (classes,), each 1 or larger.
+
+    Returns:
+      float (thresholds, recall_at, classes) in 0..1.
+    """
+    starts = np.cumsum(gt_per_class) - gt_per_class
+    recall = []
+    for factor in recall_at:
+        among_best = ranks[pair_det] < factor * count[pair_det]
+        best_tiou = np.zeros(gt_per_class.sum())
+        np.maximum.at(best_tiou, pair_gt[among_best], tiou[among_best])
+        covered = best_tiou >= thresholds[:, None]
+        recall.append(np.add.reduceat(covered.astype(np.int64), starts, axis=1) / gt_per_class)
+    return np.stack(recall, axis=1)
+
+
+# eq=False: comparing arrays gives an array, so a generated `==` would raise.
+@dataclasses.dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """Scores in 0..1 (the tables print percent). `print(result)` shows them.
+
+    Attributes:
+      tiou_thresholds: float (thresholds,).
+      recall_at: tuple of int, the factors k of Recall@kx.
+      class_ids: int (classes,), the label ids that occur in the ground truth, rising.
+      class_names: tuple of str (classes,), `class_<id>` where no name is known.
+      ap: float (thresholds, classes), average precision.
+      recall: float (thresholds, recall_at, classes).
+      ground_truth_per_class: int (classes,), instances.
+      detections_per_class: int (classes,).
+      num_ground_truth_left_out: int, instances shorter than a millisecond or repeated.
+      num_videos_without_detections: int, videos with instances and no detection.
+      num_detections_outside: int, of the evaluated detections, those in videos that are not in the
+        ground truth; they are false positives.
+      num_detections_ignored: int, detections of classes that are not in the ground truth.
+    """
+
+    tiou_thresholds: np.ndarray
+    recall_at: tuple[int, ...]
+    class_ids: np.ndarray
+    class_names: tuple[str, ...]
+    ap: np.ndarray
+    recall: np.ndarray
+    ground_truth_per_class: np.ndarray
+    detections_per_class: np.ndarray
+    num_ground_truth_left_out: int
+    num_videos_without_detections: int
+    num_detections_outside: int
+    num_detections_ignored: int
+
+    @property
+    def mean_ap(self):
+        """float (thresholds,): mean of `ap` over classes."""
+        return self.ap.mean(axis=1)
+
+    @property
+    def average_mean_ap(self):
+        """float: mean of `mean_ap` over thresholds."""
+        return float(self.mean_ap.mean())
+
+    @property
+    def mean_recall(self):
+        """float (thresholds, recall_at): mean of `recall` over classes."""
+        return self.recall.mean(axis=2)
+
+    @property
+    def num_ground_truth(self):
+        """int: evaluated instances."""
+        return int(self.ground_truth_per_class.sum())
+
+    @property
+    def num_detections(self):
+        """int: evaluated detections."""
+        return int(self.detections_per_class.sum())
+
+    def __str__(self):
+        rows = [("tIoU", [f"{t:.2f}" for t in self.tiou_thresholds] + ["average"])]
+        rows.append(("mAP", _percent(self.mean_ap)))
+        for factor, recall in zip(self.recall_at, self.mean_recall.T):
+            rows.append((f"Recall@{factor}x", _percent(recall)))
+        lines = [
+            f"{self.num_detections} detections, {self.num_ground_truth} ground-truth instances of "
+            f"{len(self.class_ids)} classes (percent)",
+            *_table(rows),
+        ]
+        notes = {
+            "Videos with ground truth but no detection": self.num_videos_without_detections,
+            "Detections in other videos, false positives": self.num_detections_outside,
+            "Detections of other classes, ignored": self.num_detections_ignored,
+            "Instances repeated or under 1 ms, left out": self.num_ground_truth_left_out,
+        }
+        return "\n".join(lines + [f"{text}: {number}" for text, number in notes.items() if number])
+
+    def per_class_table(self):
+        """Returns a text table, one class a line: instances, detections and AP in percent."""
+        thresholds = [f"AP@{t:.2f}" for t in self.tiou_thresholds]
+        rows = [("class", ["truth", "found", *thresholds, "average"])]
+        for column, name in enumerate(self.class_names):
+            truth, found = self.ground_truth_per_class[column], self.detections_per_class[column]
+            rows.append((name, [str(truth), str(found), *_percent(self.ap[:, column])]))
+        return "\n".join(_table(rows))
+
+    def to_dict(self):
+        """Returns everything as plain numbers, lists and strings, ready for `json.dump`."""
+        return {
+            "tiou_thresholds": self.tiou_thresholds.tolist(),
+            "mean_ap": self.mean_ap.tolist(),
+            "average_mean_ap": self.average_mean_ap,
+            "recall_at": list(self.recall_at),
+            "mean_recall": self.mean_recall.tolist(),
+            "num_ground_truth": self.num_ground_truth,
+            "num_detections": self.num_detections,
+            "num_ground_truth_left_out": self.num_ground_truth_left_out,
+            "num_videos_without_detections": self.num_videos_without_detections,
+            "num_detections_outside": self.num_detections_outside,
+            "num_detections_ignored": self.num_detections_ignored,
+            "classes": [
+                {
+                    "label_id": int(self.class_ids[column]),
+                    "label": name,
+                    "num_ground_truth": int(self.ground_truth_per_class[column]),
+                    "num_detections": int(self.detections_per_class[column]),
+                    "ap": self.ap[:, column].tolist(),
+                    "recall": self.recall[:, :, column].tolist(),
+                }
+                for column, name in enumerate(self.class_names)
+            ],
+        }
+
+
+def _flat(indices, records):
+    """Joins the rows of all records: (index of the record (N,), segments_sec (N, 2), labels (N,)).
+
+    The empty first part makes the result float64 or int64, and right for no records at all.
+    """
+    lengths = np.array([len(record.labels) for record in records], dtype=np.int64)
+    return (
+        np.repeat(np.array(indices, dtype=np.int64), lengths),
+        np.concatenate([np.zeros((0, 2)), *(record.segments_sec for record in records)]),
+        np.concatenate([np.zeros(0, np.int64), *(record.labels for record in records)]),
+    )
+
+
+def _common_class_names(detections, class_names):
+    """Returns the class names to print, after checking that all sides number classes alike."""
+    common = tuple(class_names or ())
+    for video_id, found in detections.items():
+        if found.class_names is common or not len(found):
+            continue
+        for label, (ours, theirs) in enumerate(zip(common, found.class_names)):
+            if ours != theirs:
+                raise UserError(
+                    f"The detections of video {video_id!r} call class id {label} {theirs!r}, "
+                    f"elsewhere it is {ours!r}. Number the classes alike, for example with "
+                    "load_detections(path, class_names=annotations.class_names)."
+                )
+        common = max(common, found.class_names, key=len)
+    return common
+
+
+def _checked_thresholds(tiou_thresholds):
+    thresholds = np.atleast_1d(np.asarray(tiou_thresholds, dtype=np.float64))
+    in_range = (thresholds > 0) & (thresholds <= 1)
+    if thresholds.ndim != 1 or not len(thresholds) or not in_range.all():
+        raise UserError(
+            "tiou_thresholds must be one or more numbers above 0 and at most 1, got "
+            f"{thresholds.tolist()}."
+        )
+    return thresholds
+
+
+def _checked_recall_at(recall_at):
+    factors = tuple(recall_at)
+    if not factors or any(not isinstance(k, numbers.Integral) or k < 1 for k in factors):
+        raise UserError(f"recall_at must be one or more integers above 0, got {factors}.")
+    return tuple(int(k) for k in factors)
+
+
+def _rank_in_group(groups):
+    """Place of each row (0 = first) among the rows of the same group; int (M,)."""
+    order = np.argsort(groups, kind="stable")
+    ordered = groups[order]
+    ranks = np.empty(len(groups), dtype=np.int64)
+    ranks[order] = np.arange(len(groups)) - np.searchsorted(ordered, ordered, side="left")
+    return ranks
+
+
+def _percent(values):
+    """Formats scores and, last, their mean."""
+    return [f"{100 * value:.2f}" for value in [*values, np.mean(values)]]
+
+
+def _table(rows):
+    """Lays out `(name, cells)` rows in columns, names to the left."""
+    width = max(len(name) for name, _ in rows)
+    return [f"{name:<{width}}" + "".join(f" {cell:>7}" for cell in cells) for name, cells in rows]

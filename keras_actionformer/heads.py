@@ -1,0 +1,166 @@
+"""The two heads, shared by all levels: what happens at a point, and from when to when.
+
+All levels pass a head at once. They stand one after another on one time axis, kept apart by gaps
+of zeros as wide as a kernel reaches, so that one convolution computes what a convolution a level
+would.
+"""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_actionformer.layers import Composite, MaskedConv1D, apply_mask, pad_time
+
+
+class _ConvHead(Composite):
+    """`num_layers - 1` convolutions with normalization and ReLU, then one to the outputs."""
+
+    def __init__(self, outputs, dim, num_layers, kernel_size, with_ln, bias, **kwargs):
+        super().__init__(**kwargs)
+        self.outputs = outputs
+        self.dim = dim
+        self.num_layers = num_layers
+        self.kernel_size = kernel_size
+        self.with_ln = with_ln
+        self.bias = bias
+
+    def build(self, x_shape):
+        shape = tuple(x_shape)
+        self.head, self.norm = [], []
+        for i in range(self.num_layers - 1):
+            conv = self.add(
+                MaskedConv1D,
+                shape,
+                self.dim,
+                self.kernel_size,
+                use_bias=not self.with_ln,
+                name=f"head_{i}",
+            )
+            self.head.append(conv)
+            shape = (*shape[:2], self.dim)
+            if self.with_ln:
+                self.norm.append(self.add_norm(shape, f"norm_{i}"))
+        self.out = self.add(MaskedConv1D, shape, self.outputs, self.kernel_size, name="out")
+        self.out.bias.assign(self.bias)
+        self.built = True
+
+    def call(self, x, mask, on_level):
+        for i, conv in enumerate(self.head):
+            x, _ = conv(x, mask)
+            # Invalid steps of a level keep relu(bias) here (see Backbone), gaps must not.
+            x = apply_mask(ops.relu(self.norm[i](x)), on_level) if self.with_ln else ops.relu(x)
+        return self.out(x, mask)[0]
+
+
+class Heads(Composite):
+    """Classification and regression heads over all levels (paper, section 3.3).
+
+    Args:
+      num_classes: int, K.
+      num_levels: int, L; the regression head has a learned scale a level.
+      dim: int, width of the hidden layers.
+      num_layers: int, convolutions in each head, the last one included.
+      kernel_size: odd int.
+      with_ln: bool, layer normalization in the hidden layers.
+      cls_prior_prob: float, probability every class starts from (Lin et al. 2017, section 3.3).
+      empty_classes: class ids without training instances; they start from 1e-6.
+      offset_bias: float, initial bias of both offsets, in units of a level's stride. Above 0, so
+        that neither output of the ReLU can be dead from the start at every point of every level.
+
+    Call: `([(B, T_l, D)], [(B, T_l)]) -> logits (B, P, K), offsets (B, P, 2)`; offsets are the
+    distances from the point to start and end in units of its level's stride, >= 0. Both are 0 at
+    invalid points.
+    """
+
+    def __init__(
+        self,
+        num_classes,
+        num_levels,
+        dim,
+        num_layers,
+        kernel_size,
+        with_ln,
+        cls_prior_prob,
+        empty_classes=(),
+        offset_bias=1.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.num_levels = num_levels
+        self.dim = dim
+        self.num_layers = num_layers
+        self.kernel_size = kernel_size
+        self.with_ln = with_ln
+        self.cls_prior_prob = cls_prior_prob
+        self.empty_classes = tuple(empty_classes)
+        self.offset_bias = offset_bias
+
+    def build(self, levels_shape, masks_shape=None):
+        if self.built:
+            return
+        shape = (levels_shape[0][0], None, levels_shape[0][2])
+        hidden = (self.dim, self.num_layers, self.kernel_size, self.with_ln)
+        cls_bias = np.full(self.num_classes, _logit(self.cls_prior_prob), "float32")
+        cls_bias[list(self.empty_classes)] = _logit(1e-6)
+        offset_bias = np.full(2, self.offset_bias, "float32")
+        self.cls_head = self.add(
+            _ConvHead, shape, self.num_classes, *hidden, bias=cls_bias, name="cls_head"
+        )
+        self.reg_head = self.add(_ConvHead, shape, 2, *hidden, bias=offset_bias, name="reg_head")
+        self.scale = self.add_weight(name="scale", shape=(self.num_levels,), initializer="ones")
+        self.built = True
+
+    def call(self, levels, masks):
+        gap = self.kernel_size // 2
+        lengths = [ops.shape(x)[1] for x in levels]
+        x = _join(levels, gap)
+        mask = _join([ops.cast(mask, "int32") for mask in masks], gap) > 0
+        on_level = _join([ops.ones((1, n), "int32") for n in lengths], gap) > 0
+        logits = _split(self.cls_head(x, mask, on_level), lengths, gap)
+        offsets = _split(self.reg_head(x, mask, on_level), lengths, gap)
+        offsets = [x * self.scale[i] for i, x in enumerate(offsets)]
+        return ops.concatenate(logits, axis=1), ops.relu(ops.concatenate(offsets, axis=1))
+
+    def compute_output_spec(self, levels, masks):
+        batch = levels[0].shape[0]
+        lengths = [x.shape[1] for x in levels]
+        points = None if None in lengths else sum(lengths)
+        return (
+            keras.KerasTensor((batch, points, self.num_classes), self.compute_dtype),
+            keras.KerasTensor((batch, points, 2), self.compute_dtype),
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "num_levels": self.num_levels,
+            "dim": self.dim,
+            "num_layers": self.num_layers,
+            "kernel_size": self.kernel_size,
+            "with_ln": self.with_ln,
+            "cls_prior_prob": self.cls_prior_prob,
+            "empty_classes": self.empty_classes,
+            "offset_bias": self.offset_bias,
+        }
+
+
+def _logit(probability):
+    return -math.log((1.0 - probability) / probability)
+
+
+def _join(levels, gap):
+    """`[(B, T_l, ...)] -> (B, P + (L - 1) * gap, ...)`: the levels with zeros between them."""
+    return ops.concatenate([pad_time(x, 0, gap) for x in levels[:-1]] + levels[-1:], axis=1)
+
+
+def _split(x, lengths, gap):
+    """Inverse of `_join`."""
+    levels, first = [], 0
+    for length in lengths:
+        levels.append(x[:, first : first + length])
+        first = first + length + gap
+    return levels

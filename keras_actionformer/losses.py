@@ -1,0 +1,141 @@
+"""Losses of a point: focal loss for its classes, distance-IoU loss for its action's extent."""
+
+import keras
+from keras import ops
+
+_EPSILON = 1e-8
+
+
+def sigmoid_focal_loss(targets, logits, alpha=0.25, gamma=2.0):
+    """Focal loss on independent sigmoid classes (Lin et al. 2017, eq. 4 and 5).
+
+    Args:
+      targets: (...) float in [0, 1]; soft targets are allowed.
+      logits: (...) float.
+      alpha: float, weight of the positive class; below 0 means no weighting.
+      gamma: float, focusing exponent.
+
+    Returns:
+      (...) float, elementwise loss.
+    """
+    probability = ops.sigmoid(logits)
+    loss = ops.binary_crossentropy(targets, logits, from_logits=True)
+    wrongness = 1.0 - (probability * targets + (1.0 - probability) * (1.0 - targets))
+    loss = loss * wrongness**gamma
+    if alpha >= 0:
+        loss = loss * (alpha * targets + (1.0 - alpha) * (1.0 - targets))
+    return loss
+
+
+def _overlap(targets, offsets):
+    """Intersection, union and enclosing length of two segments that share a point."""
+    start, end = offsets[..., 0], offsets[..., 1]
+    true_start, true_end = targets[..., 0], targets[..., 1]
+    intersection = ops.minimum(start, true_start) + ops.minimum(end, true_end)
+    union = start + end + true_start + true_end - intersection
+    enclosing = ops.maximum(start, true_start) + ops.maximum(end, true_end)
+    return intersection, union, enclosing
+
+
+def giou_loss_1d(targets, offsets):
+    """Generalized IoU loss of segments given as offsets from a shared point.
+
+    Rezatofighi et al. 2019. On a line both segments contain the point, so that the enclosing
+    segment *is* the union and the loss is `1 - IoU`.
+
+    Args:
+      targets, offsets: (..., 2) float >= 0, distances to start and end.
+
+    Returns:
+      (...) float, elementwise loss.
+    """
+    intersection, union, _ = _overlap(targets, offsets)
+    return 1.0 - intersection / ops.maximum(union, _EPSILON)
+
+
+def diou_loss_1d(targets, offsets):
+    """Distance-IoU loss of segments given as offsets from a shared point (Zheng et al. 2020).
+
+    `1 - IoU + (distance of the centers / length of the enclosing segment)^2`.
+
+    Args:
+      targets, offsets: (..., 2) float >= 0, distances to start and end.
+
+    Returns:
+      (...) float, elementwise loss.
+    """
+    _, _, enclosing = _overlap(targets, offsets)
+    center = 0.5 * (offsets[..., 1] - offsets[..., 0])
+    true_center = 0.5 * (targets[..., 1] - targets[..., 0])
+    distance = (center - true_center) / ops.maximum(enclosing, _EPSILON)
+    return giou_loss_1d(targets, offsets) + distance**2
+
+
+def detection_losses(
+    cls_targets, reg_targets, logits, offsets, valid, normalizer, label_smoothing=0.0
+):
+    """Sums both losses over the valid points of a batch (paper, eq. 7, without its weight).
+
+    Args:
+      cls_targets: (B, P, K) float of zeros and ones.
+      reg_targets: (B, P, 2) float, used where a point has a class.
+      logits: (B, P, K) float.
+      offsets: (B, P, 2) float >= 0.
+      valid: (B, P) bool.
+      normalizer: scalar, running average of the number of positive points.
+      label_smoothing: float; targets become `target * (1 - s) + s / (K + 1)`.
+
+    Returns:
+      Classification loss and regression loss, two scalars of float32.
+    """
+    logits, offsets = ops.cast(logits, "float32"), ops.cast(offsets, "float32")
+    num_classes = cls_targets.shape[-1]
+    positive = ops.expand_dims(positive_points(cls_targets, valid), -1)
+    smooth = cls_targets * (1.0 - label_smoothing) + label_smoothing / (num_classes + 1)
+    cls_loss = sigmoid_focal_loss(smooth, logits)
+    cls_loss = ops.sum(cls_loss * ops.cast(ops.expand_dims(valid, -1), "float32"))
+
+    # Elsewhere both segments are (1, 1): a loss of 0 with finite gradients to multiply by 0.
+    loss = diou_loss_1d(
+        ops.where(positive, reg_targets, 1.0), ops.where(positive, offsets, 1.0)
+    )
+    return cls_loss / normalizer, ops.sum(loss) / normalizer
+
+
+def positive_points(cls_targets, valid):
+    """(B, P) bool: valid points with at least one class."""
+    return ops.logical_and(ops.max(cls_targets, axis=-1) > 0, valid)
+
+
+class PositivesAverage(keras.layers.Layer):
+    """Running average of the number of positive points, the normalizer of both losses.
+
+    Args:
+      initial: float, value before the first batch.
+      momentum: float, weight of the old value in an update.
+    """
+
+    def __init__(self, initial, momentum=0.9, **kwargs):
+        super().__init__(**kwargs)
+        self.initial = initial
+        self.momentum = momentum
+
+    def build(self, num_positive_shape):
+        self.value = self.add_weight(
+            name="value",
+            shape=(),
+            dtype="float32",
+            initializer=keras.initializers.Constant(self.initial),
+            trainable=False,
+        )
+        self.built = True
+
+    def call(self, num_positive, training=False):
+        """Takes in the count (scalar) of a training batch; returns the average."""
+        if training:
+            count = ops.maximum(ops.cast(num_positive, "float32"), 1.0)
+            self.value.assign(self.momentum * self.value + (1.0 - self.momentum) * count)
+        return ops.convert_to_tensor(self.value)
+
+    def get_config(self):
+        return {**super().get_config(), "initial": self.initial, "momentum": self.momentum}

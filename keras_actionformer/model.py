@@ -1,0 +1,427 @@
+"""ActionFormer: backbone, neck and heads wired, its training loss and its detections."""
+
+import dataclasses
+
+import keras
+from keras import ops
+
+from keras_actionformer.backbone import Backbone, PadToStride
+from keras_actionformer.decode import PostProcess
+from keras_actionformer.detector import Detector, check_feats, one_each, with_fps
+from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.heads import Heads
+from keras_actionformer.losses import PositivesAverage, detection_losses, positive_points
+from keras_actionformer.neck import Neck
+from keras_actionformer.points import level_strides, make_points, point_mask
+from keras_actionformer.targets import assign_targets
+from keras_actionformer.timing import FeatureGrid
+
+
+class ActionFormer(keras.Model):
+    """Temporal action localization with a local-attention transformer, in one pass.
+
+    Zhang, Wu, Li: "ActionFormer: Localizing Moments of Actions with Transformers", ECCV 2022.
+    Arguments carry the names of the reference's configuration files.
+
+    A call gives raw outputs, `fit` trains, `detect` gives detections in seconds.
+
+    Example:
+
+    ```python
+    model = ActionFormer(input_dim=300, num_classes=12, embd_dim=128, fpn_dim=128, head_dim=128,
+                         grid=FeatureGrid(fps=50, stride_frames=25, window_frames=50))
+    detections = model.detect(np.zeros((500, 300), "float32"))
+    ```
+
+    Args:
+      input_dim: int, channels of a feature, or one int a stream.
+      num_classes: int, K.
+      backbone_type: `"convTransformer"` or `"conv"`.
+      backbone_arch: three ints: embedding convolutions, stem blocks, downsampling blocks.
+      scale_factor: int, stride between levels, 2 or 4.
+      embd_dim: int, width D; one int a stream when there are several.
+      embd_kernel_size: odd int.
+      embd_with_ln: bool.
+      n_head: int.
+      n_mha_win_size: int, attention window in steps (-1: global), or one int a level.
+      use_abs_pe: bool, sinusoidal position embedding.
+      use_rel_pe: bool, relative position bias (local windows).
+      fpn_type: `"identity"` or `"fpn"`.
+      fpn_dim: int; must equal D for `"identity"`.
+      fpn_with_ln: bool.
+      fpn_start_level: int, first level that has points.
+      head_dim, head_num_layers: ints.
+      head_kernel_size: odd int.
+      head_with_ln: bool.
+      regression_range: one (min, max) pair in steps for each level that has points; None gives
+        (0, 4), (4, 8), ..., (2^L, 10000).
+      max_seq_len: int, training length in steps.
+      dropout, droppath: floats.
+      cls_prior_prob: float, probability every class starts from.
+      head_empty_cls: ids of classes without training instances.
+      center_sample: `"radius"` or `"none"`.
+      center_sample_radius: float, in strides.
+      loss_weight: float, weight of the regression loss; 0 or less balances the two losses.
+      label_smoothing: float.
+      init_loss_norm: float, positives per batch the running average starts from.
+      postprocess: `PostProcess`, or a dict of its fields.
+      grid: `FeatureGrid` or a dict of its fields: timing of the features the model is trained
+        on. `detect` needs one, here or as an argument.
+      class_names: K strings, or None.
+
+    Call: `{"feats": (B, T, C) float, "mask": (B, T) bool} -> {"logits": (B, P, K), "offsets":
+    (B, P, 2)}` for any T >= 1; P counts the points of all levels for T padded to a multiple of
+    the coarsest stride. Offsets are in strides of a point's level.
+
+    Raises:
+      UserError: arguments contradict each other; the message says which.
+    """
+
+    def __init__(
+        self,
+        input_dim,
+        num_classes,
+        *,
+        backbone_type="convTransformer",
+        backbone_arch=(2, 2, 5),
+        scale_factor=2,
+        embd_dim=512,
+        embd_kernel_size=3,
+        embd_with_ln=True,
+        n_head=4,
+        n_mha_win_size=19,
+        use_abs_pe=False,
+        use_rel_pe=False,
+        fpn_type="identity",
+        fpn_dim=512,
+        fpn_with_ln=True,
+        fpn_start_level=0,
+        head_dim=512,
+        head_kernel_size=3,
+        head_num_layers=3,
+        head_with_ln=True,
+        regression_range=None,
+        max_seq_len=2304,
+        dropout=0.0,
+        droppath=0.1,
+        cls_prior_prob=0.01,
+        head_empty_cls=(),
+        center_sample="radius",
+        center_sample_radius=1.5,
+        loss_weight=1.0,
+        label_smoothing=0.0,
+        init_loss_norm=2000.0,
+        postprocess=None,
+        grid=None,
+        class_names=None,
+        **kwargs,
+    ):
+        strides = level_strides(backbone_arch[2] + 1, scale_factor, fpn_start_level)
+        if regression_range is None:
+            regression_range = _default_regression_range(len(strides))
+        config = {
+            "input_dim": _plain(input_dim),
+            "num_classes": num_classes,
+            "backbone_type": backbone_type,
+            "backbone_arch": _plain(backbone_arch),
+            "scale_factor": scale_factor,
+            "embd_dim": _plain(embd_dim),
+            "embd_kernel_size": embd_kernel_size,
+            "embd_with_ln": embd_with_ln,
+            "n_head": n_head,
+            "n_mha_win_size": _plain(n_mha_win_size),
+            "use_abs_pe": use_abs_pe,
+            "use_rel_pe": use_rel_pe,
+            "fpn_type": fpn_type,
+            "fpn_dim": fpn_dim,
+            "fpn_with_ln": fpn_with_ln,
+            "fpn_start_level": fpn_start_level,
+            "head_dim": head_dim,
+            "head_kernel_size": head_kernel_size,
+            "head_num_layers": head_num_layers,
+            "head_with_ln": head_with_ln,
+            "regression_range": [list(pair) for pair in regression_range],
+            "max_seq_len": max_seq_len,
+            "dropout": dropout,
+            "droppath": droppath,
+            "cls_prior_prob": cls_prior_prob,
+            "head_empty_cls": list(head_empty_cls),
+            "center_sample": center_sample,
+            "center_sample_radius": center_sample_radius,
+            "loss_weight": loss_weight,
+            "label_smoothing": label_smoothing,
+            "init_loss_norm": init_loss_norm,
+        }
+        _check_config(config, strides)
+
+        # === Layers ===
+        dtype = kwargs.pop("dtype", None)
+        pad = PadToStride(scale_factor ** backbone_arch[2], dtype=dtype, name="pad")
+        backbone = Backbone(
+            backbone_type=backbone_type,
+            arch=backbone_arch,
+            input_dim=_plain(input_dim),
+            embd_dim=_plain(embd_dim),
+            embd_kernel_size=embd_kernel_size,
+            embd_with_ln=embd_with_ln,
+            scale_factor=scale_factor,
+            n_head=n_head,
+            n_mha_win_size=_plain(n_mha_win_size),
+            use_abs_pe=use_abs_pe,
+            use_rel_pe=use_rel_pe,
+            max_seq_len=max_seq_len,
+            dropout=dropout,
+            droppath=droppath,
+            dtype=dtype,
+            name="backbone",
+        )
+        neck = Neck(
+            fpn_type=fpn_type,
+            dim=fpn_dim,
+            with_ln=fpn_with_ln,
+            start_level=fpn_start_level,
+            scale_factor=scale_factor,
+            dtype=dtype,
+            name="neck",
+        )
+        heads = Heads(
+            num_classes=num_classes,
+            num_levels=len(strides),
+            dim=head_dim,
+            num_layers=head_num_layers,
+            kernel_size=head_kernel_size,
+            with_ln=head_with_ln,
+            cls_prior_prob=cls_prior_prob,
+            empty_classes=head_empty_cls,
+            dtype=dtype,
+            name="heads",
+        )
+
+        # === Functional model ===
+        channels = input_dim if isinstance(input_dim, int) else sum(input_dim)
+        feats = keras.Input((None, channels), name="feats")
+        mask = keras.Input((None,), dtype="bool", name="mask")
+        levels, masks = backbone(*pad(feats, mask))
+        logits, offsets = heads(neck(levels, masks), masks[fpn_start_level:])
+        super().__init__(
+            inputs={"feats": feats, "mask": mask},
+            outputs={"logits": logits, "offsets": offsets},
+            **kwargs,
+        )
+
+        # === Training ===
+        self.positives_average = PositivesAverage(init_loss_norm, name="positives_average")
+        self.positives_average.build(())
+        self.loss_trackers = [
+            keras.metrics.Mean(name=name)
+            for name in ("cls_loss", "reg_loss", "zero_starts", "zero_ends")
+        ]
+
+        # === Config ===
+        self.config = config
+        self.strides = strides
+        self.postprocess = (
+            PostProcess(**postprocess) if isinstance(postprocess, dict) else postprocess
+        ) or PostProcess()
+        self.grid = FeatureGrid(**grid) if isinstance(grid, dict) else grid
+        self.class_names = tuple(class_names or ())
+        if self.class_names and len(self.class_names) != num_classes:
+            raise UserError(
+                f"class_names has {len(self.class_names)} names, but num_classes={num_classes}."
+            )
+        # Not through __setattr__: Keras would count these graphs as layers of this model.
+        self.__dict__["_detectors"] = {}
+
+    def points(self, num_steps):
+        """Points of a sequence of `num_steps` (padded) steps, `(P, 4)`; see `make_points`."""
+        return make_points(num_steps, self.strides, self.config["regression_range"])
+
+    # ---- training -------------------------------------------------------------------------
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Assigns targets and sums the losses (paper, eq. 7).
+
+        Args:
+          x: {"feats" (B, T, C), "mask" (B, T)}.
+          y: {"segments" (B, N, 2) in grid steps, "labels" (B, N) int, -1 = padding}.
+          y_pred: {"logits", "offsets"}, the call's outputs.
+
+        Returns:
+          Scalar loss.
+        """
+        config = self.config
+        _, mask = self.get_layer("pad")(x["feats"], x["mask"])
+        valid = point_mask(mask, self.strides)
+        cls_targets, reg_targets = assign_targets(
+            self.points(ops.shape(mask)[1]),
+            y["segments"],
+            y["labels"],
+            config["num_classes"],
+            config["center_sample"],
+            config["center_sample_radius"],
+        )
+        num_positive = ops.sum(ops.cast(positive_points(cls_targets, valid), "float32"))
+        cls_loss, reg_loss = detection_losses(
+            cls_targets,
+            reg_targets,
+            y_pred["logits"],
+            y_pred["offsets"],
+            valid,
+            self.positives_average(num_positive, training=training),
+            config["label_smoothing"],
+        )
+        weight = config["loss_weight"]
+        if weight <= 0:
+            weight = ops.stop_gradient(cls_loss) / ops.maximum(ops.stop_gradient(reg_loss), 0.01)
+
+        is_zero = ops.cast(y_pred["offsets"] <= 0, "float32")
+        is_zero = is_zero * ops.cast(ops.expand_dims(valid, -1), "float32")
+        zeros = ops.sum(is_zero, axis=(0, 1)) / ops.sum(ops.cast(valid, "float32"))
+        for tracker, value in zip(
+            self.loss_trackers, (cls_loss, reg_loss, zeros[0], zeros[1]), strict=True
+        ):
+            tracker.update_state(value)
+        return cls_loss + weight * reg_loss
+
+    # ---- inference ------------------------------------------------------------------------
+
+    def detect(
+        self,
+        feats,
+        fps=None,
+        duration_sec=None,
+        batch_size=8,
+        max_detections=None,
+        score_threshold=None,
+        grid=None,
+    ):
+        """Detects actions in one sequence of features or in many.
+
+        Sequences of any length run in batches, padded only as far as the network needs; neither
+        batching nor order changes a result.
+
+        Args:
+          feats: (T, C) float array: one sequence; or a list, generator or `tf.data.Dataset` of
+            such arrays of any lengths.
+          fps: float, or one a sequence: frames per second of the video, where it differs from
+            the model's timing.
+          duration_sec: float, or one a sequence: detections are clipped to [0, duration].
+          batch_size: int, sequences per batch.
+          max_detections: int, most detections of a sequence; default from `postprocess`.
+          score_threshold: float, drops detections below it; default: none are dropped here.
+          grid: `FeatureGrid` of these features, where it differs from the model's.
+
+        Returns:
+          `Detections`, best first; a list of them, in the order of the input, for many.
+
+        Raises:
+          UserError: features of a wrong shape, empty or not finite; no timing known.
+        """
+        single = getattr(feats, "ndim", None) == 2
+        channels = self.input["feats"].shape[-1]
+        sequences = [
+            check_feats(x, channels, "feats" if single else f"feats[{i}]")
+            for i, x in enumerate([feats] if single else feats)
+        ]
+        grid = grid or self.grid
+        if grid is None:
+            raise UserError(
+                "The model does not know the timing of its features: pass "
+                "grid=FeatureGrid(fps=..., stride_frames=..., window_frames=...)."
+            )
+        grids = [with_fps(grid, rate) for rate in one_each("fps", fps, len(sequences))]
+        durations_sec = one_each("duration_sec", duration_sec, len(sequences))
+        results = self._detector(max_detections).detect(
+            sequences, grids, durations_sec, batch_size
+        )
+        if score_threshold is not None:
+            results = [detections.filter(min_score=score_threshold) for detections in results]
+        return results[0] if single else results
+
+    def _detector(self, max_detections):
+        """The inference graph with the model's settings; built once for each that is used."""
+        settings = self.postprocess
+        if max_detections is not None:
+            settings = dataclasses.replace(settings, max_seg_num=max_detections)
+        if settings not in self._detectors:
+            self._detectors[settings] = Detector(self, settings)
+        return self._detectors[settings]
+
+    # ---- serialization --------------------------------------------------------------------
+
+    def get_config(self):
+        return {
+            **self.config,
+            "postprocess": dataclasses.asdict(self.postprocess),
+            "grid": self.grid and dataclasses.asdict(self.grid),
+            "class_names": list(self.class_names),
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)
+
+
+def _plain(value):
+    """An int, or a list of ints from any sequence, as JSON has them."""
+    return value if isinstance(value, int) else [int(v) for v in value]
+
+
+def _default_regression_range(num_levels):
+    """(0, 4), (4, 8), (8, 16), ... and no upper limit at the last level."""
+    edges = [0, *(4 * 2**level for level in range(num_levels - 1)), 10000]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def _check_config(config, strides):
+    """Raises UserError where arguments of the architecture contradict each other."""
+    choices = {
+        "backbone_type": ("convTransformer", "conv"),
+        "fpn_type": ("identity", "fpn"),
+        "center_sample": ("radius", "none"),
+    }
+    for name, known in choices.items():
+        if config[name] not in known:
+            raise UserError(
+                f"{name} must be one of {', '.join(known)}, but is {config[name]!r}"
+                f"{suggest(config[name], known)}."
+            )
+    for name in ("embd_kernel_size", "head_kernel_size"):
+        if config[name] % 2 == 0:
+            raise UserError(f"{name} must be odd, but is {config[name]}.")
+    num_levels = config["backbone_arch"][2] + 1
+    if len(config["regression_range"]) != len(strides):
+        raise UserError(
+            f"regression_range has {len(config['regression_range'])} pairs, but the model has "
+            f"points on {len(strides)} levels (backbone_arch[2] + 1 - fpn_start_level)."
+        )
+    windows = config["n_mha_win_size"]
+    if isinstance(windows, list) and len(windows) != num_levels:
+        raise UserError(
+            f"n_mha_win_size has {len(windows)} windows, but the backbone has {num_levels} "
+            "levels (backbone_arch[2] + 1)."
+        )
+    several = not isinstance(config["input_dim"], int)
+    if several != (not isinstance(config["embd_dim"], int)) or (
+        several and len(config["input_dim"]) != len(config["embd_dim"])
+    ):
+        raise UserError(
+            "input_dim and embd_dim must both be ints or have one int a stream each, but are "
+            f"{config['input_dim']} and {config['embd_dim']}."
+        )
+    width = sum(config["embd_dim"]) if several else config["embd_dim"]
+    if config["backbone_type"] == "convTransformer" and width % config["n_head"]:
+        raise UserError(f"embd_dim ({width}) must be a multiple of n_head ({config['n_head']}).")
+    if config["fpn_type"] == "identity" and config["fpn_dim"] != width:
+        raise UserError(
+            f"fpn_dim must equal the width of the backbone ({width}) when fpn_type is "
+            f"'identity', but is {config['fpn_dim']}."
+        )
+    if not 0 < config["cls_prior_prob"] < 1:
+        raise UserError(f"cls_prior_prob must be in (0, 1), but is {config['cls_prior_prob']}.")
+    bad = [c for c in config["head_empty_cls"] if not 0 <= c < config["num_classes"]]
+    if bad:
+        raise UserError(
+            f"head_empty_cls names class {bad[0]}, outside 0..{config['num_classes'] - 1}."
+        )

@@ -1,0 +1,98 @@
+"""Between backbone and heads: a normalization per level, or a top-down feature pyramid."""
+
+import keras
+from keras import ops
+
+from keras_actionformer.layers import Composite, MaskedConv1D
+
+
+class Neck(Composite):
+    """Prepares the pyramid's levels for the shared heads.
+
+    `"identity"` normalizes each level. `"fpn"` is a feature pyramid network (Lin et al. 2017):
+    1x1 lateral convolutions, a top-down sum of nearest-neighbour upsampled levels, a depthwise
+    convolution and a normalization per level.
+
+    Args:
+      fpn_type: `"identity"` or `"fpn"`.
+      dim: int, output width; `"identity"` keeps the input's.
+      with_ln: bool, layer normalization (convolutions then have no bias).
+      start_level: int, first level that is used.
+      scale_factor: int, stride between two levels.
+
+    Call: `([(B, T_l, D)], [(B, T_l)]) -> [(B, T_l, dim)]` for l >= start_level.
+    """
+
+    def __init__(self, fpn_type, dim, with_ln, start_level, scale_factor, **kwargs):
+        super().__init__(**kwargs)
+        self.fpn_type = fpn_type
+        self.dim = dim
+        self.with_ln = with_ln
+        self.start_level = start_level
+        self.scale_factor = scale_factor
+
+    def build(self, levels_shape, masks_shape=None):
+        if self.built:
+            return
+        shapes = [tuple(shape) for shape in levels_shape[self.start_level :]]
+        out_shapes = [(*shape[:2], self.dim) for shape in shapes]
+        use_bias = not self.with_ln
+        if self.fpn_type == "fpn":
+            self.lateral_convs, self.fpn_convs = [], []
+            for i, (shape, out_shape) in enumerate(zip(shapes, out_shapes, strict=True)):
+                lateral = self.add(
+                    MaskedConv1D, shape, self.dim, 1, use_bias=use_bias, name=f"lateral_convs_{i}"
+                )
+                conv = self.add(
+                    MaskedConv1D,
+                    out_shape,
+                    self.dim,
+                    3,
+                    depthwise=True,
+                    use_bias=use_bias,
+                    name=f"fpn_convs_{i}",
+                )
+                self.lateral_convs.append(lateral)
+                self.fpn_convs.append(conv)
+        if self.with_ln:
+            self.fpn_norms = [
+                self.add_norm(shape, f"fpn_norms_{i}") for i, shape in enumerate(out_shapes)
+            ]
+        self.built = True
+
+    def call(self, levels, masks):
+        levels, masks = levels[self.start_level :], masks[self.start_level :]
+        if self.fpn_type == "fpn":
+            levels = self._top_down(levels, masks)
+        if self.with_ln:
+            levels = [norm(x) for norm, x in zip(self.fpn_norms, levels, strict=True)]
+        return levels
+
+    def _top_down(self, levels, masks):
+        laterals = [
+            conv(x, mask)[0]
+            for conv, x, mask in zip(self.lateral_convs, levels, masks, strict=True)
+        ]
+        for i in reversed(range(len(laterals) - 1)):
+            upsampled = ops.repeat(laterals[i + 1], self.scale_factor, axis=1)
+            laterals[i] = laterals[i] + upsampled
+        return [
+            conv(x, mask)[0]
+            for conv, x, mask in zip(self.fpn_convs, laterals, masks, strict=True)
+        ]
+
+    def compute_output_spec(self, levels, masks):
+        return [
+            keras.KerasTensor((*x.shape[:2], self.dim), self.compute_dtype)
+            for x in levels[self.start_level :]
+        ]
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "fpn_type": self.fpn_type,
+            "dim": self.dim,
+            "with_ln": self.with_ln,
+            "start_level": self.start_level,
+            "scale_factor": self.scale_factor,
+        }

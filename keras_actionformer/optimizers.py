@@ -1,0 +1,154 @@
+"""Optimizers and learning-rate schedule, with the update rules the reference trains with.
+
+Both are Keras optimizers; they differ from Keras' own in three points, each of which changes
+numbers: where epsilon stands (AdamW), that weight decay is added to the gradient (SGD), and that
+the average of the weights starts from the initial weights.
+"""
+
+import math
+
+import keras
+from keras import ops
+
+
+class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up from 0, then cosine or multistep decay, a value for every step.
+
+    The first step has rate 0; the base rate is reached at the last step of the warm-up and held
+    for one more.
+
+    Args:
+      learning_rate: float, base rate.
+      warmup_steps: int, 0 for none.
+      decay: `"cosine"` or `"multistep"`.
+      total_steps: int, steps of warm-up and decay together (cosine only).
+      milestones: ints, steps after the warm-up at which the rate is multiplied by `gamma`
+        (multistep only).
+      gamma: float.
+      min_learning_rate: float, rate at the end of the cosine.
+    """
+
+    def __init__(
+        self,
+        learning_rate,
+        warmup_steps,
+        decay="cosine",
+        total_steps=None,
+        milestones=(),
+        gamma=0.1,
+        min_learning_rate=1e-8,
+    ):
+        if decay not in ("cosine", "multistep"):
+            raise ValueError(f"decay must be 'cosine' or 'multistep'. Received: decay={decay!r}")
+        if decay == "cosine" and (total_steps is None or total_steps <= warmup_steps):
+            raise ValueError(
+                f"total_steps must exceed warmup_steps={warmup_steps}. "
+                f"Received: total_steps={total_steps}"
+            )
+        self.learning_rate = learning_rate
+        self.warmup_steps = warmup_steps
+        self.decay = decay
+        self.total_steps = total_steps
+        self.milestones = tuple(milestones)
+        self.gamma = gamma
+        self.min_learning_rate = min_learning_rate
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        after = step - self.warmup_steps
+        if self.decay == "cosine":
+            phase = math.pi * after / (self.total_steps - self.warmup_steps)
+            amplitude = 0.5 * (self.learning_rate - self.min_learning_rate)
+            rate = self.min_learning_rate + amplitude * (1.0 + ops.cos(phase))
+        else:
+            passed = sum(ops.cast(after >= m, "float32") for m in self.milestones)
+            rate = self.learning_rate * self.gamma ** ops.convert_to_tensor(passed, "float32")
+        rising = self.learning_rate * step / max(self.warmup_steps - 1, 1)
+        return ops.where(step < self.warmup_steps, rising, rate)
+
+    def get_config(self):
+        return {
+            "learning_rate": self.learning_rate,
+            "warmup_steps": self.warmup_steps,
+            "decay": self.decay,
+            "total_steps": self.total_steps,
+            "milestones": self.milestones,
+            "gamma": self.gamma,
+            "min_learning_rate": self.min_learning_rate,
+        }
+
+
+class _KernelDecay:
+    """Decays kernels only, and averages the weights from their initial values on."""
+
+    def build(self, variables):
+        if self.built:
+            return
+        # Biases, norms, scales and relative position tables are not decayed.
+        self._undecayed = [v for v in variables if v.name != "kernel"]
+        self.exclude_from_weight_decay(var_list=self._undecayed)
+        super().build(variables)
+        if self.use_ema:
+            for variable, average in zip(
+                variables, self._model_variables_moving_average, strict=True
+            ):
+                average.assign(variable)
+
+    def _update_model_variables_moving_average(self, trainable_variables):
+        if self.use_ema:
+            for variable, average in zip(
+                trainable_variables, self._model_variables_moving_average, strict=True
+            ):
+                change = (1.0 - self.ema_momentum) * (variable - average)
+                average.assign(average + change)
+
+
+@keras.saving.register_keras_serializable(package="keras_actionformer")
+class AdamW(_KernelDecay, keras.optimizers.AdamW):
+    """AdamW (Loshchilov and Hutter 2019) with epsilon beside the bias-corrected deviation.
+
+    `p -= lr * m_hat / (sqrt(v_hat) + epsilon)`, algorithm 1 of Kingma and Ba 2015. Keras divides
+    by `sqrt(v) + epsilon`, which makes epsilon about 30 times larger at the first steps.
+
+    Args: as `keras.optimizers.AdamW`.
+    """
+
+    def __init__(self, learning_rate=1e-4, weight_decay=0.05, epsilon=1e-8, **kwargs):
+        super().__init__(learning_rate, weight_decay=weight_decay, epsilon=epsilon, **kwargs)
+
+    def update_step(self, gradient, variable, learning_rate):
+        step = ops.cast(self.iterations + 1, variable.dtype)
+        learning_rate = ops.cast(learning_rate, variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
+        index = self._get_variable_index(variable)
+        m, v = self._momentums[index], self._velocities[index]
+        self.assign_add(m, (gradient - m) * (1.0 - self.beta_1))
+        self.assign_add(v, (ops.square(gradient) - v) * (1.0 - self.beta_2))
+        m_scale = learning_rate / (1.0 - ops.power(self.beta_1, step))
+        v_scale = 1.0 / ops.sqrt(1.0 - ops.power(self.beta_2, step))
+        self.assign_sub(variable, m * m_scale / (ops.sqrt(v) * v_scale + self.epsilon))
+
+
+@keras.saving.register_keras_serializable(package="keras_actionformer")
+class SGD(_KernelDecay, keras.optimizers.SGD):
+    """SGD with momentum and L2 regularization: the decay is part of the gradient.
+
+    `v = momentum * v + gradient + decay * p`, `p -= lr * v`. Keras decays outside the momentum
+    and keeps the learning rate inside it, which differs when the rate changes.
+
+    Args: as `keras.optimizers.SGD`.
+    """
+
+    def __init__(self, learning_rate=1e-2, momentum=0.9, weight_decay=None, **kwargs):
+        super().__init__(learning_rate, momentum=momentum, weight_decay=weight_decay, **kwargs)
+
+    def _apply_weight_decay(self, variables):
+        """Does nothing: `update_step` adds the decay to the gradient."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        gradient = ops.cast(gradient, variable.dtype)
+        if self.weight_decay and self._use_weight_decay(variable):
+            gradient = gradient + self.weight_decay * variable
+        velocity = self.momentums[self._get_variable_index(variable)]
+        self.assign(velocity, velocity * self.momentum + gradient)
+        self.assign_sub(variable, velocity * ops.cast(learning_rate, variable.dtype))

@@ -1,0 +1,87 @@
+"""Seconds and steps of the feature grid: the one place where time is converted.
+
+Features are computed on windows of `window_frames` frames that start every `stride_frames` frames.
+Step `i` is centred on frame `i * stride_frames + window_frames / 2`, so that
+
+    grid = (seconds * fps - window_frames / 2) / stride_frames
+
+A model learns on one such grid; detections mean seconds only together with it.
+"""
+
+import dataclasses
+import math
+
+from keras_actionformer.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureGrid:
+    """How the steps of a feature sequence lie in time.
+
+    Example:
+
+    ```python
+    grid = FeatureGrid(fps=30, stride_frames=4, window_frames=16)
+    grid.to_grid(1.0)   # 5.5: one second is half a step behind the centre of step 5
+    grid.to_sec(5.5)    # 1.0
+    ```
+
+    Args:
+      fps: float, frames (or samples of a sensor) a second.
+      stride_frames: float, frames from one step to the next.
+      window_frames: float, frames that one step has seen; 0 when a step is one instant.
+
+    Raises:
+      UserError: a value is not a finite number, `fps` or `stride_frames` is not above 0, or
+        `window_frames` is below 0.
+    """
+
+    fps: float
+    stride_frames: float
+    window_frames: float
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            _check_number(field.name, getattr(self, field.name))
+        for name in ("fps", "stride_frames"):
+            if getattr(self, name) <= 0:
+                raise UserError(f"{name} must be above 0, but it is {getattr(self, name)}.")
+        if self.window_frames < 0:
+            raise UserError(f"window_frames must be 0 or more, but it is {self.window_frames}.")
+
+    @property
+    def step_sec(self):
+        """Seconds from one step to the next."""
+        return self.stride_frames / self.fps
+
+    @property
+    def offset_grid(self):
+        """Half a window in steps: frame 0 lies this far before step 0."""
+        return 0.5 * self.window_frames / self.stride_frames
+
+    def to_grid(self, seconds):
+        """Converts seconds (float, NumPy array or tensor of any shape) to grid units."""
+        return (seconds * self.fps - 0.5 * self.window_frames) / self.stride_frames
+
+    def to_sec(self, grid):
+        """Converts grid units (float, NumPy array or tensor of any shape) to seconds."""
+        return (grid * self.stride_frames + 0.5 * self.window_frames) / self.fps
+
+    def downsample(self, rate):
+        """Returns the grid of `feats[::rate]`: the stride grows, the window stays.
+
+        Raises:
+          UserError: `rate` is not a whole number of at least 1.
+        """
+        if rate != int(rate) or rate < 1:
+            raise UserError(f"downsample_rate must be a whole number from 1 up, but it is {rate}.")
+        return dataclasses.replace(self, stride_frames=self.stride_frames * rate)
+
+
+def _check_number(name, value):
+    try:
+        finite = math.isfinite(value)
+    except TypeError:
+        finite = False
+    if not finite:
+        raise UserError(f"{name} must be a finite number, but it is {value!r}.")

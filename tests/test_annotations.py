@@ -1,0 +1,193 @@
+"""Annotation files: what they become, and what is told about wrong ones."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_actionformer.annotations import load_annotations, save_annotations
+from keras_actionformer.errors import UserError
+
+
+def action(label="jump", segment=(1.0, 2.5), **more):
+    return {"label": label, "segment": list(segment), **more}
+
+
+def video(*actions, subset="training", duration=10.0, **more):
+    return {"subset": subset, "duration": duration, "annotations": list(actions), **more}
+
+
+def load(tmp_path, database, **arguments):
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps({"database": database}))
+    return load_annotations(path, **arguments)
+
+
+def test_fields(tmp_path):
+    loaded = load(
+        tmp_path,
+        {
+            "a": video(action("run"), action("jump", (0.5, 9)), fps=25),
+            "b": {"subset": "Test"},
+        },
+    )
+    assert loaded.class_names == ("jump", "run")  # Alphabetical when there are no ids.
+    a, b = loaded.videos
+    assert (a.video_id, a.subset, a.duration_sec, a.fps) == ("a", "training", 10.0, 25.0)
+    np.testing.assert_array_equal(a.segments_sec, [[1.0, 2.5], [0.5, 9.0]])
+    np.testing.assert_array_equal(a.labels, [1, 0])
+    assert a.segments_sec.dtype == np.float64 and a.labels.dtype == np.int64
+    assert b.duration_sec is None and b.fps is None
+    assert b.segments_sec.shape == (0, 2) and b.labels.shape == (0,)
+
+
+def test_subsets(tmp_path):
+    loaded = load(tmp_path, {"a": video(), "b": video(subset="Test"), "c": video()})
+    assert [v.video_id for v in loaded.subset("TRAINING")] == ["a", "c"]
+    assert [v.video_id for v in loaded.subset("test")] == ["b"]
+    with pytest.raises(UserError, match="'Test', 'training'; did you mean 'training'"):
+        loaded.subset("trainig")
+
+
+def test_label_ids_of_the_file_and_empty_classes(tmp_path):
+    database = {
+        "a": video(action("run", label_id=3), action("jump", label_id=1)),
+        "b": video(action("run", label_id=3), subset="test"),
+    }
+    loaded = load(tmp_path, database, num_classes=5)
+    assert loaded.class_names == ("class_0", "jump", "class_2", "run", "class_4")
+    np.testing.assert_array_equal(loaded.videos[0].labels, [3, 1])
+    assert loaded.empty_label_ids() == (0, 2, 4)
+    assert loaded.empty_label_ids("test") == (0, 1, 2, 4)
+
+
+def test_a_real_class_may_be_called_like_an_unused_one(tmp_path):
+    loaded = load(tmp_path, {"a": video(action("class_1", label_id=0))}, num_classes=2)
+    assert loaded.class_names == ("class_1", "class_1 (unused)")
+    np.testing.assert_array_equal(loaded.videos[0].labels, [0])
+
+
+def test_given_class_names_decide_the_ids(tmp_path):
+    loaded = load(tmp_path, {"a": video(action("run"))}, class_names=["walk", "run", "jump"])
+    assert loaded.class_names == ("walk", "run", "jump")
+    np.testing.assert_array_equal(loaded.videos[0].labels, [1])
+
+
+def test_rounding_at_the_ends_is_clipped(tmp_path):
+    loaded = load(tmp_path, {"a": video(action(segment=(-0.05, 10.05)), action(segment=(9, 10)))})
+    np.testing.assert_array_equal(loaded.videos[0].segments_sec, [[0, 10], [9, 10]])
+
+
+def test_segments_outside_may_be_kept(tmp_path):
+    database = {"a": video(action(segment=(8, 25.5)), action(segment=(30, 31)))}
+    loaded = load(tmp_path, database, outside="keep")
+    np.testing.assert_array_equal(loaded.videos[0].segments_sec, [[8, 25.5], [30, 31]])
+
+
+def test_an_unknown_duration_limits_nothing(tmp_path):
+    loaded = load(tmp_path, {"a": video(action(segment=(8, 1e5)), duration=None)})
+    np.testing.assert_array_equal(loaded.videos[0].segments_sec, [[8, 1e5]])
+
+
+def test_saved_and_loaded_again(tmp_path):
+    database = {
+        "a": video(action("run", (0.1, 1 / 3), label_id=2), action(label_id=0), fps=29.97),
+        "ü b": {"subset": "test"},
+    }
+    first = load(tmp_path, database, num_classes=3)
+    save_annotations(tmp_path / "copy.json", first)
+    second = load_annotations(tmp_path / "copy.json", num_classes=3)
+    assert second.class_names == first.class_names
+    for a, b in zip(first.videos, second.videos, strict=True):
+        np.testing.assert_array_equal(a.segments_sec, b.segments_sec)
+        np.testing.assert_array_equal(a.labels, b.labels)
+        for name in ("video_id", "subset", "duration_sec", "fps"):
+            assert getattr(a, name) == getattr(b, name)
+
+
+@pytest.mark.parametrize(
+    "database,arguments,text",
+    [
+        ({}, {}, "holds no video"),
+        ({"v": 3}, {}, "video 'v' must be an object"),
+        ({"v": {"subse": "test"}}, {}, "'v' lacks the field 'subset'.*did you mean 'subse'"),
+        ({"v": video(subset=3)}, {}, "'v': 'subset' must be a text, but it is 3"),
+        ({"v": video(duration=-4)}, {}, "'v': 'duration' must be a number above 0, but it is -4"),
+        ({"v": video(fps="30")}, {}, "'v': 'fps' must be a number above 0, but it is '30'"),
+        ({"v": {"subset": "t", "anotations": []}}, {}, "'annotations'.*did you mean 'anotations'"),
+        ({"v": {"subset": "t", "annotations": {}}}, {}, "'annotations' must be a list"),
+        ({"v": video(action(), {"segment": [0, 1]})}, {}, "annotation 1 lacks the field 'label'"),
+        ({"v": video({"label": "x"})}, {}, "annotation 0 lacks the field 'segment'"),
+        ({"v": video(action(label=7))}, {}, "'label' must be a text, but it is 7"),
+        ({"v": video(action(segment=[1]))}, {}, r"two finite numbers .* but it is \[1\]"),
+        ({"v": video(action(segment=[1, "2"]))}, {}, "two finite numbers"),
+        ({"v": video(action(segment=[1, float("nan")]))}, {}, "two finite numbers"),
+        ({"v": video(action(segment=[3, 3]))}, {}, r"\[3, 3\] must end after it starts"),
+        ({"v": video(action(segment=[-0.06, 3]))}, {}, r"\[-0.06, 3.0\] starts before 0 s"),
+        ({"v": video(action(segment=[9, 10.06]))}, {}, "ends after the video's duration of 10.0 s"),
+        ({"v": video(action(label_id="1"))}, {}, "'label_id' must be a whole number"),
+        ({"v": video(action(label_id=1), action())}, {}, "lacks 'label_id' while others have one"),
+        ({"v": video(action(label_id=-1))}, {}, "label_id -1 of label 'jump' must be 0 or more"),
+        (
+            {"v": video(action(label_id=7))},
+            {"num_classes": 5},
+            r"label_id 7 of label 'jump' is outside 0..4 \(num_classes=5\)",
+        ),
+        (
+            {"v": video(action("a", label_id=1)), "w": video(action("b", label_id=1))},
+            {},
+            "video 'w': label_id 1 names 'b', but elsewhere 'a'",
+        ),
+        (
+            {"v": video(action("a", label_id=1)), "w": video(action("a", label_id=2))},
+            {},
+            "video 'w': label 'a' has the label_id 2, but elsewhere 1",
+        ),
+        (
+            {"v": video(action("a"), action("b"), action("c"))},
+            {"num_classes": 2},
+            "3 different labels but num_classes is 2",
+        ),
+        (
+            {"v": video(action("jmp"))},
+            {"class_names": ["run", "jump"]},
+            "label 'jmp' is none of the 2 class names; did you mean 'jump'",
+        ),
+        (
+            {"v": video(action("run", label_id=1))},
+            {"class_names": ["run", "jump"]},
+            "label 'run' has the label_id 1 but is number 0 of the class names",
+        ),
+        ({"v": video()}, {"class_names": ["a", "a"]}, "class_names holds 'a' twice"),
+        ({"v": video()}, {"class_names": ["a"], "num_classes": 3}, "1 names but num_classes is 3"),
+        ({"v": video()}, {"outside": "drop"}, "outside must be 'error' or 'keep'"),
+    ],
+)
+def test_wrong_content(tmp_path, database, arguments, text):
+    with pytest.raises(UserError, match=text):
+        load(tmp_path, database, **arguments)
+
+
+@pytest.mark.parametrize(
+    "content,text",
+    [
+        (b'{"database": {\n  "v": }}', "is not valid JSON: .* in line 2, column 8"),
+        (b"[]", "lacks the field 'database'"),
+        (b'{"databse": {}}', "lacks the field 'database'; did you mean 'databse'"),
+        (b'{"database": []}', "'database' must be an object"),
+        (b'{"database": {"v": {"subset": "t"}, "v": {"subset": "t"}}}', "has 'v' twice"),
+        (b'{"database": "\xff"}', "is not UTF-8 text"),
+    ],
+)
+def test_wrong_files(tmp_path, content, text):
+    path = tmp_path / "wrong.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"wrong.json.*{text}"):
+        load_annotations(path)
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(UserError, match="none.json' does not exist"):
+        load_annotations(tmp_path / "none.json")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_annotations(tmp_path)

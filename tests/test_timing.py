@@ -1,0 +1,53 @@
+"""Seconds and grid units."""
+
+import numpy as np
+import pytest
+
+from keras_actionformer.errors import UserError
+from keras_actionformer.timing import FeatureGrid
+
+
+def test_one_second_by_hand():
+    grid = FeatureGrid(fps=30, stride_frames=4, window_frames=16)
+    # Frame 30 lies 22 frames behind frame 8, the centre of step 0: 22 / 4 steps.
+    assert grid.to_grid(1.0) == 5.5
+    assert grid.to_sec(5.5) == 1.0
+    assert grid.to_grid(0.0) == -grid.offset_grid == -2.0
+    assert grid.step_sec == pytest.approx(4 / 30)
+
+
+@pytest.mark.parametrize(
+    "fps,stride,window", [(30, 4, 16), (29.97, 16, 32), (50, 25, 50), (15, 1, 0)]
+)
+def test_there_and_back(fps, stride, window):
+    grid = FeatureGrid(fps, stride, window)
+    seconds = np.linspace(-3, 20000, 1001)
+    np.testing.assert_allclose(grid.to_sec(grid.to_grid(seconds)), seconds, atol=1e-9)
+
+
+def test_downsampling_keeps_the_window():
+    grid = FeatureGrid(fps=30, stride_frames=4, window_frames=16).downsample(2)
+    assert (grid.stride_frames, grid.window_frames) == (8, 16)
+    assert grid.offset_grid == 1.0
+
+
+@pytest.mark.parametrize(
+    "values,text",
+    [
+        ((0, 4, 16), "fps must be above 0, but it is 0"),
+        ((30, -4, 16), "stride_frames must be above 0, but it is -4"),
+        ((30, 4, -1), "window_frames must be 0 or more, but it is -1"),
+        ((float("nan"), 4, 16), "fps must be a finite number, but it is nan"),
+        ((30, "4", 16), "stride_frames must be a finite number, but it is '4'"),
+        ((30, 4, None), "window_frames must be a finite number, but it is None"),
+    ],
+)
+def test_wrong_values(values, text):
+    with pytest.raises(UserError, match=text):
+        FeatureGrid(*values)
+
+
+@pytest.mark.parametrize("rate", [0, -1, 1.5])
+def test_wrong_downsampling(rate):
+    with pytest.raises(UserError, match="downsample_rate must be a whole number"):
+        FeatureGrid(30, 4, 16).downsample(rate)
