@@ -9,13 +9,15 @@ from keras_actionformer.layers import (
     MaskedConv1D,
     PositionEmbedding,
     TransformerBlock,
+    apply_mask,
     pad_time,
 )
 from keras_actionformer.points import padded_length
 
 
+@keras.saving.register_keras_serializable("keras_actionformer")
 class PadToStride(keras.layers.Layer):
-    """Pads a sequence with invalid steps to a multiple of the coarsest level's stride.
+    """Zeros invalid steps and adds more of them up to a multiple of the coarsest stride.
 
     Call: `(feats (B, T, C), mask (B, T)) -> (feats (B, T', C), mask (B, T'))` for any T >= 1.
     """
@@ -27,6 +29,7 @@ class PadToStride(keras.layers.Layer):
     def call(self, feats, mask):
         num_steps = ops.shape(feats)[1]
         extra = padded_length(num_steps, self.stride) - num_steps
+        feats = apply_mask(feats, mask)  # whatever a caller padded with
         mask = ops.cast(mask, "int32")  # padding of booleans is not implemented everywhere
         return pad_time(feats, 0, extra), pad_time(mask, 0, extra) > 0
 
@@ -42,6 +45,7 @@ class PadToStride(keras.layers.Layer):
         return {**super().get_config(), "stride": self.stride}
 
 
+@keras.saving.register_keras_serializable("keras_actionformer")
 class Backbone(Composite):
     """Feature pyramid of `1 + arch[2]` levels (paper, section 3.2 and figure 2).
 

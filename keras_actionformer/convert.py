@@ -1,9 +1,11 @@
-"""Weights of the reference PyTorch implementation, by name."""
+"""Configurations and weights of the reference PyTorch implementation, by name."""
 
+import dataclasses
 import re
 
 import numpy as np
 
+from keras_actionformer.decode import PostProcess
 from keras_actionformer.errors import UserError
 
 # Our variable paths to the reference's names, applied in order. What differs: the reference
@@ -25,6 +27,38 @@ _CONVOLUTION = re.compile(
     r"(embd|proj|head|lateral_convs|fpn_convs)\.\d+$|_conv$|conv[12]$|downsample$"
     r"|cls_head\.cls_head$|offset_head$"
 )
+
+
+# What the reference keeps in other sections of its configuration, or does not need here.
+_NOT_ARCHITECTURE = ("train_cfg", "test_cfg", "max_buffer_len_factor")
+_MODEL_TRAINING = (
+    "center_sample",
+    "center_sample_radius",
+    "loss_weight",
+    "cls_prior_prob",
+    "init_loss_norm",
+    "head_empty_cls",
+    "dropout",
+    "droppath",
+    "label_smoothing",
+)
+
+
+def model_arguments(config):
+    """Arguments of `ActionFormer` for a configuration of the reference.
+
+    Args:
+      config: dict, the whole configuration with its defaults filled in, as the reference prints
+        it into `config.txt`.
+
+    Returns:
+      dict of keyword arguments; timing and class names are not among them.
+    """
+    arguments = {k: v for k, v in config["model"].items() if k not in _NOT_ARCHITECTURE}
+    arguments.update({name: config["train_cfg"][name] for name in _MODEL_TRAINING})
+    fields = {field.name for field in dataclasses.fields(PostProcess)}
+    settings = {k: v for k, v in config["test_cfg"].items() if k in fields}
+    return {**arguments, "postprocess": PostProcess(**settings)}
 
 
 def reference_name(path):

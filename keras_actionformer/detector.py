@@ -5,32 +5,33 @@ import numbers
 
 import keras
 import numpy as np
+from keras import ops
 
-from keras_actionformer.decode import decode
+from keras_actionformer.decode import PostProcess, decode
 from keras_actionformer.detections import Detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.nms import suppress
 from keras_actionformer.points import make_points, padded_length, point_mask
-from keras import ops
 
 
+@keras.saving.register_keras_serializable("keras_actionformer")
 class DetectionDecoder(keras.layers.Layer):
     """Raw outputs to detections in the graph: decoding, then suppression.
 
     Args:
       strides: strides of the levels, in steps.
       regression_range: a pair a level.
-      settings: `PostProcess`.
+      settings: `PostProcess`, or a dict of its fields.
 
     Call: `(logits (B, P, K), offsets (B, P, 2), mask (B, T)) -> segments (B, M, 2) in grid
     steps, scores (B, M), labels (B, M) int32, num_detections (B,) int32`.
     """
 
     def __init__(self, strides, regression_range, settings, **kwargs):
-        super().__init__(dtype="float32", **kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"})  # half precision would move ends
         self.strides = tuple(strides)
         self.regression_range = regression_range
-        self.settings = settings
+        self.settings = PostProcess(**settings) if isinstance(settings, dict) else settings
 
     def call(self, logits, offsets, mask):
         num_steps = ops.shape(mask)[1]
@@ -53,6 +54,14 @@ class DetectionDecoder(keras.layers.Layer):
             keras.KerasTensor((batch, limit), "int32"),
             keras.KerasTensor((batch,), "int32"),
         )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "strides": self.strides,
+            "regression_range": self.regression_range,
+            "settings": dataclasses.asdict(self.settings),
+        }
 
 
 class Detector:

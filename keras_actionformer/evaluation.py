@@ -33,10 +33,7 @@ _BLOCK_PAIRS = 2_000_000
 
 
 def evaluate(
-    ground_truth,
-    detections,
-    tiou_thresholds=(0.3, 0.4, 0.5, 0.6, 0.7),
-    recall_at=(1, 5),
+    ground_truth, detections, tiou_thresholds=(0.3, 0.4, 0.5, 0.6, 0.7), recall_at=(1, 5),
     class_names=None,
 ):
     """Evaluates detections of many videos.
@@ -61,14 +58,14 @@ def evaluate(
       UserError: the ground truth has no instance or a video twice, a threshold or factor is out of
         range, or the detections number the classes differently from `class_names`.
     """
-    place = {video.video_id: index for index, video in enumerate(ground_truth)}
-    if len(place) != len(ground_truth):
-        ids = [video.video_id for video in ground_truth]
-        twice = next(video_id for video_id in ids if ids.count(video_id) > 1)
+    ids = [video.video_id for video in ground_truth]
+    place = {video_id: index for index, video_id in enumerate(ids)}
+    if len(place) != len(ids):
+        twice = max(ids, key=ids.count)
         raise UserError(f"The ground truth holds video {twice!r} twice; every id must be unique.")
     found = list(detections.values())
     return evaluate_arrays(
-        *_flat(range(len(ground_truth)), ground_truth),
+        *_flat(range(len(ids)), ground_truth),
         *_flat([place.get(video_id, -1) for video_id in detections], found),
         np.concatenate([np.zeros(0), *(one.scores for one in found)]),
         tiou_thresholds=tiou_thresholds,
@@ -78,16 +75,8 @@ def evaluate(
 
 
 def evaluate_arrays(
-    gt_videos,
-    gt_segments_sec,
-    gt_labels,
-    videos,
-    segments_sec,
-    labels,
-    scores,
-    tiou_thresholds=(0.3, 0.4, 0.5, 0.6, 0.7),
-    recall_at=(1, 5),
-    class_names=(),
+    gt_videos, gt_segments_sec, gt_labels, videos, segments_sec, labels, scores,
+    tiou_thresholds=(0.3, 0.4, 0.5, 0.6, 0.7), recall_at=(1, 5), class_names=(),
 ):
     """The same as `evaluate`, for flat arrays in any order (values are not checked).
 

@@ -54,6 +54,7 @@ class _ConvHead(Composite):
         return self.out(x, mask)[0]
 
 
+@keras.saving.register_keras_serializable("keras_actionformer")
 class Heads(Composite):
     """Classification and regression heads over all levels (paper, section 3.3).
 

@@ -28,8 +28,8 @@ class Composite(keras.layers.Layer):
         return layer
 
     def add_norm(self, input_shape, name):
-        """Layer normalization over channels with the reference's epsilon."""
-        return self.add(keras.layers.LayerNormalization, input_shape, epsilon=1e-5, name=name)
+        """Layer normalization over channels."""
+        return self.add(LayerNorm, input_shape, name=name)
 
     def add_dense(self, input_shape, units, name):
         """Dense layer over channels with the reference's initial values."""
@@ -37,6 +37,30 @@ class Composite(keras.layers.Layer):
         return self.add(
             keras.layers.Dense, input_shape, units, kernel_initializer=kernel, name=name
         )
+
+
+@keras.saving.register_keras_serializable("keras_actionformer")
+class LayerNorm(keras.layers.Layer):
+    """Layer normalization over channels (Ba et al. 2016), epsilon 1e-5.
+
+    Keras' own computes `x * a - mean * a`, whose rounding error grows with the mean; centering
+    first keeps ours at the reference's level (3 times lower on its tests).
+    """
+
+    def build(self, x_shape):
+        self.gamma = self.add_weight(name="gamma", shape=(x_shape[-1],), initializer="ones")
+        self.beta = self.add_weight(name="beta", shape=(x_shape[-1],), initializer="zeros")
+        self.built = True
+
+    def call(self, x):
+        wide = ops.cast(x, "float32") if x.dtype != "float64" else x
+        centered = wide - ops.mean(wide, axis=-1, keepdims=True)
+        variance = ops.mean(ops.square(centered), axis=-1, keepdims=True)
+        y = centered * ops.rsqrt(variance + 1e-5) * self.gamma + self.beta
+        return ops.cast(y, x.dtype)
+
+    def compute_output_shape(self, x_shape):
+        return x_shape
 
 
 def fan_in_uniform(fan_in):
@@ -61,6 +85,7 @@ def pad_time(x, left, right, value=0):
     return ops.pad(x, widths, constant_values=value)
 
 
+@keras.saving.register_keras_serializable("keras_actionformer")
 class MaskedConv1D(keras.layers.Layer):
     """1-D convolution over time whose output is zero at invalid steps.
 
@@ -209,6 +234,7 @@ def local_attention(q, k, v, mask, window, relative_bias=None, min_block=16):
     return ops.reshape(y, (-1, num_blocks * block, heads, head_dim))[:, :num_steps]
 
 
+@keras.saving.register_keras_serializable("keras_actionformer")
 class MaskedAttention(Composite):
     """Multi-head self-attention over the valid steps, local or global (paper, section 3.2).
 
@@ -324,6 +350,7 @@ class MaskedAttention(Composite):
         }
 
 
+@keras.saving.register_keras_serializable("keras_actionformer")
 class LayerScale(Composite):
     """A learned scale per channel, and stochastic depth: whole samples dropped while training.
 
@@ -375,6 +402,7 @@ def max_pool(x, stride):
     return pooled
 
 
+@keras.saving.register_keras_serializable("keras_actionformer")
 class TransformerBlock(Composite):
     """Pre-norm transformer block whose attention may halve the time axis (paper, eq. 3-5).
 
@@ -465,6 +493,7 @@ class TransformerBlock(Composite):
         }
 
 
+@keras.saving.register_keras_serializable("keras_actionformer")
 class ConvBlock(Composite):
     """Residual block of two convolutions, the paper's convolutional baseline (section 4.4).
 
@@ -523,6 +552,7 @@ def sinusoid_table(num_positions, dim):
     return np.where(channel % 2 == 0, np.sin(angles), np.cos(angles)).astype("float32")
 
 
+@keras.saving.register_keras_serializable("keras_actionformer")
 class PositionEmbedding(keras.layers.Layer):
     """Adds a sinusoidal position embedding at the valid steps.
 

@@ -27,16 +27,6 @@ def sigmoid_focal_loss(targets, logits, alpha=0.25, gamma=2.0):
     return loss
 
 
-def _overlap(targets, offsets):
-    """Intersection, union and enclosing length of two segments that share a point."""
-    start, end = offsets[..., 0], offsets[..., 1]
-    true_start, true_end = targets[..., 0], targets[..., 1]
-    intersection = ops.minimum(start, true_start) + ops.minimum(end, true_end)
-    union = start + end + true_start + true_end - intersection
-    enclosing = ops.maximum(start, true_start) + ops.maximum(end, true_end)
-    return intersection, union, enclosing
-
-
 def giou_loss_1d(targets, offsets):
     """Generalized IoU loss of segments given as offsets from a shared point.
 
@@ -49,7 +39,13 @@ def giou_loss_1d(targets, offsets):
     Returns:
       (...) float, elementwise loss.
     """
-    intersection, union, _ = _overlap(targets, offsets)
+
+    # Where both are equal each gets half of the gradient, as in the reference, on every backend.
+    def smaller(a, b):
+        return 0.5 * (ops.minimum(a, b) + ops.minimum(b, a))
+
+    intersection = ops.sum(smaller(offsets, targets), axis=-1)
+    union = ops.sum(offsets + targets, axis=-1) - intersection
     return 1.0 - intersection / ops.maximum(union, _EPSILON)
 
 
@@ -64,11 +60,13 @@ def diou_loss_1d(targets, offsets):
     Returns:
       (...) float, elementwise loss.
     """
-    _, _, enclosing = _overlap(targets, offsets)
-    center = 0.5 * (offsets[..., 1] - offsets[..., 0])
-    true_center = 0.5 * (targets[..., 1] - targets[..., 0])
+    # Where both are equal the target is taken, as the reference's gradients show.
+    intersection = ops.sum(ops.where(offsets < targets, offsets, targets), axis=-1)
+    enclosing = ops.sum(ops.where(offsets > targets, offsets, targets), axis=-1)
+    union = ops.sum(offsets + targets, axis=-1) - intersection
+    center, true_center = (0.5 * (x[..., 1] - x[..., 0]) for x in (offsets, targets))
     distance = (center - true_center) / ops.maximum(enclosing, _EPSILON)
-    return giou_loss_1d(targets, offsets) + distance**2
+    return 1.0 - intersection / ops.maximum(union, _EPSILON) + distance**2
 
 
 def detection_losses(
@@ -107,6 +105,7 @@ def positive_points(cls_targets, valid):
     return ops.logical_and(ops.max(cls_targets, axis=-1) > 0, valid)
 
 
+@keras.saving.register_keras_serializable("keras_actionformer")
 class PositivesAverage(keras.layers.Layer):
     """Running average of the number of positive points, the normalizer of both losses.
 

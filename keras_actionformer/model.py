@@ -17,6 +17,7 @@ from keras_actionformer.targets import assign_targets
 from keras_actionformer.timing import FeatureGrid
 
 
+@keras.saving.register_keras_serializable("keras_actionformer")
 class ActionFormer(keras.Model):
     """Temporal action localization with a local-attention transformer, in one pass.
 

@@ -6,6 +6,7 @@ from keras import ops
 from keras_actionformer.layers import Composite, MaskedConv1D
 
 
+@keras.saving.register_keras_serializable("keras_actionformer")
 class Neck(Composite):
     """Prepares the pyramid's levels for the shared heads.
 

@@ -55,7 +55,9 @@ def _pick(segments, scores, labels, valid, settings):
     """Returns the picked candidates' indices (B, M) int32 and scores (B, M), -1 for none."""
     soft = settings.nms_method == "soft"
     starts, ends = segments[:, :, 0], segments[:, :, 1]
-    lengths = ends - starts + _LENGTH_EPSILON
+    # The maximum changes nothing but keeps TensorFlow's graph optimizer from moving the epsilon
+    # into `starts`, where it would drown in rounding.
+    lengths = ops.maximum(ends - starts, 0.0) + _LENGTH_EPSILON
     if not soft and settings.min_score > 0:
         valid = ops.logical_and(valid, scores > settings.min_score)
     remaining = ops.where(valid, scores, _GONE)

@@ -11,6 +11,7 @@ import keras
 from keras import ops
 
 
+@keras.saving.register_keras_serializable("keras_actionformer")
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up from 0, then cosine or multistep decay, a value for every step.
 
@@ -103,7 +104,7 @@ class _KernelDecay:
                 average.assign(average + change)
 
 
-@keras.saving.register_keras_serializable(package="keras_actionformer")
+@keras.saving.register_keras_serializable("keras_actionformer")
 class AdamW(_KernelDecay, keras.optimizers.AdamW):
     """AdamW (Loshchilov and Hutter 2019) with epsilon beside the bias-corrected deviation.
 
@@ -129,7 +130,7 @@ class AdamW(_KernelDecay, keras.optimizers.AdamW):
         self.assign_sub(variable, m * m_scale / (ops.sqrt(v) * v_scale + self.epsilon))
 
 
-@keras.saving.register_keras_serializable(package="keras_actionformer")
+@keras.saving.register_keras_serializable("keras_actionformer")
 class SGD(_KernelDecay, keras.optimizers.SGD):
     """SGD with momentum and L2 regularization: the decay is part of the gradient.
 

@@ -79,7 +79,8 @@ def test_archive_equals_the_text_files(raw, tmp_path):
     text, archive = (tmp_path / name / "annotations.json" for name in ("text", "archive"))
     assert text.read_text() == archive.read_text()
     for name in LENGTHS:
-        text, archive = (np.load(tmp_path / n / "feats" / f"{name}.npy") for n in ("text", "archive"))
+        folders = (tmp_path / "text", tmp_path / "archive")
+        text, archive = (np.load(folder / "feats" / f"{name}.npy") for folder in folders)
         np.testing.assert_allclose(text, archive, rtol=1e-6)
 
 

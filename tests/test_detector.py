@@ -1,0 +1,242 @@
+"""From features to detections: the reference's results, and what must not change them."""
+
+import keras
+import numpy as np
+import pytest
+from golden_files import cases, load
+from reference_model import join_levels, reference_model, to_numpy
+
+from keras_actionformer.decode import PostProcess, decode
+from keras_actionformer.detector import inference_length, pad_batch, plan_batches
+from keras_actionformer.errors import UserError
+from keras_actionformer.model import ActionFormer
+from keras_actionformer.timing import FeatureGrid
+
+
+def _variants():
+    for case in cases("e"):
+        for name in load(case.values[0])["meta_json"]["variants"]:
+            yield pytest.param(case.values[0], name, id=f"{case.id}-{name}")
+
+
+def _settings(golden, name):
+    variant = dict(golden["meta_json"]["variants"][name])
+    variant.pop("ext_score_file")
+    return PostProcess(**variant)
+
+
+def _videos(golden):
+    count = len(golden["meta_json"]["videos"])
+    feats = [golden[f"in/v{i}/feats"].T for i in range(count)]
+    return feats, golden["meta_json"]["videos"]
+
+
+@pytest.mark.parametrize("path, name", list(_variants()))
+def test_candidates_are_the_references(path, name):
+    golden = load(path)
+    config = golden["config_json"]["model"]
+    count = len(config["regression_range"])
+    for i in range(len(_videos(golden)[0])):
+        lengths = [golden[f"v{i}/points_{level}"].shape[0] for level in range(count)]
+        segments, scores, labels, valid = (
+            to_numpy(x)[0]
+            for x in decode(
+                join_levels(golden, f"v{i}/cls_logits_", count)[None],
+                join_levels(golden, f"v{i}/offsets_", count)[None],
+                join_levels(golden, f"v{i}/points_", count),
+                np.concatenate([golden[f"v{i}/mask_{level}"] for level in range(count)])[None],
+                lengths,
+                _settings(golden, name),
+            )
+        )
+        prefix = f"{name}/v{i}/pre_"
+        np.testing.assert_allclose(scores[valid], golden[prefix + "scores"], rtol=0, atol=1e-6)
+        np.testing.assert_array_equal(labels[valid], golden[prefix + "labels"])
+        np.testing.assert_allclose(segments[valid], golden[prefix + "segments"], atol=1e-5)
+
+
+@pytest.mark.parametrize("path, name", list(_variants()))
+def test_detections_are_the_references(path, name):
+    """Features of several lengths in one call, against one reference run a video."""
+    golden = load(path)
+    feats, videos = _videos(golden)
+    model = reference_model(golden, postprocess=_settings(golden, name))
+    detections = model.detect(
+        feats,
+        fps=[v["fps"] for v in videos],
+        duration_sec=[v["duration"] for v in videos],
+        grid=FeatureGrid(1.0, videos[0]["feat_stride"], videos[0]["feat_num_frames"]),
+    )
+    for i, found in enumerate(detections):
+        prefix = f"{name}/v{i}/final_"
+        assert len(found) == len(golden[prefix + "scores"])
+        np.testing.assert_allclose(found.scores, golden[prefix + "scores"], rtol=0, atol=1e-5)
+        np.testing.assert_array_equal(found.labels, golden[prefix + "labels"])
+        np.testing.assert_allclose(
+            found.segments_sec, golden[prefix + "segments"], rtol=0, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("path", cases("e"))
+def test_little_padding_gives_the_numbers_of_the_references_padding(path):
+    golden = load(path)
+    model = reference_model(golden)
+    for i, feats in enumerate(_videos(golden)[0]):
+        padded, _ = inference_length(model, len(feats))
+        assert padded <= golden[f"v{i}/padded_feats_shape"][2]
+        outputs = model(pad_batch([feats], padded))
+        first = 0
+        for level, stride in enumerate(model.strides):
+            valid = golden[f"v{i}/mask_{level}"].sum()
+            ours = to_numpy(outputs["logits"])[0, first : first + valid]
+            theirs = golden[f"v{i}/cls_logits_{level}"][:valid]
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * max(1, abs(theirs).max()))
+            first += padded // stride
+        assert first == outputs["logits"].shape[1]
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(2)
+    model = ActionFormer(
+        5,
+        3,
+        backbone_arch=(2, 1, 3),
+        embd_dim=8,
+        fpn_dim=8,
+        head_dim=8,
+        n_head=2,
+        n_mha_win_size=5,
+        max_seq_len=64,
+        postprocess=PostProcess(max_seg_num=20, pre_nms_topk=100),
+        grid=FeatureGrid(25, 4, 16),
+    )
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign(to_numpy(variable) + rng.normal(0, 0.3, variable.shape))
+    return model
+
+
+LENGTHS = (1, 7, 8, 40, 57, 63, 64, 65, 70, 96, 97, 150)
+
+
+def _sequences():
+    rng = np.random.default_rng(7)
+    return [rng.normal(size=(n, 5)).astype("float32") for n in LENGTHS]
+
+
+def assert_same(a, b):
+    assert len(a) == len(b)
+    np.testing.assert_allclose(a.scores, b.scores, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(a.labels, b.labels)
+    np.testing.assert_allclose(a.segments_sec, b.segments_sec, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [2, 5, 100])
+def test_batches_and_order_change_nothing(model, batch_size):
+    sequences = _sequences()
+    alone = [model.detect(x) for x in sequences]
+    order = np.random.default_rng(batch_size).permutation(len(sequences))
+    together = model.detect([sequences[i] for i in order], batch_size=batch_size)
+    for i, found in zip(order, together, strict=True):
+        assert_same(found, alone[i])
+
+
+@pytest.mark.parametrize("num_steps", LENGTHS)
+def test_padding_to_the_references_length_gives_the_same(model, num_steps):
+    feats = np.random.default_rng(num_steps).normal(size=(num_steps, 5)).astype("float32")
+    # Window 5 at stride 8 makes the reference pad beyond 64 to multiples of 32.
+    reference = 64 if num_steps <= 64 else -(-num_steps // 32) * 32
+    padded, exact = inference_length(model, num_steps)
+    assert num_steps <= padded <= min(reference, num_steps + 2 * 8)
+    assert exact == (reference < -(-num_steps // 8) * 8 + 8)
+    few, many = (model(pad_batch([feats], n)) for n in (padded, reference))
+    first = reference_first = 0
+    for stride in model.strides:
+        valid = -(-num_steps // stride)
+        for name in ("logits", "offsets"):
+            np.testing.assert_allclose(
+                to_numpy(few[name])[0, first : first + valid],
+                to_numpy(many[name])[0, reference_first : reference_first + valid],
+                rtol=0,
+                atol=1e-5,
+            )
+        first += padded // stride
+        reference_first += reference // stride
+
+
+def test_batches_share_a_length_only_where_it_changes_nothing(model):
+    batches = list(plan_batches(model, LENGTHS, 4))
+    assert sorted(i for _, batch in batches for i in batch) == list(range(len(LENGTHS)))
+    for padded, batch in batches:
+        plans = [inference_length(model, LENGTHS[i]) for i in batch]
+        assert len(batch) <= 4 and padded == max(n for n, _ in plans)
+        if any(exact for _, exact in plans):
+            assert len(set(plans)) == 1
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="compares with TensorFlow")
+def test_compiled_equals_graph(model):
+    feats = _sequences()[3]
+    graph = model.detect(feats)
+    compiled = ActionFormer.from_config(model.get_config())
+    compiled.set_weights(model.get_weights())
+    detector = compiled._detector(None)
+    detector._graph.compile(jit_compile=True)
+    assert_same(compiled.detect(feats), graph)
+
+
+def test_data_sets_generators_and_lists(model):
+    sequences = _sequences()[:3]
+    expected = model.detect(sequences)
+    for found, other in zip(model.detect(x for x in sequences), expected, strict=True):
+        assert_same(found, other)
+    tf = pytest.importorskip("tensorflow")
+    dataset = tf.data.Dataset.from_generator(
+        lambda: iter(sequences), output_signature=tf.TensorSpec((None, 5), tf.float32)
+    )
+    for found, other in zip(model.detect(dataset), expected, strict=True):
+        assert_same(found, other)
+    assert model.detect([]) == []
+
+
+def test_timing_limits_and_thresholds(model):
+    feats = _sequences()[4]
+    found = model.detect(feats)
+    slower = model.detect(feats, fps=12.5)
+    np.testing.assert_allclose(slower.segments_sec, 2 * found.segments_sec, rtol=1e-5)
+    clipped = model.detect(feats, duration_sec=5.0)
+    assert clipped.segments_sec.max() <= 5.0 < found.segments_sec.max()
+    assert found.segments_sec.min() >= 0
+    assert len(model.detect(feats, max_detections=3)) == 3
+    assert_same(model.detect(feats, max_detections=3), found[:3])
+    threshold = float(found.scores[2])
+    assert (model.detect(feats, score_threshold=threshold).scores >= threshold).all()
+
+
+def test_wrong_features_are_one_sentence(model):
+    good = np.zeros((10, 5), "float32")
+    bad = good.copy()
+    bad[3, 1] = np.nan
+    for feats, message in (
+        (good.T, r"must be \(T, 5\)"),
+        ([good, good[:, :4]], r"feats\[1\] must be \(T, 5\)"),
+        (good[:0], "is empty"),
+        (bad, "NaN or infinite values in 1 of 10 steps, first at step 3"),
+    ):
+        with pytest.raises(UserError, match=message):
+            model.detect(feats)
+    with pytest.raises(UserError, match="fps has 1 values for 2 sequences"):
+        model.detect([good, good], fps=[25])
+    no_timing = ActionFormer.from_config({**model.get_config(), "grid": None})
+    with pytest.raises(UserError, match="does not know the timing"):
+        no_timing.detect(good)
+
+
+def test_settings_are_checked():
+    with pytest.raises(UserError, match="nms_method must be"):
+        PostProcess(nms_method="sofd")
+    with pytest.raises(UserError, match="nms_sigma must be above 0"):
+        PostProcess(nms_sigma=0)
+    with pytest.raises(UserError, match="max_seg_num must be at least 1"):
+        PostProcess(max_seg_num=0)

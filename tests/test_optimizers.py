@@ -1,0 +1,152 @@
+"""Schedules and optimizers: the reference's rates, ten training steps of it, serialization."""
+
+import keras
+import numpy as np
+import pytest
+from golden_files import cases, load
+from reference_model import (
+    group,
+    padded_training_batch,
+    reference_model,
+    to_numpy,
+    without_stochastic_depth,
+)
+
+from keras_actionformer.convert import from_reference
+from keras_actionformer.optimizers import SGD, AdamW, WarmupSchedule
+
+
+def schedule_of(opt, steps_per_epoch):
+    """The schedule for the section `opt` of the reference's configuration."""
+    warmup = opt["warmup_epochs"] * steps_per_epoch if opt["warmup"] else 0
+    return WarmupSchedule(
+        opt["learning_rate"],
+        warmup,
+        decay=opt["schedule_type"],
+        total_steps=warmup + opt["epochs"] * steps_per_epoch,
+        milestones=[epoch * steps_per_epoch for epoch in opt["schedule_steps"]],
+        gamma=opt["schedule_gamma"],
+        min_learning_rate=1e-8 if opt["warmup"] else 0.0,
+    )
+
+
+def _sequences():
+    for case in cases("d"):
+        for name in load(case.values[0])["meta_json"].get("sequences", {}):
+            yield pytest.param(case.values[0], name, id=f"{case.id}-{name}")
+
+
+@pytest.mark.parametrize("path, name", list(_sequences()))
+def test_learning_rates_are_the_references(path, name):
+    golden = load(path)
+    case = golden["meta_json"]["sequences"][name]
+    schedule = schedule_of(case["opt"], case["num_iters_per_epoch"])
+    rates = [float(schedule(step)) for step in range(len(golden[name]))]
+    np.testing.assert_allclose(rates, golden[name], rtol=1e-5, atol=1e-7 * max(golden[name]))
+    copy = WarmupSchedule.from_config(schedule.get_config())
+    assert [float(copy(step)) for step in range(len(rates))] == rates
+
+
+def _training_runs():
+    return [case for case in cases("d") if "config_json" in load(case.values[0])]
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
+@pytest.mark.parametrize("path", _training_runs())
+def test_training_steps_are_the_references(path, jit_compile):
+    golden = load(path)
+    config, meta = golden["config_json"], golden["meta_json"]
+    opt = config["opt"]
+    model = reference_model(golden)
+    without_stochastic_depth(model)
+    batches = []
+    while f"in/batch{len(batches)}/v0/feats" in golden:
+        prefix = f"in/batch{len(batches)}/"
+        batches.append(padded_training_batch(golden, prefix, config["model"]["max_seq_len"]))
+    # One static shape, as in training.
+    most = max(y["labels"].shape[1] for _, y in batches)
+    for _, y in batches:
+        room = most - y["labels"].shape[1]
+        y["segments"] = np.pad(y["segments"], [(0, 0), (0, room), (0, 0)])
+        y["labels"] = np.pad(y["labels"], [(0, 0), (0, room)], constant_values=-1)
+
+    clip = config["train_cfg"]["clip_grad_l2norm"]
+    settings = dict(
+        learning_rate=schedule_of(opt, len(batches)),
+        weight_decay=opt["weight_decay"],
+        global_clipnorm=clip if clip > 0 else None,
+        use_ema=True,
+        ema_momentum=0.999,
+    )
+    optimizer = (
+        AdamW(**settings) if opt["type"] == "AdamW" else SGD(momentum=opt["momentum"], **settings)
+    )
+    model.compile(optimizer, jit_compile=jit_compile)
+
+    shapes = group(golden, "param/")
+    noise = meta["final_max_abs_f32_minus_f64"]
+    noisy = set(meta.get("noise_dominated_params", ()))
+
+    def check(values, prefix):
+        for variable, value in zip(model.trainable_variables, values, strict=True):
+            _, names = from_reference(variable, shapes)
+            if noisy.intersection(names):
+                continue
+            expected, _ = from_reference(variable, group(golden, prefix))
+            allowed = 10 * max(noise[n] for n in names)
+            np.testing.assert_allclose(
+                to_numpy(value), expected, rtol=0, atol=allowed, err_msg=variable.path
+            )
+
+    losses = golden["out/losses"]
+    for step, expected in enumerate(losses):
+        model.reset_metrics()
+        result = model.train_on_batch(*batches[step % len(batches)], return_dict=True)
+        ours = [result["cls_loss"], result["reg_loss"], result["loss"]]
+        spread = abs(golden["out64/losses"][step] - expected)
+        np.testing.assert_allclose(
+            ours, expected, rtol=0, atol=max(10 * spread.max(), 1e-5 * max(1, expected.max()))
+        )
+        np.testing.assert_allclose(
+            to_numpy(model.positives_average.value), golden["out/loss_normalizer"][step], rtol=1e-5
+        )
+        if step == 1:
+            check(model.trainable_variables, "step2/")
+    check(model.trainable_variables, "final/")
+    check(optimizer._model_variables_moving_average, "ema/")
+
+
+@pytest.mark.parametrize("make", [AdamW, SGD])
+def test_only_kernels_decay(make):
+    layer = keras.layers.Dense(2, name="dense")
+    layer.build((None, 3))
+    layer.bias.assign([1.0, 1.0])
+    kernel = to_numpy(layer.kernel)
+    optimizer = make(learning_rate=0.1, weight_decay=0.5)
+    optimizer.apply(
+        [keras.ops.zeros((3, 2)), keras.ops.zeros(2)], layer.trainable_variables
+    )
+    np.testing.assert_allclose(to_numpy(layer.kernel), kernel * (1 - 0.1 * 0.5), rtol=1e-6)
+    np.testing.assert_array_equal(to_numpy(layer.bias), [1.0, 1.0])
+
+
+def test_average_starts_from_the_initial_weights():
+    variable = keras.Variable([1.0, 2.0], name="kernel")
+    optimizer = SGD(learning_rate=1.0, use_ema=True, ema_momentum=0.9)
+    optimizer.apply([keras.ops.ones(2)], [variable])
+    np.testing.assert_array_equal(to_numpy(variable), [0.0, 1.0])
+    average = optimizer._model_variables_moving_average[0]
+    np.testing.assert_allclose(to_numpy(average), [0.9, 1.9], rtol=1e-6)
+
+
+@pytest.mark.parametrize("make", [AdamW, SGD])
+def test_optimizer_survives_serialization(make):
+    optimizer = make(WarmupSchedule(1e-3, 10, total_steps=50), weight_decay=0.1, use_ema=True)
+    config = keras.optimizers.serialize(optimizer)
+    copy = keras.optimizers.deserialize(config)
+    assert type(copy) is make and copy.get_config() == optimizer.get_config()
+
+
+def test_schedule_without_an_end_says_so():
+    with pytest.raises(ValueError, match="total_steps must exceed warmup_steps=10"):
+        WarmupSchedule(1e-3, 10, total_steps=10)

@@ -1,0 +1,120 @@
+"""The made-up data set: its form, its repeatability, and that single steps do not solve it."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_actionformer import simulate
+from keras_actionformer.annotations import load_annotations
+from keras_actionformer.features import FeatureFiles
+from keras_actionformer.simulate import simulate_dataset, simulated_grid
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("simulated")
+    simulate_dataset(folder, num_train=30, num_test=6, seed=3)
+    return folder
+
+
+def test_files(folder):
+    annotations = load_annotations(folder / "annotations.json")
+    assert annotations.class_names == tuple(simulate.CLASSES)
+    assert len(annotations.subset("training")) == 30 and len(annotations.subset("test")) == 6
+    assert annotations.empty_label_ids("training") == ()
+    features = FeatureFiles(folder / "feats", feats_dim=simulate.FEATS_DIM)
+    for video in annotations.videos:
+        assert 120 <= video.duration_sec <= 360 and video.fps == simulate.FPS
+        # The windows that lie in the sequence wholly.
+        frames = round(video.duration_sec * simulate.FPS)
+        steps = (frames - simulate.WINDOW_FRAMES) // simulate.STRIDE_FRAMES + 1
+        assert len(features.load(video.video_id)) == steps
+
+
+def test_actions(folder):
+    videos = load_annotations(folder / "annotations.json").videos
+    lengths = np.concatenate([np.diff(v.segments_sec, axis=1)[:, 0] for v in videos])
+    assert lengths.min() > 0.99 and lengths.max() < 120.01
+    # Log-uniform: half of all are shorter than the geometric mean of 1 and 120 s.
+    assert 6 < np.median(lengths) < 16
+    overlaps = 0
+    for video in videos:
+        for i, (start, end) in enumerate(video.segments_sec):
+            others = np.delete(video.segments_sec, i, axis=0)
+            meets = (others[:, 0] < end) & (others[:, 1] > start)
+            overlaps += meets.sum()
+            assert video.labels[i] not in np.delete(video.labels, i)[meets]
+        times = np.concatenate([video.segments_sec[:, 0], video.segments_sec[:, 0] + 1e-6])
+        running = (video.segments_sec[:, 0] <= times[:, None]) & (
+            times[:, None] < video.segments_sec[:, 1]
+        )
+        assert running.sum(axis=1).max() <= simulate.MAX_OVERLAP
+    assert overlaps > 50
+
+
+def test_classes_share_their_signatures():
+    triples = list(simulate.CLASSES.values())
+    assert len(set(triples)) == len(triples)
+    for position, count in enumerate(simulate.NUM_SIGNATURES):
+        used = [triple[position] for triple in triples]
+        assert set(used) == set(range(count))
+        assert sum(used.count(i) > 1 for i in range(count)) >= 2
+
+
+def test_the_seed_decides(tmp_path):
+    def contents(name, **arguments):
+        simulate_dataset(tmp_path / name, **arguments)
+        paths = sorted((tmp_path / name).rglob("*.*"))
+        return {path.name: path.read_bytes() for path in paths}
+
+    first = contents("a", num_train=2, num_test=1, seed=1)
+    assert contents("b", num_train=2, num_test=1, seed=1) == first
+    other = contents("c", num_train=2, num_test=1, seed=2)
+    assert other.keys() == first.keys() and all(other[name] != first[name] for name in first)
+    larger = contents("d", num_train=3, num_test=2, seed=1)
+    assert all(larger[name] == first[name] for name in first if name.endswith(".npy"))
+
+
+def test_a_linear_classifier_of_single_steps_fails(folder):
+    """Least squares learns something from 30 sequences, but marks no class well in 6 others."""
+    annotations = load_annotations(folder / "annotations.json")
+    features = FeatureFiles(folder / "feats")
+    inputs, targets = {}, {}
+    for subset in ("training", "test"):
+        videos = annotations.subset(subset)
+        feats = [features.load(video.video_id) for video in videos]
+        inputs[subset] = np.concatenate([np.c_[x, np.ones(len(x))] for x in feats])
+        targets[subset] = np.concatenate(
+            [steps_of(video, len(x)) for video, x in zip(videos, feats, strict=True)]
+        )
+    weights = np.linalg.lstsq(inputs["training"], targets["training"])[0]
+    scores, truth = inputs["test"] @ weights, targets["test"]
+    best = [
+        max(f1(scores[:, label] > limit, truth[:, label]) for limit in np.arange(0, 1, 0.05))
+        for label in range(truth.shape[1])
+    ]
+    assert 0.3 < np.mean(best) < 0.75
+
+
+def steps_of(video, length):
+    times = simulated_grid().to_sec(np.arange(length))
+    steps = np.zeros((length, len(simulate.CLASSES)), bool)
+    for (start, end), label in zip(video.segments_sec, video.labels, strict=True):
+        steps[(times >= start) & (times <= end), label] = True
+    return steps
+
+
+def f1(found, truth):
+    return 2 * (found & truth).sum() / max(found.sum() + truth.sum(), 1)
+
+
+def test_program(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_actionformer.cli.simulate", f"--output={tmp_path / 'out'}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and "Wrote 120 sequences" in done.stdout
+    size = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*.*") if path.is_file())
+    assert size < 30e6
