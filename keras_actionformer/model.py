@@ -239,6 +239,12 @@ class ActionFormer(keras.Model):
 
     # ---- training -------------------------------------------------------------------------
 
+    def compile(self, optimizer="rmsprop", **kwargs):
+        """As `keras.Model.compile`, without a loss: `compute_loss` has it."""
+        super().compile(optimizer, **kwargs)
+        # Now and not inside the traced step: averages start from the values of the weights.
+        self.optimizer.build(self.trainable_variables)
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Assigns targets and sums the losses (paper, eq. 7).
 

@@ -86,22 +86,25 @@ class _KernelDecay:
         if self.built:
             return
         # Biases, norms, scales and relative position tables are not decayed.
-        self._undecayed = [v for v in variables if v.name != "kernel"]
-        self.exclude_from_weight_decay(var_list=self._undecayed)
+        self.exclude_from_weight_decay(var_list=[v for v in variables if v.name != "kernel"])
         super().build(variables)
-        if self.use_ema:
-            for variable, average in zip(
-                variables, self._model_variables_moving_average, strict=True
-            ):
-                average.assign(variable)
+
+    def add_variable_from_reference(self, reference_variable, name=None, initializer="zeros"):
+        if name == "average":  # what Keras calls the weights' averages
+
+            def initializer(shape, dtype=None):
+                return ops.copy(reference_variable)
+
+        return super().add_variable_from_reference(reference_variable, name, initializer)
 
     def _update_model_variables_moving_average(self, trainable_variables):
         if self.use_ema:
             for variable, average in zip(
                 trainable_variables, self._model_variables_moving_average, strict=True
             ):
-                change = (1.0 - self.ema_momentum) * (variable - average)
-                average.assign(average + change)
+                average.assign(
+                    self.ema_momentum * average + (1.0 - self.ema_momentum) * variable
+                )
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")
@@ -125,8 +128,9 @@ class AdamW(_KernelDecay, keras.optimizers.AdamW):
         m, v = self._momentums[index], self._velocities[index]
         self.assign_add(m, (gradient - m) * (1.0 - self.beta_1))
         self.assign_add(v, (ops.square(gradient) - v) * (1.0 - self.beta_2))
-        m_scale = learning_rate / (1.0 - ops.power(self.beta_1, step))
-        v_scale = 1.0 / ops.sqrt(1.0 - ops.power(self.beta_2, step))
+        # 1 - beta^step by expm1: the difference itself would lose half of its digits at first.
+        m_scale = learning_rate / -ops.expm1(step * math.log(self.beta_1))
+        v_scale = ops.rsqrt(-ops.expm1(step * math.log(self.beta_2)))
         self.assign_sub(variable, m * m_scale / (ops.sqrt(v) * v_scale + self.epsilon))
 
 

@@ -1,0 +1,132 @@
+"""All settings of a run, with their defaults: data, model, post-processing, training.
+
+A configuration file (see `configs/`) is Python with a function `get_config()` that starts from
+`default_config()` and changes what its data set needs; `--config.section.field=value` on the
+command line changes it further. Names and types are checked.
+"""
+
+import dataclasses
+import inspect
+import json
+
+import ml_collections
+from ml_collections import config_dict
+
+from keras_actionformer.decode import PostProcess
+from keras_actionformer.errors import UserError, suggest
+
+
+def default_config():
+    """Returns the settings of a run as a locked `ConfigDict`; each field is explained here."""
+    config = ml_collections.ConfigDict()
+    config.seed = 0  # initial weights, order of the data, truncation, stochastic depth
+
+    data = config.data = ml_collections.ConfigDict()
+    data.annotations = ""  # ActivityNet-style JSON
+    data.feats = ""  # folder with one feature file a video
+    data.prefix = ""  # a feature file is <prefix><video id><suffix>
+    data.suffix = ".npy"  # .npy, or .npz with the key "feats"
+    data.train_subset = "training"
+    data.eval_subset = "test"
+    data.outside = "error"  # segments beyond their video: "error", or "keep" as the reference
+    data.fps = config_dict.placeholder(float)  # frames per second; None: each video's own
+    data.stride_frames = 1.0  # frames from one feature to the next
+    data.window_frames = 1.0  # frames that one feature sees
+    data.downsample_rate = 1  # keeps every n-th feature
+    data.trunc_thresh = 0.5  # share of an action that must stay in a random window
+    data.crop_ratio = config_dict.placeholder(tuple)  # (0.9, 1.0): short videos are cropped too
+    data.check_durations = True  # feature lengths must fit the videos' durations
+    data.cache_gb = 4.0  # features stay in memory when they fit into this
+
+    model = config.model = ml_collections.ConfigDict()  # arguments of `ActionFormer`
+    model.input_dim = config_dict.placeholder(object)  # required: int, or one int a stream
+    model.num_classes = config_dict.placeholder(int)  # required
+    model.update(_keyword_defaults())
+
+    # Fields of `PostProcess`, which explains them.
+    config.postprocess = ml_collections.ConfigDict(dataclasses.asdict(PostProcess()))
+
+    train = config.train = ml_collections.ConfigDict()
+    train.batch_size = 2
+    train.epochs = 30  # after the warm-up
+    train.warmup_epochs = 5
+    train.optimizer = "AdamW"  # or "SGD"
+    train.learning_rate = 1e-4
+    train.momentum = 0.9  # SGD only
+    train.weight_decay = 0.05
+    train.schedule = "cosine"  # or "multistep"
+    train.milestones = ()  # epochs after the warm-up at which the rate drops (multistep)
+    train.gamma = 0.1  # factor of a drop
+    train.clip_norm = 1.0  # global norm of the gradients; 0 or less: no clipping
+    train.ema = 0.999  # momentum of the weights' average, which is what is evaluated and saved
+    train.jit_compile = "auto"  # XLA: "on", "off", "auto" (on a GPU, off on a CPU)
+    train.mixed_precision = False  # bfloat16 arithmetic, float32 weights
+
+    config.tiou_thresholds = (0.3, 0.4, 0.5, 0.6, 0.7)  # for the evaluation
+    return config.lock()
+
+
+def _keyword_defaults():
+    """Keyword arguments of `ActionFormer` that a configuration states under `model`."""
+    from keras_actionformer.model import ActionFormer  # loads Keras
+
+    elsewhere = ("postprocess", "grid", "class_names")
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(ActionFormer.__init__).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name not in elsewhere
+    }
+    # These take ints or lists, or have no default that says their type.
+    for name in ("embd_dim", "n_mha_win_size", "regression_range"):
+        value = defaults[name]
+        defaults[name] = config_dict.placeholder(object)
+        if value is not None:
+            defaults[name] = config_dict.FieldReference(value, field_type=object)
+    return defaults
+
+
+def check_config(config):
+    """Raises UserError for settings that are missing or out of their range."""
+    for name in ("annotations", "feats"):
+        if not config.data[name]:
+            raise UserError(f"The configuration must set data.{name}: it is empty.")
+    for name in ("input_dim", "num_classes"):
+        if not config.model[name]:
+            raise UserError(f"The configuration must set model.{name}: it is {config.model[name]}.")
+    choices = {
+        ("train", "optimizer"): ("AdamW", "SGD"),
+        ("train", "schedule"): ("cosine", "multistep"),
+        ("train", "jit_compile"): ("auto", "on", "off"),
+        ("data", "outside"): ("error", "keep"),
+    }
+    for (section, name), known in choices.items():
+        value = config[section][name]
+        if value not in known:
+            raise UserError(
+                f"{section}.{name} must be one of {', '.join(known)}, but is {value!r}"
+                f"{suggest(value, known)}."
+            )
+    for name in ("batch_size", "epochs"):
+        if config.train[name] < 1:
+            raise UserError(f"train.{name} must be at least 1, but is {config.train[name]}.")
+    if not 0 <= config.train.ema < 1:
+        raise UserError(f"train.ema must be in [0, 1), but is {config.train.ema}.")
+
+
+def to_plain(config):
+    """The settings as nested dicts of JSON's types (tuples become lists)."""
+    return json.loads(config.to_json_best_effort())
+
+
+def first_difference(ours, theirs, path=""):
+    """The first field in which two plain configurations differ, with both values, or None."""
+    for key in {**ours, **theirs}:
+        a, b = ours.get(key), theirs.get(key)
+        name = f"{path}{key}"
+        if isinstance(a, dict) and isinstance(b, dict):
+            found = first_difference(a, b, f"{name}.")
+            if found:
+                return found
+        elif a != b:
+            return name, a, b
+    return None

@@ -1,0 +1,356 @@
+"""A training run: data, model, `fit`, a working folder that survives being killed.
+
+A working folder holds
+  config.json      the settings of the run;
+  checkpoint.npz   everything a run needs to go on, written after each epoch;
+  model.keras      the model with averaged weights after the last finished epoch;
+  log.csv          losses and learning rate, a row an epoch;
+  tensorboard/     the same, when TensorBoard is installed;
+  evaluation.json, detections.json   results on the evaluation subset.
+Each file appears or changes in one step: whoever reads it never meets half of it.
+"""
+
+import csv
+import importlib.util
+import json
+import os
+import pathlib
+import sys
+import time
+import warnings
+
+import keras
+import ml_collections
+import numpy as np
+
+from keras_actionformer import dataset as data_pipeline
+from keras_actionformer.annotations import load_annotations
+from keras_actionformer.config import check_config, first_difference, to_plain
+from keras_actionformer.decode import PostProcess
+from keras_actionformer.detections import save_detections
+from keras_actionformer.errors import UserError
+from keras_actionformer.evaluation import evaluate
+from keras_actionformer.features import FeatureFiles
+from keras_actionformer.files import atomic_path, atomic_write
+from keras_actionformer.model import ActionFormer
+from keras_actionformer.optimizers import SGD, AdamW, WarmupSchedule
+
+CONFIG, CHECKPOINT, MODEL, LOG = "config.json", "checkpoint.npz", "model.keras", "log.csv"
+
+
+def train(config, workdir, resume=False):
+    """Trains a model, or goes on where an interrupted training stopped.
+
+    A run that was stopped, at any moment and by whatever means, and then resumed ends with the
+    weights, bit for bit, of one that never stopped.
+
+    Args:
+      config: `ConfigDict`, see `default_config`.
+      workdir: str or path, folder of the run; created when missing.
+      resume: bool, go on from the folder's checkpoint where there is one.
+
+    Returns:
+      `ActionFormer` with averaged weights.
+
+    Raises:
+      UserError: the settings, the data or the folder do not fit; nothing was written then.
+    """
+    workdir = pathlib.Path(workdir)
+    check_config(config)
+    _check_workdir(config, workdir, resume)
+    # === Data ===
+    annotations = read_annotations(config)
+    videos = annotations.subset(config.data.train_subset)
+    features = feature_files(config)
+    steps_per_epoch = data_pipeline.steps_per_epoch(len(videos), config.train.batch_size)
+    num_epochs = config.train.warmup_epochs + config.train.epochs
+    # === Model ===
+    keras.utils.set_random_seed(config.seed)
+    model = build_model(config, annotations)
+    model.compile(
+        make_optimizer(config, steps_per_epoch),
+        jit_compile={"on": True, "off": False, "auto": "auto"}[config.train.jit_compile],
+    )
+    run = _Run(model, workdir)
+    first_epoch = run.restore() if resume and (workdir / CHECKPOINT).exists() else 0
+    # === Fit ===
+    stream = data_pipeline.train_dataset(
+        videos,
+        features,
+        stride_frames=config.data.stride_frames,
+        window_frames=config.data.window_frames,
+        default_fps=config.data.fps,
+        downsample_rate=config.data.downsample_rate,
+        max_seq_len=config.model.max_seq_len,
+        batch_size=config.train.batch_size,
+        trunc_thresh=config.data.trunc_thresh,
+        crop_ratio=config.data.crop_ratio,
+        seed=config.seed,
+        num_epochs=num_epochs,
+        first_epoch=first_epoch,
+        check_durations=config.data.check_durations,
+        cache_bytes=int(config.data.cache_gb * 2**30),
+    )
+    with atomic_write(workdir / CONFIG) as file:
+        json.dump(to_plain(config), file, indent=2)
+    if first_epoch == num_epochs:
+        print(f"{workdir}: all {num_epochs} epochs are done already.")
+        return load_model(workdir)
+    callbacks = [run, _DeadOutputWarning()]
+    if importlib.util.find_spec("tensorboard"):
+        callbacks.append(keras.callbacks.TensorBoard(workdir / "tensorboard", write_graph=False))
+    model.fit(
+        stream,
+        epochs=num_epochs,
+        initial_epoch=first_epoch,
+        steps_per_epoch=steps_per_epoch,
+        shuffle=False,  # the stream has its order already
+        callbacks=callbacks,
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    return load_model(workdir)
+
+
+def _check_workdir(config, workdir, resume):
+    """Raises UserError where the folder belongs to another run, or to this one unasked."""
+    path = workdir / CONFIG
+    if not (workdir / CHECKPOINT).exists():
+        return
+    if not resume:
+        raise UserError(
+            f"{workdir} already holds a training run: pass --resume to go on with it, or another "
+            "--workdir."
+        )
+    different = first_difference(_read_json(path), to_plain(config))
+    if different:
+        name, old, new = different
+        raise UserError(
+            f"{workdir} was trained with {name}={old!r}, but the configuration now says {new!r}: "
+            "use the settings it was started with, or another --workdir."
+        )
+
+
+def _read_json(path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: {path.parent} is no training folder.") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not valid JSON ({error}).") from None
+
+
+def read_annotations(config):
+    """The annotations a configuration names, checked against its number of classes."""
+    return load_annotations(
+        config.data.annotations,
+        num_classes=config.model.num_classes,
+        outside=config.data.outside,
+    )
+
+
+def feature_files(config):
+    """The feature files a configuration names, checked against its feature width."""
+    return FeatureFiles(
+        config.data.feats, config.model.input_dim, config.data.prefix, config.data.suffix
+    )
+
+
+def build_model(config, annotations):
+    """An `ActionFormer` with fresh weights for a configuration and its annotations."""
+    video = annotations.videos[0]
+    grid = data_pipeline.video_grid(
+        video,
+        config.data.stride_frames,
+        config.data.window_frames,
+        config.data.fps,
+        config.data.downsample_rate,
+    )
+    names = list(annotations.class_names)
+    names += [f"class_{i}" for i in range(len(names), config.model.num_classes)]
+    return ActionFormer(
+        **config.model.to_dict(),
+        postprocess=PostProcess(**config.postprocess.to_dict()),
+        grid=grid,
+        class_names=names,
+        dtype="mixed_bfloat16" if config.train.mixed_precision else None,
+    )
+
+
+def make_optimizer(config, steps_per_epoch):
+    """The optimizer with its schedule: one learning rate for every step."""
+    settings = config.train
+    warmup_steps = settings.warmup_epochs * steps_per_epoch
+    schedule = WarmupSchedule(
+        settings.learning_rate,
+        warmup_steps,
+        decay=settings.schedule,
+        total_steps=warmup_steps + settings.epochs * steps_per_epoch,
+        milestones=[epoch * steps_per_epoch for epoch in settings.milestones],
+        gamma=settings.gamma,
+    )
+    common = dict(
+        learning_rate=schedule,
+        weight_decay=settings.weight_decay,
+        global_clipnorm=settings.clip_norm if settings.clip_norm > 0 else None,
+        use_ema=True,
+        ema_momentum=settings.ema,
+    )
+    if settings.optimizer == "AdamW":
+        return AdamW(**common)
+    return SGD(momentum=settings.momentum, **common)
+
+
+class _Run(keras.callbacks.Callback):
+    """Writes checkpoint, averaged model and log after every epoch, and reads them back."""
+
+    def __init__(self, model, workdir):
+        super().__init__()
+        self._workdir = workdir
+        self._rows = []
+        # A second model to write, so that the one in training is never touched.
+        self._averaged = ActionFormer.from_config(model.get_config())
+        self.set_model(model)
+
+    def _state(self):
+        """Every variable of the training by a unique name, random generators included."""
+        variables = [*self.model.variables, *self.model.optimizer.variables]
+        return {f"{i:04d} {variable.path}": variable for i, variable in enumerate(variables)}
+
+    def restore(self):
+        """Loads the checkpoint; returns the number of finished epochs."""
+        path = self._workdir / CHECKPOINT
+        state = self._state()
+        with np.load(path, allow_pickle=False) as saved:
+            rows = json.loads(str(saved["log"]))
+            for name, variable in state.items():
+                if name not in saved or saved[name].shape != tuple(variable.shape):
+                    raise UserError(
+                        f"{path} does not fit this model: {name} is missing or has another "
+                        "shape. Was it written by another version? Use another --workdir."
+                    )
+                variable.assign(saved[name])
+        self._rows = rows
+        return len(rows)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
+        row["learning_rate"] = float(self.model.optimizer.learning_rate)
+        row["seconds"] = round(time.perf_counter() - self._start, 2)
+        self._rows.append(row)
+        state = {k: keras.ops.convert_to_numpy(v) for k, v in self._state().items()}
+        # The checkpoint comes first: what follows can be made from it, or waits an epoch.
+        with atomic_write(self._workdir / CHECKPOINT, "wb") as file:
+            np.savez(file, log=json.dumps(self._rows), **state)
+        averages = self.model.optimizer._model_variables_moving_average
+        for variable, average in zip(
+            self._averaged.trainable_variables, averages, strict=True
+        ):
+            variable.assign(average)
+        with atomic_path(self._workdir / MODEL) as path:
+            self._averaged.save(path)
+        with atomic_write(self._workdir / LOG) as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            writer.writeheader()
+            writer.writerows(self._rows)
+
+
+class _DeadOutputWarning(keras.callbacks.Callback):
+    """Says so when one end of every segment has been at its point for a whole epoch.
+
+    The offsets end in a ReLU: where it is closed at every point nothing opens it again, and the
+    training goes on with half of each segment missing.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._said = set()
+
+    def on_epoch_end(self, epoch, logs=None):
+        for end in ("start", "end"):
+            if logs[f"zero_{end}s"] > 0.999 and end not in self._said:
+                self._said.add(end)
+                warnings.warn(
+                    f"The offset to the {end} of an action was 0 at every point in epoch "
+                    f"{epoch + 1}: this regression output is dead and will not learn. Train again "
+                    "with another seed or a lower train.learning_rate.",
+                    stacklevel=1,
+                )
+
+
+def load_model(workdir):
+    """The model of a training folder, with averaged weights.
+
+    Raises:
+      UserError: the folder has no model (yet).
+    """
+    path = pathlib.Path(workdir) / MODEL
+    if not path.exists():
+        raise UserError(
+            f"{path} does not exist: {workdir} is no training folder, or no epoch is finished yet."
+        )
+    return keras.saving.load_model(path)
+
+
+def detect_subset(model, config, videos):
+    """Detects actions in videos of a configuration's data.
+
+    Args:
+      model: `ActionFormer`.
+      config: `ConfigDict`.
+      videos: `Video` records.
+
+    Returns:
+      {video id: `Detections`}.
+    """
+    found = {}
+    items = data_pipeline.evaluation_items(
+        videos,
+        feature_files(config),
+        stride_frames=config.data.stride_frames,
+        window_frames=config.data.window_frames,
+        default_fps=config.data.fps,
+        downsample_rate=config.data.downsample_rate,
+    )
+    progress = keras.utils.Progbar(len(videos), unit_name="video", verbose=_progress())
+    for video, feats, grid in items:
+        found[video.video_id] = model.detect(feats, duration_sec=video.duration_sec, grid=grid)
+        progress.add(1)
+    return found
+
+
+def _progress():
+    return 1 if sys.stdout.isatty() else 2
+
+
+def evaluate_workdir(workdir, subset=None, tiou_thresholds=None):
+    """Detects on a subset with a training folder's model and scores it.
+
+    Writes `detections.json` and `evaluation.json` into the folder.
+
+    Args:
+      workdir: str or path.
+      subset: str, default the configuration's `data.eval_subset`.
+      tiou_thresholds: floats, default the configuration's.
+
+    Returns:
+      `EvaluationResult`.
+    """
+    workdir = pathlib.Path(workdir)
+    config = ml_collections.ConfigDict(_read_json(workdir / CONFIG))
+    model = load_model(workdir)
+    annotations = read_annotations(config)
+    videos = annotations.subset(subset or config.data.eval_subset)
+    detections = detect_subset(model, config, videos)
+    result = evaluate(
+        videos,
+        detections,
+        tuple(tiou_thresholds or config.tiou_thresholds),
+        class_names=model.class_names,
+    )
+    save_detections(workdir / "detections.json", detections)
+    with atomic_write(workdir / "evaluation.json") as file:
+        json.dump(result.to_dict(), file, indent=2)
+    return result
