@@ -3,14 +3,14 @@
 import keras
 from keras import ops
 
+from keras_actionformer.blocks import ConvBlock, TransformerBlock
 from keras_actionformer.layers import (
     Composite,
-    ConvBlock,
     MaskedConv1D,
     PositionEmbedding,
-    TransformerBlock,
     apply_mask,
     pad_time,
+    strided_length,
 )
 from keras_actionformer.points import padded_length
 
@@ -146,8 +146,7 @@ class Backbone(Composite):
         for i in range(self.arch[2]):
             block = self._add_block(shape, self.scale_factor, windows[i + 1], f"branch_{i}")
             self.branch.append(block)
-            steps = None if shape[1] is None else padded_length(shape[1], self.scale_factor)
-            shape = (shape[0], steps and steps // self.scale_factor, self.dim)
+            shape = (shape[0], strided_length(shape[1], self.scale_factor), self.dim)
         self.built = True
 
     def _add_block(self, shape, stride, window, name):
@@ -194,7 +193,7 @@ class Backbone(Composite):
         batch, steps = feats.shape[:2]
         levels, masks = [], []
         for level in range(self.num_levels):
-            length = None if steps is None else -(-steps // self.scale_factor**level)
+            length = strided_length(steps, self.scale_factor**level)
             levels.append(keras.KerasTensor((batch, length, self.dim), self.compute_dtype))
             masks.append(keras.KerasTensor((batch, length), "bool"))
         return levels, masks

@@ -13,7 +13,6 @@ Each file appears or changes in one step: whoever reads it never meets half of i
 import csv
 import importlib.util
 import json
-import os
 import pathlib
 import sys
 import time

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
+from keras_actionformer.blocks import LayerScale
 from keras_actionformer.convert import load_reference_parameters, model_arguments
-from keras_actionformer.layers import LayerScale
 from keras_actionformer.model import ActionFormer
 
 

@@ -7,19 +7,10 @@ from golden_files import cases, load
 from keras import ops
 from reference_model import group, to_numpy
 
+from keras_actionformer.attention import MaskedAttention, global_attention, local_attention
+from keras_actionformer.blocks import ConvBlock, LayerScale, TransformerBlock, max_pool
 from keras_actionformer.convert import from_reference
-from keras_actionformer.layers import (
-    ConvBlock,
-    LayerScale,
-    MaskedAttention,
-    MaskedConv1D,
-    PositionEmbedding,
-    TransformerBlock,
-    global_attention,
-    local_attention,
-    max_pool,
-    sinusoid_table,
-)
+from keras_actionformer.layers import LayerNorm, MaskedConv1D, PositionEmbedding, sinusoid_table
 from keras_actionformer.points import make_points
 
 
@@ -44,7 +35,7 @@ def _block(n_embd, n_head, n_ds_strides=(1, 1), path_pdrop=0.0, mha_win_size=-1,
 # The reference's classes with their arguments, as ours.
 OURS = {
     "MaskedConv1D": _conv,
-    "LayerNorm": lambda num_channels: keras.layers.LayerNormalization(epsilon=1e-5),
+    "LayerNorm": lambda num_channels: LayerNorm(),
     "MaskedMHA": lambda n_embd, n_head: MaskedAttention(n_head, use_conv=False),
     "MaskedMHCA": _attention,
     "LocalMaskedMHCA": _attention,

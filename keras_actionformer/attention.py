@@ -1,0 +1,202 @@
+"""Masked self-attention, over a window of steps or over all of them."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_actionformer.layers import (
+    Composite,
+    MaskedConv1D,
+    apply_mask,
+    pad_time,
+    strided_length,
+    strided_spec,
+)
+
+# Added to the attention logits of keys that must not be seen. Finite, so that a query without
+# any valid key gives numbers (masked later) and not NaN; exp(-1e4) is exactly 0 in float32.
+_HIDDEN = -1e4
+
+
+def global_attention(q, k, v, mask):
+    """Softmax attention of every query over every valid key.
+
+    Args:
+      q, k, v: (B, T, H, D / H) float; `q` is already scaled.
+      mask: (B, T) bool, validity of the keys.
+
+    Returns:
+      (B, T, H, D / H).
+    """
+    logits = ops.einsum("bqhd,bkhd->bhqk", q, k)
+    hidden = ops.where(mask, ops.zeros((), q.dtype), ops.cast(_HIDDEN, q.dtype))
+    logits = logits + ops.expand_dims(ops.expand_dims(hidden, 1), 1)
+    return ops.einsum("bhqk,bkhd->bqhd", ops.softmax(logits, axis=-1), v)
+
+
+def local_attention(q, k, v, mask, window, relative_bias=None, min_block=16):
+    """Softmax attention of each query over the valid keys at most `window // 2` steps away.
+
+    Section 3.2 of the paper. Queries are cut into blocks; a block meets its own keys and
+    `window // 2` more on either side in one matrix product, and a band hides the keys outside of
+    each query's window. Time and memory are linear in T for any T >= 1: no T x T array exists.
+
+    Args:
+      q, k, v: (B, T, H, D / H) float; `q` is already scaled.
+      mask: (B, T) bool, validity of the keys.
+      window: int, keys a query sees; an even one sees as many as the next odd one.
+      relative_bias: optional (H, window) float, added to the logit of the key at distance
+        -window // 2 ... window // 2.
+      min_block: int, smallest number of queries in a block.
+
+    Returns:
+      (B, T, H, D / H).
+    """
+    radius = window // 2
+    # At least 2 * radius, so that a block's neighbourhood ends inside the next block.
+    block = max(2 * radius, min_block)
+    span = block + 2 * radius
+    num_steps = ops.shape(q)[1]
+    num_blocks = (num_steps + block - 1) // block
+    heads, head_dim = q.shape[2], q.shape[3]
+
+    def neighbourhoods(x):
+        # (B, T, ...) -> (B, num_blocks, span, ...): block i and `radius` steps on either side.
+        x = pad_time(x, radius, (num_blocks + 1) * block - num_steps - radius)
+        x = ops.reshape(x, (-1, num_blocks + 1, block, *x.shape[2:]))
+        return ops.concatenate([x[:, :-1], x[:, 1:, : 2 * radius]], axis=2)
+
+    q = pad_time(q, 0, num_blocks * block - num_steps)
+    q = ops.reshape(q, (-1, num_blocks, block, heads, head_dim))
+    logits = ops.einsum("bnqhd,bnkhd->bnhqk", q, neighbourhoods(k))
+
+    distance = np.arange(span)[None, :] - np.arange(block)[:, None]  # 0 = `radius` steps before
+    in_window = (distance >= 0) & (distance <= 2 * radius)
+    band = ops.cast(np.where(in_window, 0.0, _HIDDEN), q.dtype)
+    if relative_bias is not None:
+        band = band + ops.take(relative_bias, np.clip(distance, 0, 2 * radius), axis=1)
+    mask = neighbourhoods(ops.cast(mask, "int32")) > 0
+    hidden = ops.where(mask, ops.zeros((), q.dtype), ops.cast(_HIDDEN, q.dtype))
+    hidden = ops.expand_dims(ops.expand_dims(hidden, 2), 2)
+    logits = logits + (band + hidden)  # (B, num_blocks, 1 or H, block, span) on the right
+
+    y = ops.einsum("bnhqk,bnkhd->bnqhd", ops.softmax(logits, axis=-1), neighbourhoods(v))
+    return ops.reshape(y, (-1, num_blocks * block, heads, head_dim))[:, :num_steps]
+
+
+@keras.saving.register_keras_serializable("keras_actionformer")
+class MaskedAttention(Composite):
+    """Multi-head self-attention over the valid steps, local or global (paper, section 3.2).
+
+    Queries, keys and values first pass a depthwise convolution and a layer normalization each; a
+    stride in these convolutions is how the pyramid goes down.
+
+    Args:
+      num_heads: int, H; must divide the width.
+      window: int, steps a query sees, centred on it; 1 or less means all (global attention).
+      stride: int, downsampling in time.
+      use_conv: bool; False is plain attention without convolutions (stride must be 1).
+      use_rel_pe: bool, a learned bias per head and relative position; local attention only.
+      dropout: float, on the output projection.
+
+    Call: `(x (B, T, D), mask (B, T)) -> (y (B, ceil(T / stride), D), mask)`.
+    """
+
+    def __init__(
+        self,
+        num_heads,
+        window=-1,
+        stride=1,
+        use_conv=True,
+        use_rel_pe=False,
+        dropout=0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if use_rel_pe and window <= 1:
+            raise ValueError(
+                f"use_rel_pe needs local attention (window > 1). Received: window={window}"
+            )
+        if stride > 1 and not use_conv:
+            raise ValueError(f"stride={stride} needs use_conv=True: the convolution is strided.")
+        self.num_heads = num_heads
+        self.window = window
+        self.stride = stride
+        self.use_conv = use_conv
+        self.use_rel_pe = use_rel_pe
+        self.dropout = dropout
+
+    def build(self, x_shape, mask_shape=None):
+        if self.built:
+            return
+        batch, steps, dim = x_shape
+        if dim % self.num_heads:
+            raise ValueError(
+                f"The width {dim} must be a multiple of the number of heads. "
+                f"Received: num_heads={self.num_heads}"
+            )
+        inner_shape = (batch, strided_length(steps, self.stride), dim)
+        kernel_size = self.stride + 1 if self.stride > 1 else 3
+        for role in ("query", "key", "value"):
+            if self.use_conv:
+                conv = self.add(
+                    MaskedConv1D,
+                    x_shape,
+                    dim,
+                    kernel_size,
+                    self.stride,
+                    depthwise=True,
+                    use_bias=False,
+                    name=f"{role}_conv",
+                )
+                setattr(self, f"{role}_conv", conv)
+                setattr(self, f"{role}_norm", self.add_norm(inner_shape, f"{role}_norm"))
+            setattr(self, role, self.add_dense(inner_shape, dim, role))
+        self.proj = self.add_dense(inner_shape, dim, "proj")
+        self.proj_drop = self.add(keras.layers.Dropout, inner_shape, self.dropout)
+        if self.use_rel_pe:
+            self.rel_pe = self.add_weight(
+                name="rel_pe",
+                shape=(self.num_heads, self.window),
+                initializer=keras.initializers.TruncatedNormal(stddev=math.sqrt(2.0 / dim)),
+            )
+        self.built = True
+
+    def call(self, x, mask, training=False):
+        dim = x.shape[-1]
+        head_dim = dim // self.num_heads
+        out_mask = mask[:, :: self.stride]
+
+        def heads(role):
+            y = x
+            if self.use_conv:
+                y, _ = getattr(self, f"{role}_conv")(y, mask)
+                y = getattr(self, f"{role}_norm")(y)
+            y = getattr(self, role)(y)
+            return ops.reshape(y, (-1, ops.shape(y)[1], self.num_heads, head_dim))
+
+        q, k, v = heads("query") * head_dim**-0.5, heads("key"), heads("value")
+        if self.window > 1:
+            bias = self.rel_pe if self.use_rel_pe else None
+            y = local_attention(q, k, v, out_mask, self.window, bias)
+        else:
+            y = global_attention(q, k, v, out_mask)
+        y = ops.reshape(y, (-1, ops.shape(y)[1], dim))
+        y = self.proj_drop(self.proj(y), training=training)
+        return apply_mask(y, out_mask), out_mask
+
+    def compute_output_spec(self, x, mask, training=False):
+        return strided_spec(self, x, self.stride)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "window": self.window,
+            "stride": self.stride,
+            "use_conv": self.use_conv,
+            "use_rel_pe": self.use_rel_pe,
+            "dropout": self.dropout,
+        }

@@ -1,0 +1,210 @@
+"""The blocks of the backbone: transformer block, and the baseline's convolutional block."""
+
+import keras
+from keras import ops
+
+from keras_actionformer.attention import MaskedAttention
+from keras_actionformer.layers import (
+    Composite,
+    MaskedConv1D,
+    apply_mask,
+    gelu,
+    pad_time,
+    strided_length,
+    strided_spec,
+)
+
+
+@keras.saving.register_keras_serializable("keras_actionformer")
+class LayerScale(Composite):
+    """A learned scale per channel, and stochastic depth: whole samples dropped while training.
+
+    Touvron et al. 2021 (LayerScale), Huang et al. 2016 (stochastic depth). A kept sample is
+    divided by the probability of being kept, so that the expectation is unchanged.
+
+    Args:
+      rate: float in [0, 1), probability that a sample's branch is dropped.
+    """
+
+    def __init__(self, rate, **kwargs):
+        super().__init__(**kwargs)
+        self.rate = rate
+
+    def build(self, x_shape):
+        # Close to zero: at first the block passes its input on (the reference's value).
+        self.scale = self.add_weight(
+            name="scale", shape=(x_shape[-1],), initializer=keras.initializers.Constant(1e-4)
+        )
+        # Dropout with a noise shape of one number a sample *is* stochastic depth.
+        self.drop = self.add(
+            keras.layers.Dropout, x_shape, self.rate, noise_shape=(None, 1, 1)
+        )
+        self.built = True
+
+    def call(self, x, training=False):
+        return self.drop(x * self.scale, training=training)
+
+    def compute_output_shape(self, x_shape):
+        return x_shape
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate}
+
+
+def max_pool(x, stride):
+    """Max-pooling with a window of `stride + 1` steps centred on every `stride`-th step.
+
+    What lies outside the sequence does not count; masked steps inside it do, with their zeros
+    (the reference's behaviour). `(B, T, D) -> (B, ceil(T / stride), D)`.
+    """
+    pad = (stride + 1) // 2
+    lowest = -3e38 if keras.backend.standardize_dtype(x.dtype) != "float16" else -6e4
+    x = pad_time(x, pad, pad, lowest)
+    span = ops.shape(x)[1] - stride
+    pooled = x[:, 0:span:stride]
+    for k in range(1, stride + 1):
+        pooled = ops.maximum(pooled, x[:, k : k + span : stride])
+    return pooled
+
+
+@keras.saving.register_keras_serializable("keras_actionformer")
+class TransformerBlock(Composite):
+    """Pre-norm transformer block whose attention may halve the time axis (paper, eq. 3-5).
+
+    `y = pool(x) + scale(attention(norm(x)))`, `out = y + scale(mlp(norm(y)))`.
+
+    Args:
+      num_heads, window, stride, use_rel_pe, dropout: as in `MaskedAttention`; `dropout` also
+        acts on both layers of the MLP.
+      droppath: float, stochastic depth. LayerScale exists only when it is above 0.
+      expansion: int, width of the MLP's hidden layer in units of D.
+
+    Call: `(x (B, T, D), mask (B, T)) -> (y (B, ceil(T / stride), D), mask)`.
+    """
+
+    def __init__(
+        self,
+        num_heads,
+        window=-1,
+        stride=1,
+        use_rel_pe=False,
+        dropout=0.0,
+        droppath=0.0,
+        expansion=4,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.window = window
+        self.stride = stride
+        self.use_rel_pe = use_rel_pe
+        self.dropout = dropout
+        self.droppath = droppath
+        self.expansion = expansion
+
+    def build(self, x_shape, mask_shape=None):
+        if self.built:
+            return
+        batch, steps, dim = x_shape
+        inner_shape = (batch, strided_length(steps, self.stride), dim)
+        hidden = self.expansion * dim
+        self.ln1 = self.add_norm(x_shape, "ln1")
+        self.attn = self.add(
+            MaskedAttention,
+            x_shape,
+            self.num_heads,
+            self.window,
+            self.stride,
+            use_rel_pe=self.use_rel_pe,
+            dropout=self.dropout,
+            name="attn",
+        )
+        self.ln2 = self.add_norm(inner_shape, "ln2")
+        self.mlp_in = self.add_dense(inner_shape, hidden, "mlp_in")
+        self.mlp_out = self.add_dense((*inner_shape[:2], hidden), dim, "mlp_out")
+        self.mlp_drop = self.add(keras.layers.Dropout, inner_shape, self.dropout)
+        if self.droppath > 0:
+            for branch in ("attn", "mlp"):
+                name = f"drop_path_{branch}"
+                setattr(self, name, self.add(LayerScale, inner_shape, self.droppath, name=name))
+        self.built = True
+
+    def call(self, x, mask, training=False):
+        y, out_mask = self.attn(self.ln1(x), mask, training=training)
+        if self.droppath > 0:
+            y = self.drop_path_attn(y, training=training)
+        skip = max_pool(x, self.stride) if self.stride > 1 else x
+        x = apply_mask(skip, out_mask) + y
+
+        y = self.mlp_drop(gelu(self.mlp_in(self.ln2(x))), training=training)
+        y = apply_mask(self.mlp_drop(self.mlp_out(y), training=training), out_mask)
+        if self.droppath > 0:
+            y = self.drop_path_mlp(y, training=training)
+        return x + y, out_mask
+
+    def compute_output_spec(self, x, mask, training=False):
+        return strided_spec(self, x, self.stride)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "window": self.window,
+            "stride": self.stride,
+            "use_rel_pe": self.use_rel_pe,
+            "dropout": self.dropout,
+            "droppath": self.droppath,
+            "expansion": self.expansion,
+        }
+
+
+@keras.saving.register_keras_serializable("keras_actionformer")
+class ConvBlock(Composite):
+    """Residual block of two convolutions, the paper's convolutional baseline (section 4.4).
+
+    Args:
+      kernel_size: odd int.
+      stride: int, of the first convolution; the skip then is a strided 1x1 convolution.
+      expansion: int, width between the convolutions in units of D.
+
+    Call: `(x (B, T, D), mask (B, T)) -> (y (B, ceil(T / stride), D), mask)`.
+    """
+
+    def __init__(self, kernel_size=3, stride=1, expansion=2, **kwargs):
+        super().__init__(**kwargs)
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.expansion = expansion
+
+    def build(self, x_shape, mask_shape=None):
+        if self.built:
+            return
+        dim = x_shape[-1]
+        hidden = self.expansion * dim
+        inner_shape = (*x_shape[:2], hidden)
+        self.conv1 = self.add(
+            MaskedConv1D, x_shape, hidden, self.kernel_size, self.stride, name="conv1"
+        )
+        self.conv2 = self.add(MaskedConv1D, inner_shape, dim, self.kernel_size, name="conv2")
+        if self.stride > 1:
+            self.downsample = self.add(
+                MaskedConv1D, x_shape, dim, 1, self.stride, name="downsample"
+            )
+        self.built = True
+
+    def call(self, x, mask, training=False):
+        y, out_mask = self.conv1(x, mask)
+        y, _ = self.conv2(ops.relu(y), out_mask)
+        skip = self.downsample(x, mask)[0] if self.stride > 1 else x
+        return ops.relu(skip + y), out_mask
+
+    def compute_output_spec(self, x, mask, training=False):
+        return strided_spec(self, x, self.stride)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "stride": self.stride,
+            "expansion": self.expansion,
+        }
