@@ -34,9 +34,10 @@ def atomic_write(path, mode="w"):
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+        _name_file(error, path)
         raise
 
 
@@ -51,7 +52,14 @@ def atomic_path(path):
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+        _name_file(error, path)
         raise
+
+
+def _name_file(error, path):
+    """Lets an error of writing, a full disk say, tell which file it was about."""
+    if isinstance(error, OSError) and error.filename is None:
+        error.filename = str(path)

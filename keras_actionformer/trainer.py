@@ -14,6 +14,7 @@ import csv
 import importlib.util
 import json
 import pathlib
+import re
 import sys
 import time
 import warnings
@@ -212,8 +213,10 @@ class _Run(keras.callbacks.Callback):
 
     def _state(self):
         """Every variable of the training by a unique name, random generators included."""
-        variables = [*self.model.variables, *self.model.optimizer.variables]
-        return {f"{i:04d} {variable.path}": variable for i, variable in enumerate(variables)}
+        # Keras numbers random generators and optimizers through the process: not in a name.
+        model = [(re.sub(r"(seed_generator)_\d+", r"\1", v.path), v) for v in self.model.variables]
+        optimizer = [(v.name, v) for v in self.model.optimizer.variables]
+        return {f"{i:04d} {name}": v for i, (name, v) in enumerate(model + optimizer)}
 
     def restore(self):
         """Loads the checkpoint; returns the number of finished epochs."""

@@ -125,7 +125,7 @@ def test_wrong_places(tmp_path):
 def test_program(raw, tmp_path):
     def run(source):
         return subprocess.run(
-            [sys.executable, "-m", "keras_actionformer.cli.prepare", "--dataset=hapt",
+            [sys.executable, "-m", "keras_actionformer.cli", "prepare", "--dataset=hapt",
              f"--from={source}", f"--to={tmp_path / 'out'}"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip

@@ -92,7 +92,7 @@ def test_soft_by_hand():
     labels = np.zeros(4, "int32")
     segments, scores, _ = run(SEGMENTS, SCORES, labels, settings)
     # After the first pick: tIoU 1 -> 0.8 e^-2 = 0.108, tIoU 5/15 -> 0.7 e^-2/9 = 0.561, none ->
-    # 0.6. Then [20, 30], then [5, 15], whose tIoU of 1/3 with the second weakens it by e^-2/9 again.
+    # 0.6. Then [20, 30], then [5, 15], whose tIoU of 1/3 with the second weakens it again.
     expected = [0.9, 0.6, 0.7 * np.exp(-2 / 9), 0.8 * np.exp(-2 - 2 / 9)]
     np.testing.assert_allclose(scores, expected, rtol=1e-5)
     assert segments[:, 0].tolist() == [0, 20, 5, 0]

@@ -10,9 +10,8 @@ or of a trained model, whose detections are computed first:
 """
 
 import json
-import sys
 
-from absl import app, flags
+from absl import flags
 
 from keras_actionformer.annotations import load_annotations
 from keras_actionformer.detections import load_detections
@@ -20,30 +19,30 @@ from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation import evaluate
 from keras_actionformer.files import atomic_write
 
+DEFAULT_TIOU = (0.3, 0.4, 0.5, 0.6, 0.7)
+
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run to evaluate.")
 _GROUND_TRUTH = flags.DEFINE_string("ground_truth", None, "JSON file of annotations.")
 _DETECTIONS = flags.DEFINE_string("detections", None, "JSON or CSV file of detections.")
-_SUBSET = flags.DEFINE_string("subset", "test", "Subset of the ground truth to evaluate.")
-_TIOU = flags.DEFINE_list("tiou", "0.3,0.4,0.5,0.6,0.7", "Temporal IoU thresholds.")
+_SUBSET = flags.DEFINE_string(
+    "subset", None, "Subset to evaluate; without it, the run's data.eval_subset, or 'test'."
+)
+_TIOU = flags.DEFINE_list(
+    "tiou", None, "Temporal IoU thresholds; without them, the run's, or 0.3,...,0.7."
+)
 _PER_CLASS = flags.DEFINE_bool("per_class", False, "Also print a table with a line a class.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write the scores to.")
 
 
-def main(argv):
-    try:
-        if argv[1:]:
-            raise UserError(f"Unknown arguments {argv[1:]}; write options as --name=value.")
-        result = _evaluate(_thresholds(_TIOU.value))
-        print(result)
-        if _PER_CLASS.value:
-            print(f"\n{result.per_class_table()}")
-        if _OUTPUT.value:
-            with atomic_write(_OUTPUT.value) as file:
-                json.dump(result.to_dict(), file, indent=1)
-                file.write("\n")
-    except UserError as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        sys.exit(2)
+def main():
+    result = _evaluate(_thresholds(_TIOU.value))
+    print(result)
+    if _PER_CLASS.value:
+        print(f"\n{result.per_class_table()}")
+    if _OUTPUT.value:
+        with atomic_write(_OUTPUT.value) as file:
+            json.dump(result.to_dict(), file, indent=1)
+            file.write("\n")
 
 
 def _evaluate(tiou_thresholds):
@@ -61,22 +60,19 @@ def _evaluate(tiou_thresholds):
     # Published scores count annotations that reach beyond their video, so they stay as they are.
     annotations = load_annotations(files[0], outside="keep")
     return evaluate(
-        annotations.subset(_SUBSET.value),
+        annotations.subset(_SUBSET.value or "test"),
         load_detections(files[1], class_names=annotations.class_names),
-        tiou_thresholds,
+        tiou_thresholds or DEFAULT_TIOU,
         class_names=annotations.class_names,
     )
 
 
 def _thresholds(texts):
+    """Floats from the texts of --tiou, or None where it is not given."""
     try:
-        return tuple(float(text) for text in texts)
+        return texts and tuple(float(text) for text in texts)
     except ValueError as error:
         raise UserError(
             f"--tiou must be numbers with commas between them, for example 0.3,0.5,0.7; got "
             f"{','.join(texts)!r}."
         ) from error
-
-
-if __name__ == "__main__":
-    app.run(main)

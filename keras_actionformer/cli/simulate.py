@@ -3,29 +3,16 @@
   simulate --output=data/simulated
 """
 
-import sys
+from absl import flags
 
-from absl import app, flags
-
-from keras_actionformer.errors import UserError
 from keras_actionformer.simulate import simulate_dataset
 
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write the data set to.", required=True)
 _SEED = flags.DEFINE_integer("seed", 0, "Another seed gives another data set.", lower_bound=0)
 
 
-def main(argv):
-    try:
-        if argv[1:]:
-            raise UserError(f"Unknown arguments {argv[1:]}; write options as --name=value.")
-        annotations = simulate_dataset(_OUTPUT.value, seed=_SEED.value)
-        actions = sum(len(video.labels) for video in annotations.videos)
-        sequences = len(annotations.videos)
-        print(f"Wrote {sequences} sequences with {actions} actions to '{_OUTPUT.value}'.")
-    except UserError as error:
-        print(f"simulate: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
-if __name__ == "__main__":
-    app.run(main)
+def main():
+    annotations = simulate_dataset(_OUTPUT.value, seed=_SEED.value)
+    actions = sum(len(video.labels) for video in annotations.videos)
+    sequences = len(annotations.videos)
+    print(f"Wrote {sequences} sequences with {actions} actions to '{_OUTPUT.value}'.")

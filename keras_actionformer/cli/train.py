@@ -1,4 +1,4 @@
-"""Trains a model from a configuration file.
+"""Trains a model from a configuration file, or goes on with a training that was stopped.
 
   train --config=configs/hapt.py --workdir=runs/hapt
   train --config=configs/hapt.py --workdir=runs/hapt --resume
@@ -8,7 +8,14 @@
 from absl import flags
 from ml_collections import config_flags
 
-_CONFIG = config_flags.DEFINE_config_file("config", help_string="Configuration file.")
+from keras_actionformer.errors import UserError
+
+AFTER_STOP = "go on with the same command and --resume"
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    help_string="Configuration file; --config.section.name=value changes one of its settings.",
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _RESUME = flags.DEFINE_bool("resume", False, "Go on from the folder's last finished epoch.")
 _EVALUATE = flags.DEFINE_bool("evaluate", True, "Score the evaluation subset at the end.")
@@ -18,7 +25,13 @@ flags.mark_flag_as_required("config")
 
 def main():
     from keras_actionformer import trainer
+    from keras_actionformer.config import default_config
 
+    if list(_CONFIG.value) != list(default_config()):
+        raise UserError(
+            "get_config() of the configuration file must start with config = default_config(), "
+            "change its settings and return it."
+        )
     trainer.train(_CONFIG.value, _WORKDIR.value, _RESUME.value)
     if _EVALUATE.value:
         print(trainer.evaluate_workdir(_WORKDIR.value))

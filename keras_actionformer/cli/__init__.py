@@ -1,0 +1,94 @@
+"""The programs: one verb each, a module of this package, all run from here.
+
+A verb's module defines absl flags and `main()`, and its docstring is its help. It may say in
+`AFTER_STOP` how to go on after it was interrupted.
+"""
+
+import importlib
+import os
+import sys
+
+from absl import app, flags
+
+from keras_actionformer.cli import explain
+from keras_actionformer.errors import UserError, suggest
+
+VERBS = {
+    "train": "train a model from a configuration file",
+    "evaluate": "score a trained model or a file of detections: mAP and recall",
+    "detect": "detect actions in feature files with a trained model",
+    "prepare": "bring a known data set into the form that train reads",
+    "simulate": "write a small made-up data set to try everything on",
+}
+_HELP = {"--help", "-help", "-h"}
+
+
+def main():
+    """The console command `keras-actionformer VERB ...`."""
+    verb = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if verb in _HELP:
+        print("Usage: keras-actionformer VERB [--OPTION=VALUE ...]\n")
+        print("\n".join(f"  {name:<9} {purpose}" for name, purpose in VERBS.items()))
+        print("\nThe options of a verb: keras-actionformer VERB --help")
+        return
+    if verb not in VERBS:
+        hint = suggest(verb, VERBS) or f"; there are {', '.join(VERBS)}."
+        _stop("keras-actionformer", f"There is no verb {verb!r}{hint}")
+    sys.argv[:2] = [f"{sys.argv[0]} {verb}"]
+    run(verb)
+
+
+def run(verb):
+    """Runs a verb with the arguments in `sys.argv` and ends the process.
+
+    What its user can mend is told in one sentence and gives exit status 2; Ctrl-C gives 130.
+
+    Args:
+      verb: str, one of `VERBS`; nothing else is imported.
+    """
+    # Before TensorFlow is imported: its start-up messages would bury ours.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    module = importlib.import_module(f"{__name__}.{verb}")
+    go_on = getattr(module, "AFTER_STOP", "")
+    try:
+        if _HELP.intersection(sys.argv[1:]):
+            print(_help(module))
+            return
+        app.run(lambda argv: module.main(), flags_parser=lambda argv: _parse(argv, module))
+    except UserError as error:
+        _stop(verb, error)
+    except OSError as error:
+        _stop(verb, explain.file_problem(error, go_on))
+    except KeyboardInterrupt:
+        _stop(verb, f"Interrupted{go_on and f'; {go_on}'}.", status=130)
+
+
+def _stop(program, message, status=2):
+    print(f"{program}: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _parse(argv, module):
+    """Gives the flags their values; returns what absl hands to a program's main function."""
+    explain.check_config_file(argv)
+    try:
+        rest = flags.FLAGS(argv)
+    # Not flags.Error alone: a configuration file is a program, and anything may happen in it.
+    except Exception as error:
+        raise UserError(explain.flags_problem(error, argv, list(_options(module)))) from error
+    if rest[1:]:
+        raise UserError(f"Unknown arguments {rest[1:]}; write options as --name=value.")
+    return rest
+
+
+def _options(module):
+    """The flags that a verb's module defines, `{name: absl flag}`."""
+    return {flag.name: flag for flag in flags.FLAGS.get_key_flags_for_module(module)}
+
+
+def _help(module):
+    lines = [module.__doc__.strip(), "\nOptions:"]
+    for name, flag in _options(module).items():
+        default = "" if flag.default is None else f" Default: {flag.default_as_str}."
+        lines.append(f"  --{'[no]' if flag.boolean else ''}{name}: {flag.help}{default}")
+    return "\n".join(lines)

@@ -1,0 +1,87 @@
+"""Detects actions in feature files with a trained model.
+
+  detect --workdir=runs/thumos14 --feats=video.npy
+  detect --workdir=runs/thumos14 --feats=new/a.npy,new/b.npy --fps=25 --output=found.json
+  detect --workdir=runs/thumos14 --feats=new --score_threshold=0.3 --output=found.csv
+
+A feature file holds an array (time steps, channels), `.npy` or `.npz` with the key "feats", of the
+kind the model was trained on. The timing of its steps is the model's; --fps tells where the video
+runs at another frame rate.
+"""
+
+import json
+import pathlib
+
+from absl import flags
+
+from keras_actionformer.errors import UserError
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run.", required=True)
+_FEATS = flags.DEFINE_list(
+    "feats", None, "Feature files, or folders of them, with commas between.", required=True
+)
+_FPS = flags.DEFINE_float("fps", None, "Frames a second, where it is not the model's.")
+_DURATION = flags.DEFINE_float("duration", None, "Seconds; detections are cut to end by then.")
+_OUTPUT = flags.DEFINE_string("output", None, "JSON or CSV file to write the detections to.")
+_TOP_K = flags.DEFINE_integer(
+    "top_k", None, "Keeps so many of the best detections of each file.", lower_bound=1
+)
+_SCORE_THRESHOLD = flags.DEFINE_float(
+    "score_threshold", None, "Drops detections with a lower score."
+)
+
+
+def main():
+    # Before Keras is loaded and anything is computed.
+    if _OUTPUT.value and not _OUTPUT.value.lower().endswith((".json", ".csv")):
+        raise UserError(f"--output={_OUTPUT.value} must end in .json or .csv.")
+    paths = _feature_paths(_FEATS.value)
+    if _DURATION.value is not None and len(paths) > 1:
+        raise UserError(f"--duration is that of one video, but --feats names {len(paths)} files.")
+
+    from keras_actionformer import trainer
+    from keras_actionformer.detections import save_detections
+    from keras_actionformer.features import FeatureFiles
+
+    model = trainer.load_model(_WORKDIR.value)
+    data = json.loads(pathlib.Path(_WORKDIR.value, trainer.CONFIG).read_text("utf-8"))["data"]
+    channels = model.input["feats"].shape[-1]
+    found = {}
+    for path in paths:
+        features = FeatureFiles(path.parent, channels, suffix=path.suffix)
+        detections = model.detect(
+            features.load(path.stem)[:: data["downsample_rate"]],
+            fps=_FPS.value,
+            duration_sec=_DURATION.value,
+            score_threshold=_SCORE_THRESHOLD.value,
+        )
+        if _TOP_K.value is not None:
+            detections = detections.top_k(_TOP_K.value)
+        found[_video_id(path, data)] = detections
+        print(f"{path}: {detections}", flush=True)
+    if _OUTPUT.value:
+        save_detections(_OUTPUT.value, found)
+        print(f"Wrote {_OUTPUT.value}.")
+
+
+def _feature_paths(names):
+    """The files that `--feats` names, those of a folder in alphabetical order."""
+    paths = []
+    for path in map(pathlib.Path, names):
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix in (".npy", ".npz"))
+            if not inside:
+                raise UserError(f"The folder '{path}' holds no feature file (.npy or .npz).")
+            paths += inside
+        elif path.is_file():
+            paths.append(path)
+        else:
+            raise UserError(f"Feature file '{path}' does not exist.")
+    return paths
+
+
+def _video_id(path, data):
+    """The name of a feature file without what all names of the training's data have in common."""
+    name = path.name.removeprefix(data["prefix"])
+    without_suffix = name.removesuffix(data["suffix"])
+    return without_suffix if without_suffix != name else name.removesuffix(path.suffix)

@@ -1,0 +1,135 @@
+"""One sentence for what went wrong with an option, a configuration file or the disk."""
+
+import errno
+import pathlib
+import re
+import traceback
+
+from absl import flags
+
+from keras_actionformer.errors import UserError, suggest
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def check_config_file(argv):
+    """Raises UserError where `--config` names no file, which ml_collections tells much later."""
+    path = _config_path(argv)
+    if path is not None and not path.is_file():
+        names = [entry.name for entry in path.parent.glob("*.py")]
+        hint = suggest(path.name, names) or "."
+        raise UserError(f"Configuration file '{path}' does not exist{hint}")
+
+
+def flags_problem(error, argv, options):
+    """Explains what was raised while absl gave the flags their values.
+
+    Args:
+      error: the exception.
+      argv: list of str, the command line.
+      options: list of str, names of the verb's flags.
+
+    Returns:
+      str, one sentence.
+    """
+    path = _config_path(argv)
+    if isinstance(error, flags.UnrecognizedFlagError):
+        if error.flagname.startswith("config.") and path is None:
+            return f"--{error.flagname} changes a setting of --config=FILE.py, which is missing."
+        return f"There is no option --{error.flagname}{suggest(error.flagname, options) or '.'}"
+    root = _root(error)
+    frames = traceback.extract_tb(root.__traceback__)
+    lines = [frame.lineno for frame in frames if path and pathlib.Path(frame.filename) == path]
+    if isinstance(root, SyntaxError) and not lines:
+        return f"Configuration file '{path}', line {root.lineno}, is not Python: {root.msg}."
+    if lines:
+        return f"Configuration file '{path}', line {lines[-1]}: {_reason(root)}"
+    if "has no attribute 'get_config'" in str(root):
+        return f"Configuration file '{path}' has no function get_config()."
+    if isinstance(error, flags.Error):
+        return _value_problem(str(error), path)
+    return _setting_problem(root, argv)
+
+
+def file_problem(error, go_on):
+    """Explains an `OSError`: a full disk, a missing folder, a file that must not be read.
+
+    Args:
+      error: `OSError`.
+      go_on: str, how the program goes on when called again, or "".
+
+    Returns:
+      str, one sentence.
+    """
+    name = f"'{error.filename}'" if error.filename else "a file"
+    # NumPy and HDF5 give no number, only a text.
+    if error.errno in _NO_SPACE or re.search("requested and .* written|No space left", str(error)):
+        return (
+            f"There is no space left on the disk to write {name}; what was finished before is "
+            f"intact: free some space and {go_on or 'call the same command again'}."
+        )
+    return f"{name}: {error.strerror or error}."
+
+
+def _config_path(argv):
+    """The file that `--config` names, without a `:argument` for get_config, or None."""
+    for i, argument in enumerate(argv):
+        name, _, value = argument.partition("=")
+        if name in ("--config", "-config"):
+            value = value or "".join(argv[i + 1 : i + 2])
+            return pathlib.Path(value.partition(":")[0])
+    return None
+
+
+def _root(error):
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _reason(error):
+    """What an exception in a configuration file says, in our words where it is a wrong name."""
+    text = str(error.args[0] if error.args else error)
+    near = re.search(r'Did you mean "(.+)" instead of "(.+)"', text)
+    if near:
+        return f"there is no setting {near[2]!r}; did you mean {near[1]!r}?"
+    text = text.partition(" Other fields present")[0].strip(".")
+    return f"{type(error).__name__}: {text}."
+
+
+def _value_problem(text, path):
+    """Explains absl's "flag --name=value: reason"."""
+    match = re.match(r"flag --([^=]+)=(.*?): (.*)", text, re.DOTALL)
+    if not match:
+        return f"{text.rstrip('.')}."
+    name, value, reason = match.groups()
+    if "must have a value other than None" in reason:
+        if name == "config" and path is not None:
+            return f"get_config() in '{path}' returns nothing; end it with `return config`."
+        return f"The option --{name} is missing: {flags.FLAGS[name].help}"
+    parser = flags.FLAGS[name].parser
+    expected = "true or false" if parser.flag_type() == "bool" else parser.syntactic_help
+    return f"--{name}={value}: {f'expected {expected}' if expected else reason.rstrip('.')}."
+
+
+def _setting_problem(error, argv):
+    """Explains why `--config.section.name=value` found no such setting."""
+    known = _setting_names()
+    for argument in argv:
+        match = re.match(r"--?(?:no)?config\.([^=]+)", argument)
+        if match and match[1] not in known:
+            return f"There is no setting config.{match[1]}{suggest(match[1], known) or '.'}"
+    return _reason(error)
+
+
+def _setting_names():
+    # Here, as both take long to import and few programs need them.
+    import ml_collections
+
+    from keras_actionformer.config import default_config
+
+    names = []
+    for section, value in default_config().items():
+        is_section = isinstance(value, ml_collections.ConfigDict)
+        names += [f"{section}.{name}" for name in value] if is_section else [section]
+    return names

@@ -1,0 +1,291 @@
+"""The programs: their help, what they write, and what they say when something is wrong."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from keras_actionformer.annotations import Annotations, Video, save_annotations
+from keras_actionformer.cli import VERBS
+from keras_actionformer.detections import load_detections
+from keras_actionformer.errors import UserError
+
+ROOT = pathlib.Path(__file__).parents[1]
+CHANNELS = 6
+
+CONFIG = """
+from keras_actionformer.config import default_config
+
+def get_config():
+    config = default_config()
+    config.data.annotations = "annotations.json"
+    config.data.feats = "feats"
+    config.data.suffix = "_f.npy"
+    config.data.fps = 10.0
+    config.data.stride_frames = 5.0
+    config.data.window_frames = 5.0
+    config.data.downsample_rate = 2
+    config.model.input_dim = 6
+    config.model.num_classes = 2
+    config.model.backbone_arch = (1, 1, 1)
+    config.model.embd_dim = config.model.fpn_dim = config.model.head_dim = 8
+    config.model.n_head = 2
+    config.model.n_mha_win_size = 3
+    config.model.max_seq_len = 32
+    config.postprocess.max_seg_num = 20
+    config.train.warmup_epochs = 1
+    config.train.epochs = 1
+    return config
+"""
+
+
+def run(folder, *arguments, program=("-m", "keras_actionformer.cli")):
+    """Runs a program in `folder`."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, *program, *arguments],
+        capture_output=True, text=True, timeout=120, cwd=folder, env=environment, check=False,
+    )  # fmt: skip
+
+
+def assert_told(done, *texts, status=2):
+    """The program ended with one line that has all the texts."""
+    assert done.returncode == status, done.stdout + done.stderr
+    *log, line = done.stderr.strip().split("\n")
+    assert all(text in line for text in texts), line
+    assert "Traceback" not in done.stderr and not done.stdout
+    assert all("WARNING" in entry for entry in log)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a configuration, the data it names, and a model trained on it in `run`."""
+    folder = tmp_path_factory.mktemp("cli")
+    rng = np.random.default_rng(0)
+    videos = []
+    for i in range(5):
+        segments = np.array([[2.0, 6.0], [10.0, 13.0]])
+        video = Video(f"v{i}", "test" if i == 4 else "training", 20.0, None, segments,
+                      np.array([0, 1]))  # fmt: skip
+        videos.append(video)
+        (folder / "feats").mkdir(exist_ok=True)
+        np.save(folder / "feats" / f"v{i}_f.npy", rng.standard_normal((40, CHANNELS)))
+    save_annotations(folder / "annotations.json", Annotations(tuple(videos), ("sit", "walk")))
+    (folder / "config.py").write_text(CONFIG)
+    (folder / "trained.txt").write_text(run(folder, *TRAIN).stdout)
+    return folder
+
+
+TRAIN = ("train", "--config=config.py", "--workdir=run")
+
+
+# --- help and names --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help(tmp_path, verb):
+    done = run(tmp_path, verb, "--help", program=("-X", "importtime", "-m", "keras_actionformer.cli"))
+    assert done.returncode == 0 and "\nOptions:\n  --" in done.stdout
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert imported.isdisjoint({"keras", "tensorflow"})  # it would take seconds
+
+
+def test_list_of_verbs(tmp_path):
+    done = run(tmp_path)
+    assert done.returncode == 0 and all(f"\n  {verb} " in done.stdout for verb in VERBS)
+
+
+def test_entry_point_names_the_same_function():
+    setup = (ROOT / "setup.py").read_text()
+    assert '"keras-actionformer = keras_actionformer.cli:main"' in setup
+
+
+def test_programs_of_the_checkout(tmp_path):
+    for verb in VERBS:
+        assert os.access(ROOT / "bin" / verb, os.X_OK)
+    done = run(tmp_path, "--help", program=(str(ROOT / "bin" / "simulate"),))
+    assert done.returncode == 0 and "--output" in done.stdout
+
+
+# --- wrong options ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments, texts",
+    [
+        (["tarin"], ["no verb 'tarin'", "did you mean 'train'?"]),
+        (["simulate", "--outptu=x"], ["no option --outptu", "did you mean 'output'?"]),
+        (["simulate", "--output=x", "y"], ["Unknown arguments ['y']"]),
+        (["simulate", "--output=x", "--seed=a"], ["--seed=a: expected a non-negative integer."]),
+        (["simulate"], ["--output is missing"]),
+        (["prepare", "--dataset=hatp", "--from=x", "--to=y"], ["--dataset=hatp", "<hapt>"]),
+        (["train", "--workdir=w"], ["--config is missing"]),
+        (["train", "--config=no.py", "--workdir=w"], ["file 'no.py' does not exist"]),
+        (["train", "--config.seed=1", "--workdir=w"], ["config.seed", "--config=FILE.py"]),
+        (["detect", "--workdir=w", "--feats=no.npy"], ["'no.npy' does not exist"]),
+        (["detect", "--workdir=w", "--feats=no.npy", "--output=a.txt"], ["in .json or .csv"]),
+    ],
+)  # fmt: skip
+def test_wrong_options(tmp_path, arguments, texts):
+    assert_told(run(tmp_path, *arguments), *texts)
+
+
+@pytest.mark.parametrize(
+    "content, texts",
+    [
+        ("x = 1", ["has no function get_config()"]),
+        ("def get_config(:", ["line 1, is not Python"]),
+        ("def get_config():\n    pass", ["returns nothing"]),
+        ("\nimport absent", ["line 2: ModuleNotFoundError: No module named 'absent'."]),
+    ],
+)
+def test_wrong_configuration_file(tmp_path, content, texts):
+    (tmp_path / "config.py").write_text(content)
+    done = run(tmp_path, "train", "--config=config.py", "--workdir=w")
+    assert_told(done, "'config.py'", *texts)
+
+
+@pytest.mark.parametrize(
+    "extra_line, option, texts",
+    [
+        ("", "--config.train.epoch=3", ["config.train.epoch;", "did you mean 'train.epochs'?"]),
+        ("", "--config.train.epochs=abc", ["--config.train.epochs=abc: expected an integer."]),
+        ("config.train.epoch = 3", "", ["line 26", "'epoch'", "did you mean 'epochs'?"]),
+        ("config.train.epochs = 'a'", "", ["line 26", "'epochs'", "int"]),
+    ],
+)
+def test_wrong_setting(tmp_path, extra_line, option, texts):
+    content = CONFIG.replace("    return config", f"    {extra_line}\n    return config")
+    (tmp_path / "config.py").write_text(content)
+    arguments = filter(None, ["train", "--config=config.py", "--workdir=w", option])
+    assert_told(run(tmp_path, *arguments), *texts)
+
+
+# --- what stops a program --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raised, status, texts",
+    [
+        ("KeyboardInterrupt", 130, ["Interrupted; go on with the same command and --resume."]),
+        ("OSError(28, 'x', 'run/a.npz')", 2, ["no space", "'run/a.npz'", "intact", "--resume"]),
+        ("PermissionError(13, 'Permission denied', 'run')", 2, ["'run': Permission denied."]),
+        ("UserError('Bad data.')", 2, ["train: Bad data."]),
+    ],
+)
+def test_what_stops_a_program(tmp_path, raised, status, texts):
+    code = f"""
+import sys
+from keras_actionformer import cli
+from keras_actionformer.errors import UserError
+import keras_actionformer.cli.train as train
+def stop():
+    raise {raised}
+train.main = stop
+train.flags.FLAGS.set_default("workdir", "w")
+train.flags.FLAGS["config"].allow_override = True
+sys.argv = ["train", "--config=config.py"]
+cli.run("train")
+"""
+    (tmp_path / "config.py").write_text("def get_config():\n    return 1")
+    assert_told(run(tmp_path, program=("-c", code)), *texts, status=status)
+
+
+# --- train and detect ------------------------------------------------------------------------------
+
+
+def test_train_scores_the_test_subset(folder):
+    assert "mAP" in (folder / "trained.txt").read_text()
+    assert json.loads((folder / "run" / "evaluation.json").read_text())["num_ground_truth"] == 2
+
+
+def test_train_again(folder):
+    assert_told(run(folder, *TRAIN), "already holds a training run", "--resume")
+
+
+@pytest.fixture
+def detect(folder, monkeypatch):
+    """Runs the verb in this process, where Keras needs no start."""
+    from keras_actionformer.cli import detect as module
+
+    def detect(*options):
+        flags.FLAGS(["detect", f"--workdir={folder / 'run'}", *options])
+        module.main()
+
+    with flagsaver.flagsaver():
+        yield detect
+    flags.FLAGS.unparse_flags()
+
+
+@pytest.fixture(scope="module")
+def expected(folder):
+    """Detections of the trained model, by video."""
+    from keras_actionformer import trainer
+
+    model = trainer.load_model(folder / "run")
+    return {
+        f"v{i}": model.detect(np.load(folder / "feats" / f"v{i}_f.npy")[::2]) for i in range(5)
+    }
+
+
+def assert_equal(found, expected):
+    np.testing.assert_allclose(found.segments_sec, expected.segments_sec, rtol=1e-6)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6)
+    assert found.names == expected.names
+
+
+def test_detect_writes_json(folder, tmp_path, detect, expected, capsys):
+    feats = folder / "feats"
+    detect(f"--feats={feats / 'v3_f.npy'},{feats / 'v0_f.npy'}", f"--output={tmp_path / 'd.json'}")
+    found = load_detections(tmp_path / "d.json")
+    assert list(found) == ["v3", "v0"]
+    for video_id in found:
+        assert len(found[video_id]) == 20
+        assert_equal(found[video_id], expected[video_id])
+    printed = capsys.readouterr().out
+    assert "v3_f.npy: 20 detections\n start_sec    end_sec   score  label\n" in printed
+
+
+def test_detect_writes_csv_of_a_folder(folder, tmp_path, detect, expected):
+    middle = float(np.median(expected["v1"].scores))
+    detect(
+        f"--feats={folder / 'feats'}", f"--output={tmp_path / 'd.csv'}", "--top_k=3",
+        f"--score_threshold={middle}", "--fps=20",
+    )  # fmt: skip
+    found = load_detections(tmp_path / "d.csv")["v1"]
+    best = expected["v1"].filter(min_score=middle).top_k(3)
+    assert 0 < len(best) == len(found)
+    np.testing.assert_allclose(2 * found.segments_sec, best.segments_sec, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "feats, text",
+    [
+        (np.zeros((40, 5)), r"must have 6 channels, but its shape is \(40, 5\)"),
+        (np.full((40, CHANNELS), np.nan), "has a NaN or infinite value at step 0"),
+        (np.zeros((0, CHANNELS)), "is empty"),
+    ],
+)
+def test_detect_checks_features(tmp_path, detect, feats, text):
+    np.save(tmp_path / "v.npy", feats)
+    with pytest.raises(UserError, match=f"v.npy' {text}"):
+        detect(f"--feats={tmp_path / 'v.npy'}", f"--output={tmp_path / 'd.json'}")
+    assert not (tmp_path / "d.json").exists()
+
+
+def test_detect_checks_options(folder, tmp_path, detect):
+    with pytest.raises(UserError, match="names 5 files"):
+        detect(f"--feats={folder / 'feats'}", "--duration=3")
+    with pytest.raises(UserError, match="holds no feature file"):
+        detect(f"--feats={tmp_path}")
+
+
+def test_detect_without_a_model(folder, tmp_path):
+    done = run(tmp_path, "detect", f"--feats={folder / 'feats'}", "--workdir=absent")
+    assert_told(done, "detect: absent/model.keras does not exist")

@@ -1,0 +1,245 @@
+"""Runs: what they write, how they go on after being killed, what they refuse."""
+
+import errno
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from reference_model import to_numpy
+from small_run import small_config, write_data
+
+from keras_actionformer import trainer
+from keras_actionformer.config import default_config, first_difference
+from keras_actionformer.errors import UserError
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="training pipelines are TensorFlow's"
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_data(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    """A run of three epochs that nobody disturbed."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    trainer.train(small_config(data), workdir)
+    return workdir
+
+
+def state(workdir):
+    with np.load(workdir / "checkpoint.npz") as file:
+        return {name: file[name] for name in file.files if name != "log"}
+
+
+def assert_same_state(a, b):
+    a, b = state(a), state(b)
+    assert list(a) == list(b)
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def test_a_run_leaves_model_log_and_checkpoint(finished, data):
+    assert {"config.json", "checkpoint.npz", "model.keras", "log.csv"} <= {
+        path.name for path in finished.iterdir()
+    }
+    rows = (finished / "log.csv").read_text().splitlines()
+    assert rows[0].startswith("epoch,cls_loss") and len(rows) == 1 + 3
+    assert not [path for path in finished.rglob("*") if ".part" in path.name]
+    model = trainer.load_model(finished)
+    assert model.class_names == ("a", "b") and model.grid.stride_frames == 1
+
+
+def test_the_saved_model_has_the_averaged_weights(finished):
+    saved = state(finished)
+    averages = [v for k, v in saved.items() if k.endswith("_average")]
+    model = trainer.load_model(finished)
+    for variable, average in zip(model.trainable_variables, averages, strict=True):
+        np.testing.assert_array_equal(to_numpy(variable), average)
+    normalizer = [v for k, v in saved.items() if "positives_average" in k]
+    assert len(normalizer) == 1 and normalizer[0] != 10.0
+
+
+def test_evaluation_writes_scores_and_detections(finished):
+    result = trainer.evaluate_workdir(finished, tiou_thresholds=(0.5,))
+    assert 0 <= result.average_mean_ap <= 1
+    written = json.loads((finished / "detections.json").read_text())["results"]
+    assert set(written) == {"v4", "v5"}
+    assert (finished / "evaluation.json").exists()
+
+
+class _Stop(Exception):
+    pass
+
+
+def test_resuming_gives_the_same_weights_bit_for_bit(finished, data, tmp_path, monkeypatch):
+    workdir = tmp_path / "run"
+    original = trainer._Run.on_epoch_end
+
+    def stop_after_first(self, epoch, logs=None):
+        original(self, epoch, logs)
+        raise _Stop
+
+    for _ in range(2):
+        with monkeypatch.context() as patch, pytest.raises(_Stop):
+            patch.setattr(trainer._Run, "on_epoch_end", stop_after_first)
+            trainer.train(small_config(data), workdir, resume=True)
+    trainer.train(small_config(data), workdir, resume=True)
+    assert_same_state(workdir, finished)
+    assert len((workdir / "log.csv").read_text().splitlines()) == 1 + 3
+    # And once it is done there is nothing left to do.
+    trainer.train(small_config(data), workdir, resume=True)
+    assert_same_state(workdir, finished)
+
+
+PROGRAM = """
+import pathlib, sys
+sys.path[:0] = [{root!r}, {tests!r}]
+from small_run import small_config
+from keras_actionformer import trainer
+trainer.train(small_config(pathlib.Path({data!r})), {workdir!r}, resume=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(finished, data, tmp_path):
+    tests = pathlib.Path(__file__).parent
+    workdir = tmp_path / "run"
+    program = PROGRAM.format(
+        root=str(tests.parent), tests=str(tests), data=str(data), workdir=str(workdir)
+    )
+    rng = np.random.default_rng(0)
+
+    def start():
+        return subprocess.Popen(
+            [sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    for _ in range(4):
+        run = start()
+        # Killed somewhere from before the data is read to while files are written.
+        deadline = time.time() + rng.uniform(3, 12)
+        while time.time() < deadline and run.poll() is None:
+            time.sleep(0.01)
+            if (workdir / "checkpoint.npz").exists() and rng.random() < 0.02:
+                break
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        for name in ("config.json", "log.csv", "checkpoint.npz", "model.keras"):
+            if (workdir / name).exists():
+                assert (workdir / name).stat().st_size > 0
+        if (workdir / "checkpoint.npz").exists():
+            state(workdir)
+        if (workdir / "model.keras").exists():
+            trainer.load_model(workdir)
+    assert start().wait() == 0
+    assert_same_state(workdir, finished)
+
+
+def test_a_full_disk_keeps_the_last_epoch(finished, data, tmp_path, monkeypatch):
+    workdir = tmp_path / "run"
+    savez, calls = np.savez, []
+
+    def full_at_the_second(file, **arrays):
+        calls.append(1)
+        if len(calls) == 2:
+            file.write(b"half of a checkpoint")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(workdir))
+        savez(file, **arrays)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(np, "savez", full_at_the_second)
+        trainer.train(small_config(data), workdir)
+    assert not [path for path in workdir.rglob("*") if ".part" in path.name]
+    assert len((workdir / "log.csv").read_text().splitlines()) == 1 + 1
+    trainer.train(small_config(data), workdir, resume=True)
+    assert_same_state(workdir, finished)
+
+
+def test_a_folder_belongs_to_one_run(finished, data):
+    with pytest.raises(UserError, match="already holds a training run: pass --resume"):
+        trainer.train(small_config(data), finished)
+    other = small_config(data)
+    other.train.learning_rate = 5e-3
+    with pytest.raises(UserError, match=r"train.learning_rate=0.01.*now says 0.005"):
+        trainer.train(other, finished, resume=True)
+
+
+def test_a_dead_output_is_told_once():
+    callback = trainer._DeadOutputWarning()
+    alive = {"zero_starts": 0.4, "zero_ends": 0.0}
+    dead = {"zero_starts": 0.4, "zero_ends": 1.0}
+    with pytest.warns(UserWarning, match="offset to the end of an action was 0 at every point"):
+        callback.on_epoch_end(4, dead)
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        callback.on_epoch_end(5, dead)
+        trainer._DeadOutputWarning().on_epoch_end(0, alive)
+
+
+@pytest.mark.parametrize(
+    "section, name, value, message",
+    [
+        ("data", "annotations", "", "must set data.annotations"),
+        ("data", "annotations", "nowhere.json", "nowhere.json"),
+        ("data", "feats", "nowhere", "nowhere"),
+        ("data", "train_subset", "trainig", "training"),
+        ("model", "num_classes", 1, "0..0|num_classes=1"),
+        ("model", "input_dim", 5, "5"),
+        ("train", "optimizer", "AdamV", "did you mean 'AdamW'"),
+        ("train", "batch_size", 0, "batch_size must be at least 1"),
+        ("train", "batch_size", 9, "batch_size"),
+        ("train", "jit_compile", "yes", "jit_compile must be one of"),
+        ("train", "ema", 1.0, r"train.ema must be in \[0, 1\)"),
+    ],
+)
+def test_wrong_settings_are_one_sentence_and_leave_nothing(
+    data, tmp_path, section, name, value, message
+):
+    config = small_config(data)
+    config[section][name] = value
+    with pytest.raises(UserError, match=message):
+        trainer.train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoint.npz").exists()
+
+
+def test_a_bad_feature_file_stops_before_the_first_step(tmp_path):
+    write_data(tmp_path)
+    feats = np.load(tmp_path / "feats" / "v1.npy")
+    feats[3, 2] = np.nan
+    np.save(tmp_path / "feats" / "v1.npy", feats)
+    with pytest.raises(UserError, match=r"v1\.npy"):
+        trainer.train(small_config(tmp_path), tmp_path / "run")
+    (tmp_path / "feats" / "v1.npy").unlink()
+    with pytest.raises(UserError, match=r"v1\.npy"):
+        trainer.train(small_config(tmp_path), tmp_path / "run")
+
+
+def test_loading_what_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="is no training folder"):
+        trainer.load_model(tmp_path)
+    with pytest.raises(UserError, match="is no training folder"):
+        trainer.evaluate_workdir(tmp_path)
+
+
+def test_configurations_are_locked_and_compared():
+    config = default_config()
+    with pytest.raises(AttributeError, match="epochs"):
+        config.train.epoch = 3
+    assert first_difference({"a": {"b": 1}}, {"a": {"b": 1}}) is None
+    assert first_difference({"a": {"b": 1}}, {"a": {"b": 2}}) == ("a.b", 1, 2)
+    assert first_difference({}, {"c": 1}) == ("c", None, 1)
