@@ -7,7 +7,8 @@ each, with 1,214 segments of 12 activities. Real, small (6 hours) and free of vi
 training takes minutes on two cores.
 
 The features ("HAPT-300") are the samples themselves: windows of 50 samples every 25, flattened
-channel by channel (50 of acc x, then acc y, ..., gyro z) to 300 numbers a step.
+channel by channel (50 of acc x, then acc y, ..., gyro z) to 300 numbers a step. Another stride
+gives the same windows at other times.
 """
 
 import pathlib
@@ -30,7 +31,7 @@ TEST_USERS = (2, 4, 9, 10, 12, 13, 18, 20, 24)
 _RECORDING = re.compile(r"exp(\d+)_user(\d+)$")
 
 
-def prepare_hapt(source, output_dir, progress=print):
+def prepare_hapt(source, output_dir, progress=print, stride_frames=STRIDE_FRAMES):
     """Writes the features and annotations of HAPT in the form that this library trains on.
 
     Files are `feats/<recording>.npy`, float32 (T, 300), and `annotations.json` with the subsets
@@ -43,6 +44,7 @@ def prepare_hapt(source, output_dir, progress=print):
         beside `RawData` or `hapt.npz`.
       output_dir: str or `os.PathLike`, created when missing.
       progress: function of one str, told after each recording and at the end.
+      stride_frames: int, samples from one window to the next.
 
     Returns:
       `Annotations`.
@@ -50,12 +52,14 @@ def prepare_hapt(source, output_dir, progress=print):
     Raises:
       UserError: a file is missing, broken, or disagrees with another one.
     """
+    if stride_frames < 1:
+        raise UserError(f"stride_frames must be at least 1, but it is {stride_frames}.")
     read, names, class_names, label_rows = _open_source(pathlib.Path(source))
     output_dir = pathlib.Path(output_dir)
     videos = []
     for i, name in enumerate(names):
         samples = read(name)
-        feats = window_features(samples, name)
+        feats = window_features(samples, stride_frames, name)
         with atomic_write(output_dir / "feats" / f"{name}.npy", "wb") as file:
             np.save(file, feats)
         videos.append(_video(name, len(samples), label_rows, class_names))
@@ -66,15 +70,16 @@ def prepare_hapt(source, output_dir, progress=print):
     return annotations
 
 
-def window_features(samples, name="recording"):
+def window_features(samples, stride_frames=STRIDE_FRAMES, name="recording"):
     """Cuts samples into the windows of HAPT-300.
 
     Args:
       samples: (N, 6) samples of one recording, N at least 50.
+      stride_frames: int, samples from one window to the next.
       name: str, names the recording in the error.
 
     Returns:
-      float32 ((N - 50) // 25 + 1, 300).
+      float32 ((N - 50) // stride_frames + 1, 300).
 
     Raises:
       UserError: the recording is shorter than one window.
@@ -85,7 +90,7 @@ def window_features(samples, name="recording"):
             f"{WINDOW_FRAMES}; it seems to be cut off."
         )
     windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW_FRAMES, axis=0)
-    windows = windows[::STRIDE_FRAMES]  # (T, 6, 50)
+    windows = windows[::stride_frames]  # (T, 6, 50)
     return windows.reshape(len(windows), -1).astype(np.float32)
 
 

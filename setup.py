@@ -1,0 +1,42 @@
+"""Packaging of keras_actionformer."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+# Read and not imported: importing would need the packages this file is there to install.
+VERSION = re.search(
+    r'^__version__ = "(.+)"$', (HERE / "keras_actionformer" / "__init__.py").read_text(), re.M
+)[1]
+
+setup(
+    name="keras-actionformer",
+    version=VERSION,
+    description="Temporal action localization in Keras 3: when does what happen in a long sequence",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    packages=find_packages(include=["keras_actionformer", "keras_actionformer.*"]),
+    python_requires=">=3.11,<3.14",
+    install_requires=[
+        "absl-py>=2.0",
+        "keras>=3.12",
+        "ml-collections>=1.0",
+        "numpy>=1.26",
+        "tensorflow>=2.20",
+    ],
+    extras_require={
+        "pandas": ["pandas"],
+        "tensorboard": ["tensorboard"],
+        "test": ["pytest>=8"],
+    },
+    entry_points={"console_scripts": ["keras-actionformer = keras_actionformer.cli:main"]},
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
