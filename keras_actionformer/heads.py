@@ -85,7 +85,7 @@ class Heads(Composite):
         with_ln,
         cls_prior_prob,
         empty_classes=(),
-        offset_bias=1.0,
+        offset_bias=2.0,
         **kwargs,
     ):
         super().__init__(**kwargs)

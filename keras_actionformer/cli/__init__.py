@@ -11,6 +11,7 @@ import sys
 from absl import app, flags
 
 from keras_actionformer.cli import explain
+from keras_actionformer.cli.quiet import quiet_start
 from keras_actionformer.errors import UserError, suggest
 
 VERBS = {
@@ -46,7 +47,7 @@ def run(verb):
     Args:
       verb: str, one of `VERBS`; nothing else is imported.
     """
-    # Before TensorFlow is imported: its start-up messages would bury ours.
+    # Before TensorFlow is imported: errors only, its other messages would bury ours.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     module = importlib.import_module(f"{__name__}.{verb}")
     go_on = getattr(module, "AFTER_STOP", "")
@@ -72,7 +73,8 @@ def _parse(argv, module):
     """Gives the flags their values; returns what absl hands to a program's main function."""
     explain.check_config_file(argv)
     try:
-        rest = flags.FLAGS(argv)
+        with quiet_start():  # a configuration file imports Keras
+            rest = flags.FLAGS(argv)
     # Not flags.Error alone: a configuration file is a program, and anything may happen in it.
     except Exception as error:
         raise UserError(explain.flags_problem(error, argv, list(_options(module)))) from error

@@ -14,7 +14,10 @@ import pathlib
 
 from absl import flags
 
+from keras_actionformer.cli.quiet import import_trainer
+from keras_actionformer.detections import save_detections
 from keras_actionformer.errors import UserError
+from keras_actionformer.features import FeatureFiles
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run.", required=True)
 _FEATS = flags.DEFINE_list(
@@ -39,10 +42,7 @@ def main():
     if _DURATION.value is not None and len(paths) > 1:
         raise UserError(f"--duration is that of one video, but --feats names {len(paths)} files.")
 
-    from keras_actionformer import trainer
-    from keras_actionformer.detections import save_detections
-    from keras_actionformer.features import FeatureFiles
-
+    trainer = import_trainer()
     model = trainer.load_model(_WORKDIR.value)
     data = json.loads(pathlib.Path(_WORKDIR.value, trainer.CONFIG).read_text("utf-8"))["data"]
     channels = model.input["feats"].shape[-1]

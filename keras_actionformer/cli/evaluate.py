@@ -14,6 +14,7 @@ import json
 from absl import flags
 
 from keras_actionformer.annotations import load_annotations
+from keras_actionformer.cli.quiet import import_trainer
 from keras_actionformer.detections import load_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation import evaluate
@@ -50,9 +51,7 @@ def _evaluate(tiou_thresholds):
     files = (_GROUND_TRUTH.value, _DETECTIONS.value)
     if _WORKDIR.value and not any(files):
         # The only import of a framework, seconds long: the files need none.
-        from keras_actionformer import trainer
-
-        return trainer.evaluate_workdir(_WORKDIR.value, _SUBSET.value, tiou_thresholds)
+        return import_trainer().evaluate_workdir(_WORKDIR.value, _SUBSET.value, tiou_thresholds)
     if _WORKDIR.value or not all(files):
         raise UserError(
             "Give either --workdir=DIR, or both --ground_truth=FILE.json and --detections=FILE."

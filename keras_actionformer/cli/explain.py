@@ -37,18 +37,18 @@ def flags_problem(error, argv, options):
         if error.flagname.startswith("config.") and path is None:
             return f"--{error.flagname} changes a setting of --config=FILE.py, which is missing."
         return f"There is no option --{error.flagname}{suggest(error.flagname, options) or '.'}"
-    root = _root(error)
-    frames = traceback.extract_tb(root.__traceback__)
-    lines = [frame.lineno for frame in frames if path and pathlib.Path(frame.filename) == path]
-    if isinstance(root, SyntaxError) and not lines:
-        return f"Configuration file '{path}', line {root.lineno}, is not Python: {root.msg}."
-    if lines:
-        return f"Configuration file '{path}', line {lines[-1]}: {_reason(root)}"
-    if "has no attribute 'get_config'" in str(root):
-        return f"Configuration file '{path}' has no function get_config()."
+    for one in _chain(error):
+        frames = traceback.extract_tb(one.__traceback__)
+        lines = [frame.lineno for frame in frames if path and pathlib.Path(frame.filename) == path]
+        if lines:
+            return f"Configuration file '{path}', line {lines[-1]}: {_reason(one)}"
+        if isinstance(one, SyntaxError) and one.filename == str(path):
+            return f"Configuration file '{path}', line {one.lineno}, is not Python: {one.msg}."
+        if "has no attribute 'get_config'" in str(one):
+            return f"Configuration file '{path}' has no function get_config()."
     if isinstance(error, flags.Error):
         return _value_problem(str(error), path)
-    return _setting_problem(root, argv)
+    return _setting_problem(error, argv)
 
 
 def file_problem(error, go_on):
@@ -62,13 +62,14 @@ def file_problem(error, go_on):
       str, one sentence.
     """
     name = f"'{error.filename}'" if error.filename else "a file"
+    text = " ".join(map(str, error.args))
     # NumPy and HDF5 give no number, only a text.
-    if error.errno in _NO_SPACE or re.search("requested and .* written|No space left", str(error)):
+    if error.errno in _NO_SPACE or re.search("requested and .* written|No space left", text):
         return (
             f"There is no space left on the disk to write {name}; what was finished before is "
             f"intact: free some space and {go_on or 'call the same command again'}."
         )
-    return f"{name}: {error.strerror or error}."
+    return f"{name}: {error.strerror or text}."
 
 
 def _config_path(argv):
@@ -81,19 +82,21 @@ def _config_path(argv):
     return None
 
 
-def _root(error):
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__
-    return error
+def _chain(error):
+    """The exception, the one it was raised from, and so on to the first."""
+    chain = [error]
+    while error := error.__cause__ or error.__context__:
+        chain.append(error)
+    return chain
 
 
 def _reason(error):
     """What an exception in a configuration file says, in our words where it is a wrong name."""
-    text = str(error.args[0] if error.args else error)
+    text = str(_chain(error)[-1].args[0]) if isinstance(error, AttributeError) else str(error)
     near = re.search(r'Did you mean "(.+)" instead of "(.+)"', text)
     if near:
         return f"there is no setting {near[2]!r}; did you mean {near[1]!r}?"
-    text = text.partition(" Other fields present")[0].strip(".")
+    text = text.partition(" Other fields present")[0].strip(". \n")
     return f"{type(error).__name__}: {text}."
 
 

@@ -8,6 +8,7 @@
 from absl import flags
 from ml_collections import config_flags
 
+from keras_actionformer.cli.quiet import import_trainer
 from keras_actionformer.errors import UserError
 
 AFTER_STOP = "go on with the same command and --resume"
@@ -24,7 +25,7 @@ flags.mark_flag_as_required("config")
 
 
 def main():
-    from keras_actionformer import trainer
+    trainer = import_trainer()
     from keras_actionformer.config import default_config
 
     if list(_CONFIG.value) != list(default_config()):

@@ -1,0 +1,46 @@
+"""Starting TensorFlow without its messages about the machine, which would bury ours."""
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+
+# Information and warnings of TensorFlow's C++ part, and that there is no NVIDIA driver to load.
+_NOISE = re.compile(r"WARNING: All log messages before absl::Init|[IW]0000 |E0000 .*cuInit.*\(303\)")
+
+
+@contextlib.contextmanager
+def quiet_start():
+    """Drops what TensorFlow says while it is imported in the block; the rest follows at the end.
+
+    `TF_CPP_MIN_LOG_LEVEL`, which acts on what TensorFlow says later, comes too late for this; when
+    its user sets it to 0, nothing is dropped.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
+        yield
+        return
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as messages:
+        os.dup2(messages.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            messages.seek(0)
+            lines = messages.read().decode(errors="replace").splitlines(keepends=True)
+            sys.stderr.write("".join(line for line in lines if not _NOISE.match(line)))
+
+
+def import_trainer():
+    """Imports and returns `keras_actionformer.trainer`, and with it Keras and TensorFlow."""
+    with quiet_start():
+        import tensorflow as tf
+
+        from keras_actionformer import trainer
+
+        tf.config.list_physical_devices()  # now and not later, as it talks about GPUs
+    return trainer
