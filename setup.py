@@ -23,10 +23,10 @@ setup(
     python_requires=">=3.11,<3.14",
     install_requires=[
         "absl-py>=2.0",
-        "keras>=3.12",
-        "ml-collections>=1.0",
+        "keras>=3.15",
+        "ml-collections>=1.1",
         "numpy>=1.26",
-        "tensorflow>=2.20",
+        "tensorflow>=2.21",
     ],
     extras_require={
         "pandas": ["pandas"],

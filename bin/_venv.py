@@ -76,11 +76,12 @@ def _python():
 def _suitable_python():
     if sys.version_info[:2] in VERSIONS:
         return sys.executable
-    names = ["python%d.%d" % version for version in reversed(VERSIONS)]
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        stop("Python 3.11 to 3.13 is needed, but this is %s; install one." % sys.version.split()[0])
-    return found
+    for version in reversed(VERSIONS):
+        python = shutil.which("python%d.%d" % version)
+        # What is found may be a mere placeholder that says how to install it.
+        if python and not subprocess.call([python, "-c", ""], stderr=subprocess.DEVNULL):
+            return python
+    return stop("Python 3.11 to 3.13 is needed, but this is %s." % sys.version.split()[0])
 
 
 def _call(command, advice):

@@ -8,6 +8,7 @@ command line changes it further. Names and types are checked.
 import dataclasses
 import inspect
 import json
+import runpy
 
 import ml_collections
 from ml_collections import config_dict
@@ -64,6 +65,15 @@ def default_config():
 
     config.tiou_thresholds = (0.3, 0.4, 0.5, 0.6, 0.7)  # for the evaluation
     return config.lock()
+
+
+def load_config(path):
+    """Returns what `get_config()` of a configuration file returns; for files that extend another.
+
+    Args:
+      path: str or `os.PathLike`.
+    """
+    return runpy.run_path(str(path))["get_config"]()
 
 
 def _keyword_defaults():

@@ -67,8 +67,11 @@ class Heads(Composite):
       with_ln: bool, layer normalization in the hidden layers.
       cls_prior_prob: float, probability every class starts from (Lin et al. 2017, section 3.3).
       empty_classes: class ids without training instances; they start from 1e-6.
-      offset_bias: float, initial bias of both offsets, in units of a level's stride. Above 0, so
-        that neither output of the ReLU can be dead from the start at every point of every level.
+      offset_bias: float, initial bias of both offsets, in strides. The reference starts from 0,
+        where half of the ReLU's outputs are closed and, with luck of the wrong kind, all of one
+        end's, for good. 2 strides is about what positive points have to learn (their mean is 1.8
+        on HAPT): every point starts open and near its target, and so does the weights' average,
+        half of which is still initial weights after 700 steps at a momentum of 0.999.
 
     Call: `([(B, T_l, D)], [(B, T_l)]) -> logits (B, P, K), offsets (B, P, 2)`; offsets are the
     distances from the point to start and end in units of its level's stride, >= 0. Both are 0 at

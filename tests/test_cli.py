@@ -85,12 +85,13 @@ def folder(tmp_path_factory):
 TRAIN = ("train", "--config=config.py", "--workdir=run")
 
 
-# --- help and names --------------------------------------------------------------------------------
+# --- help and names ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_help(tmp_path, verb):
-    done = run(tmp_path, verb, "--help", program=("-X", "importtime", "-m", "keras_actionformer.cli"))
+    program = ("-X", "importtime", "-m", "keras_actionformer.cli")
+    done = run(tmp_path, verb, "--help", program=program)
     assert done.returncode == 0 and "\nOptions:\n  --" in done.stdout
     imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
     assert imported.isdisjoint({"keras", "tensorflow"})  # it would take seconds
@@ -113,7 +114,7 @@ def test_programs_of_the_checkout(tmp_path):
     assert done.returncode == 0 and "--output" in done.stdout
 
 
-# --- wrong options ---------------------------------------------------------------------------------
+# --- wrong options -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_unknown_setting(folder):
     assert_told(done, "no setting config.train.epoch;", "did you mean 'train.epochs'?")
 
 
-# --- what stops a program --------------------------------------------------------------------------
+# --- what stops a program ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,7 @@ cli.run("train")
     assert_told(run(tmp_path, program=("-c", code)), *texts, status=status)
 
 
-# --- train and detect ------------------------------------------------------------------------------
+# --- train and detect ----------------------------------------------------------------------------
 
 
 def test_train_scores_the_test_subset(folder):
@@ -249,6 +250,7 @@ def expected(folder):
 
 
 def assert_equal(found, expected):
+    assert len(found) == len(expected) > 0
     np.testing.assert_allclose(found.segments_sec, expected.segments_sec, rtol=1e-6)
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6)
     assert found.names == expected.names
@@ -260,10 +262,10 @@ def test_detect_writes_json(folder, tmp_path, detect, expected, capsys):
     found = load_detections(tmp_path / "d.json")
     assert list(found) == ["v3", "v0"]
     for video_id in found:
-        assert len(found[video_id]) == 20
         assert_equal(found[video_id], expected[video_id])
     printed = capsys.readouterr().out
-    assert "v3_f.npy: 20 detections\n start_sec    end_sec   score  label\n" in printed
+    count = len(expected["v3"])
+    assert f"v3_f.npy: {count} detections\n start_sec    end_sec   score  label\n" in printed
 
 
 def test_detect_writes_csv_of_a_folder(folder, tmp_path, detect, expected):

@@ -414,7 +414,8 @@ def test_errors_tell_what_is_wrong(call, text):
 
 def run_program(*arguments):
     return subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "keras_actionformer.cli", "evaluate", *arguments],
+        [sys.executable, "-X", "importtime", "-m", "keras_actionformer.cli", "evaluate"]
+        + list(arguments),
         capture_output=True,
         text=True,
         timeout=120,

@@ -112,7 +112,8 @@ def f1(found, truth):
 
 def test_program(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "keras_actionformer.cli", "simulate", f"--output={tmp_path / 'out'}"],
+        [sys.executable, "-m", "keras_actionformer.cli", "simulate",
+         f"--output={tmp_path / 'out'}"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0 and "Wrote 120 sequences" in done.stdout

@@ -7,7 +7,7 @@ import sys
 import tempfile
 
 # Information and warnings of TensorFlow's C++ part, and that there is no NVIDIA driver to load.
-_NOISE = re.compile(r"WARNING: All log messages before absl::Init|[IW]0000 |E0000 .*cuInit.*\(303\)")
+_NOISE = re.compile(r"WARNING: All log messages before absl|[IW]0000 |E0000 .*cuInit.*\(303\)")
 
 
 @contextlib.contextmanager
@@ -26,6 +26,8 @@ def quiet_start():
         os.dup2(messages.fileno(), 2)
         try:
             yield
+            if "tensorflow" in sys.modules:  # it looks for GPUs now and not later
+                sys.modules["tensorflow"].config.list_physical_devices()
         finally:
             sys.stderr.flush()
             os.dup2(terminal, 2)
@@ -38,9 +40,5 @@ def quiet_start():
 def import_trainer():
     """Imports and returns `keras_actionformer.trainer`, and with it Keras and TensorFlow."""
     with quiet_start():
-        import tensorflow as tf
-
         from keras_actionformer import trainer
-
-        tf.config.list_physical_devices()  # now and not later, as it talks about GPUs
     return trainer
