@@ -31,7 +31,7 @@ setup(
     extras_require={
         "pandas": ["pandas"],
         "tensorboard": ["tensorboard"],
-        "test": ["pytest>=8"],
+        "test": ["jax", "pytest>=8"],  # JAX: the network runs on it, too
     },
     entry_points={"console_scripts": ["keras-actionformer = keras_actionformer.cli:main"]},
     classifiers=[

@@ -51,6 +51,11 @@ def _training_runs():
     return [case for case in cases("d") if "config_json" in load(case.values[0])]
 
 
+def _has_no_gradient(names):
+    """Whether the gradient is zero but for rounding: a softmax does not see a shift of all keys."""
+    return any(name.endswith(("attn.key.bias", "attn.key_norm.bias")) for name in names)
+
+
 @pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
 @pytest.mark.parametrize("path", _training_runs())
 def test_training_steps_are_the_references(path, jit_compile):
@@ -87,16 +92,16 @@ def test_training_steps_are_the_references(path, jit_compile):
     noise = meta["final_max_abs_f32_minus_f64"]
     noisy = set(meta.get("noise_dominated_params", ()))
 
-    def check(values, prefix):
+    def check(values, prefix, roundings=0):
         for variable, value in zip(model.trainable_variables, values, strict=True):
             _, names = from_reference(variable, shapes)
-            if noisy.intersection(names):
+            if noisy.intersection(names) or _has_no_gradient(names):
                 continue
             expected, _ = from_reference(variable, group(golden, prefix))
             allowed = 10 * max(noise[n] for n in names)
-            np.testing.assert_allclose(
-                to_numpy(value), expected, rtol=0, atol=allowed, err_msg=variable.path
-            )
+            allowed = np.maximum(allowed, roundings * np.spacing(abs(expected)))
+            excess = abs(to_numpy(value) - expected) - allowed
+            assert excess.max() <= 0, f"{variable.path} in {prefix}: {excess.max()} too far"
 
     losses = golden["out/losses"]
     for step, expected in enumerate(losses):
@@ -113,7 +118,8 @@ def test_training_steps_are_the_references(path, jit_compile):
         if step == 1:
             check(model.trainable_variables, "step2/")
     check(model.trainable_variables, "final/")
-    check(optimizer._model_variables_moving_average, "ema/")
+    # Each step rounds a product and a sum, which XLA fuses into one operation.
+    check(optimizer._model_variables_moving_average, "ema/", roundings=len(losses))
 
 
 @pytest.mark.parametrize("make", [AdamW, SGD])
