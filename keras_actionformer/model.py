@@ -1,8 +1,10 @@
 """ActionFormer: backbone, neck and heads wired, its training loss and its detections."""
 
 import dataclasses
+import operator
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_actionformer.backbone import Backbone, PadToStride
@@ -117,20 +119,24 @@ class ActionFormer(keras.Model):
         class_names=None,
         **kwargs,
     ):
+        input_dim = _ints("input_dim", input_dim)
+        embd_dim = _ints("embd_dim", embd_dim)
+        backbone_arch = _ints("backbone_arch", backbone_arch)
+        n_mha_win_size = _ints("n_mha_win_size", n_mha_win_size)
         strides = level_strides(backbone_arch[2] + 1, scale_factor, fpn_start_level)
         if regression_range is None:
             regression_range = _default_regression_range(len(strides))
         config = {
-            "input_dim": _plain(input_dim),
+            "input_dim": input_dim,
             "num_classes": num_classes,
             "backbone_type": backbone_type,
-            "backbone_arch": _plain(backbone_arch),
+            "backbone_arch": backbone_arch,
             "scale_factor": scale_factor,
-            "embd_dim": _plain(embd_dim),
+            "embd_dim": embd_dim,
             "embd_kernel_size": embd_kernel_size,
             "embd_with_ln": embd_with_ln,
             "n_head": n_head,
-            "n_mha_win_size": _plain(n_mha_win_size),
+            "n_mha_win_size": n_mha_win_size,
             "use_abs_pe": use_abs_pe,
             "use_rel_pe": use_rel_pe,
             "fpn_type": fpn_type,
@@ -161,13 +167,13 @@ class ActionFormer(keras.Model):
         backbone = Backbone(
             backbone_type=backbone_type,
             arch=backbone_arch,
-            input_dim=_plain(input_dim),
-            embd_dim=_plain(embd_dim),
+            input_dim=input_dim,
+            embd_dim=embd_dim,
             embd_kernel_size=embd_kernel_size,
             embd_with_ln=embd_with_ln,
             scale_factor=scale_factor,
             n_head=n_head,
-            n_mha_win_size=_plain(n_mha_win_size),
+            n_mha_win_size=n_mha_win_size,
             use_abs_pe=use_abs_pe,
             use_rel_pe=use_rel_pe,
             max_seq_len=max_seq_len,
@@ -370,9 +376,16 @@ class ActionFormer(keras.Model):
         return cls(**config)
 
 
-def _plain(value):
-    """An int, or a list of ints from any sequence, as JSON has them."""
-    return value if isinstance(value, int) else [int(v) for v in value]
+def _ints(name, value):
+    """An int, or a list of ints from any sequence, as JSON has them.
+
+    Raises:
+      UserError: it is something else.
+    """
+    try:
+        return operator.index(value) if not np.iterable(value) else [*map(operator.index, value)]
+    except TypeError:
+        raise UserError(f"{name} must be an int or a list of ints, but is {value!r}.") from None
 
 
 def _default_regression_range(num_levels):

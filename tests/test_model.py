@@ -121,6 +121,8 @@ def test_mixed_precision_runs_and_stays_close():
         (dict(regression_range=[(0, 4)]), "regression_range has 1 pairs"),
         (dict(n_mha_win_size=[5, 5]), "n_mha_win_size has 2 windows"),
         (dict(input_dim=[3, 3]), "input_dim and embd_dim"),
+        (dict(input_dim="6"), "input_dim must be an int or a list of ints, but is '6'"),
+        (dict(n_mha_win_size=5.5), "n_mha_win_size must be an int or a list of ints"),
         (dict(n_head=3), "multiple of n_head"),
         (dict(fpn_dim=16), "fpn_dim must equal the width"),
         (dict(fpn_type="fpm"), "did you mean 'fpn'"),
