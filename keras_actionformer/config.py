@@ -119,6 +119,9 @@ def check_config(config):
     for name in ("batch_size", "epochs"):
         if config.train[name] < 1:
             raise UserError(f"train.{name} must be at least 1, but is {config.train[name]}.")
+    for name, low in (("learning_rate", 0), ("weight_decay", 0), ("warmup_epochs", 0)):
+        if not config.train[name] >= low:
+            raise UserError(f"train.{name} must be {low} or more, but is {config.train[name]}.")
     if not 0 <= config.train.ema < 1:
         raise UserError(f"train.ema must be in [0, 1), but is {config.train.ema}.")
 

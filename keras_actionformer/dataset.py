@@ -14,7 +14,6 @@ import numpy as np
 from absl import logging
 
 from keras_actionformer.errors import UserError
-from keras_actionformer.features import FeatureFiles as FeatureFiles
 from keras_actionformer.timing import FeatureGrid
 
 # A features length may differ from what duration, fps and stride give by the larger of these.
@@ -91,7 +90,7 @@ def truncate(
         if crop_ratio is None:
             return everything
         shortest = max(round(crop_ratio[0] * feats_len), 1)
-        longest = min(round(crop_ratio[1] * feats_len), feats_len)
+        longest = max(min(round(crop_ratio[1] * feats_len), feats_len), shortest)
         length = int(rng.integers(shortest, longest, endpoint=True))
         if length == feats_len:
             return everything

@@ -116,7 +116,11 @@ def check_feats(feats, channels, name):
     Raises:
       UserError: it has another shape, no step, or NaN or infinite values.
     """
-    feats = np.asarray(feats)
+    try:
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is told
+            feats = np.asarray(feats).astype("float32", copy=False)
+    except (TypeError, ValueError):
+        raise UserError(f"{name} must be an array of numbers, but is {type(feats)}.") from None
     if feats.ndim != 2 or feats.shape[1] != channels:
         raise UserError(
             f"{name} must be (T, {channels}), {channels} channels a step as the model was built "
@@ -130,7 +134,7 @@ def check_feats(feats, channels, name):
             f"{name} has NaN or infinite values in {np.sum(~finite)} of {len(feats)} steps, "
             f"first at step {np.argmin(finite)}."
         )
-    return feats.astype("float32", copy=False)
+    return feats
 
 
 def one_each(name, value, count):
@@ -141,6 +145,13 @@ def one_each(name, value, count):
     if len(values) != count:
         raise UserError(f"{name} has {len(values)} values for {count} sequences.")
     return values
+
+
+def check_durations(durations_sec):
+    """Raises UserError where a duration is known and not above 0."""
+    for duration_sec in durations_sec:
+        if duration_sec is not None and not duration_sec > 0:
+            raise UserError(f"duration_sec must be above 0, but is {duration_sec}.")
 
 
 def with_fps(grid, fps):

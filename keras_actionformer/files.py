@@ -46,7 +46,7 @@ def atomic_path(path):
     """Like `atomic_write` for writers that want a path: yields one with the same suffix."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.part{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -63,3 +63,9 @@ def _name_file(error, path):
     """Lets an error of writing, a full disk say, tell which file it was about."""
     if isinstance(error, OSError) and error.filename is None:
         error.filename = str(path)
+
+
+def remove_leftovers(folder):
+    """Deletes what writers that were killed left half-written in a folder, where there is one."""
+    for path in pathlib.Path(folder).glob(".*.part*"):
+        path.unlink(missing_ok=True)

@@ -53,6 +53,17 @@ class _ConvHead(Composite):
             x = apply_mask(ops.relu(self.norm[i](x)), on_level) if self.with_ln else ops.relu(x)
         return self.out(x, mask)[0]
 
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "outputs": self.outputs,
+            "dim": self.dim,
+            "num_layers": self.num_layers,
+            "kernel_size": self.kernel_size,
+            "with_ln": self.with_ln,
+            "bias": np.asarray(self.bias).tolist(),
+        }
+
 
 @keras.saving.register_keras_serializable("keras_actionformer")
 class Heads(Composite):
@@ -124,9 +135,14 @@ class Heads(Composite):
         mask = _join([ops.cast(mask, "int32") for mask in masks], gap) > 0
         on_level = _join([ops.ones((1, n), "int32") for n in lengths], gap) > 0
         logits = _split(self.cls_head(x, mask, on_level), lengths, gap)
-        offsets = _split(self.reg_head(x, mask, on_level), lengths, gap)
-        offsets = [x * self.scale[i] for i, x in enumerate(offsets)]
+        # Ends are the sum of a large time and these: half precision would move them by steps.
+        offsets = ops.cast(self.reg_head(x, mask, on_level), self._offset_dtype())
+        scale = ops.cast(self.scale, offsets.dtype)
+        offsets = [x * scale[i] for i, x in enumerate(_split(offsets, lengths, gap))]
         return ops.concatenate(logits, axis=1), ops.relu(ops.concatenate(offsets, axis=1))
+
+    def _offset_dtype(self):
+        return keras.backend.result_type(self.compute_dtype, "float32")
 
     def compute_output_spec(self, levels, masks):
         batch = levels[0].shape[0]
@@ -134,7 +150,7 @@ class Heads(Composite):
         points = None if None in lengths else sum(lengths)
         return (
             keras.KerasTensor((batch, points, self.num_classes), self.compute_dtype),
-            keras.KerasTensor((batch, points, 2), self.compute_dtype),
+            keras.KerasTensor((batch, points, 2), self._offset_dtype()),
         )
 
     def get_config(self):

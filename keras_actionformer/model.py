@@ -1,16 +1,15 @@
 """ActionFormer: backbone, neck and heads wired, its training loss and its detections."""
 
 import dataclasses
-import operator
 
 import keras
-import numpy as np
 from keras import ops
 
+from keras_actionformer.arguments import check_agreement, check_ranges, ints, regression_pairs
 from keras_actionformer.backbone import Backbone, PadToStride
 from keras_actionformer.decode import PostProcess
-from keras_actionformer.detector import Detector, check_feats, one_each, with_fps
-from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.detector import Detector, check_durations, check_feats, one_each, with_fps
+from keras_actionformer.errors import UserError
 from keras_actionformer.heads import Heads
 from keras_actionformer.losses import PositivesAverage, detection_losses, positive_points
 from keras_actionformer.neck import Neck
@@ -119,13 +118,10 @@ class ActionFormer(keras.Model):
         class_names=None,
         **kwargs,
     ):
-        input_dim = _ints("input_dim", input_dim)
-        embd_dim = _ints("embd_dim", embd_dim)
-        backbone_arch = _ints("backbone_arch", backbone_arch)
-        n_mha_win_size = _ints("n_mha_win_size", n_mha_win_size)
-        strides = level_strides(backbone_arch[2] + 1, scale_factor, fpn_start_level)
-        if regression_range is None:
-            regression_range = _default_regression_range(len(strides))
+        input_dim = ints("input_dim", input_dim)
+        embd_dim = ints("embd_dim", embd_dim)
+        backbone_arch = ints("backbone_arch", backbone_arch)
+        n_mha_win_size = ints("n_mha_win_size", n_mha_win_size)
         config = {
             "input_dim": input_dim,
             "num_classes": num_classes,
@@ -147,7 +143,6 @@ class ActionFormer(keras.Model):
             "head_kernel_size": head_kernel_size,
             "head_num_layers": head_num_layers,
             "head_with_ln": head_with_ln,
-            "regression_range": [list(pair) for pair in regression_range],
             "max_seq_len": max_seq_len,
             "dropout": dropout,
             "droppath": droppath,
@@ -159,7 +154,10 @@ class ActionFormer(keras.Model):
             "label_smoothing": label_smoothing,
             "init_loss_norm": init_loss_norm,
         }
-        _check_config(config, strides)
+        check_ranges(config)
+        strides = level_strides(backbone_arch[2] + 1, scale_factor, fpn_start_level)
+        config["regression_range"] = regression_pairs(regression_range, len(strides))
+        check_agreement(config, strides)
 
         # === Layers ===
         dtype = kwargs.pop("dtype", None)
@@ -322,7 +320,8 @@ class ActionFormer(keras.Model):
           batch_size: int, sequences per batch.
           max_detections: int, most detections of a sequence; default from `postprocess`.
           score_threshold: float, drops detections below it; default: none are dropped here.
-          grid: `FeatureGrid` of these features, where it differs from the model's.
+          grid: `FeatureGrid` of these features (or a dict of its fields), where it differs from
+            the model's.
 
         Returns:
           `Detections`, best first; a list of them, in the order of the input, for many.
@@ -336,7 +335,9 @@ class ActionFormer(keras.Model):
             check_feats(x, channels, "feats" if single else f"feats[{i}]")
             for i, x in enumerate([feats] if single else feats)
         ]
-        grid = grid or self.grid
+        if batch_size < 1:
+            raise UserError(f"batch_size must be at least 1, but is {batch_size}.")
+        grid = FeatureGrid(**grid) if isinstance(grid, dict) else grid or self.grid
         if grid is None:
             raise UserError(
                 "The model does not know the timing of its features: pass "
@@ -344,9 +345,12 @@ class ActionFormer(keras.Model):
             )
         grids = [with_fps(grid, rate) for rate in one_each("fps", fps, len(sequences))]
         durations_sec = one_each("duration_sec", duration_sec, len(sequences))
+        check_durations(durations_sec)
         results = self._detector(max_detections).detect(
             sequences, grids, durations_sec, batch_size
         )
+        if max_detections is not None:  # suppression has done it, but for the method "none"
+            results = [detections[:max_detections] for detections in results]
         if score_threshold is not None:
             results = [detections.filter(min_score=score_threshold) for detections in results]
         return results[0] if single else results
@@ -363,6 +367,8 @@ class ActionFormer(keras.Model):
     # ---- serialization --------------------------------------------------------------------
 
     def get_config(self):
+        """Everything but the dtype: weights are float32 under every policy, and a model that is
+        loaded computes in Keras' current policy, whatever it was trained in."""
         return {
             **self.config,
             "postprocess": dataclasses.asdict(self.postprocess),
@@ -374,74 +380,3 @@ class ActionFormer(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         return cls(**config)
-
-
-def _ints(name, value):
-    """An int, or a list of ints from any sequence, as JSON has them.
-
-    Raises:
-      UserError: it is something else.
-    """
-    try:
-        return operator.index(value) if not np.iterable(value) else [*map(operator.index, value)]
-    except TypeError:
-        raise UserError(f"{name} must be an int or a list of ints, but is {value!r}.") from None
-
-
-def _default_regression_range(num_levels):
-    """(0, 4), (4, 8), (8, 16), ... and no upper limit at the last level."""
-    edges = [0, *(4 * 2**level for level in range(num_levels - 1)), 10000]
-    return list(zip(edges[:-1], edges[1:], strict=True))
-
-
-def _check_config(config, strides):
-    """Raises UserError where arguments of the architecture contradict each other."""
-    choices = {
-        "backbone_type": ("convTransformer", "conv"),
-        "fpn_type": ("identity", "fpn"),
-        "center_sample": ("radius", "none"),
-    }
-    for name, known in choices.items():
-        if config[name] not in known:
-            raise UserError(
-                f"{name} must be one of {', '.join(known)}, but is {config[name]!r}"
-                f"{suggest(config[name], known)}."
-            )
-    for name in ("embd_kernel_size", "head_kernel_size"):
-        if config[name] % 2 == 0:
-            raise UserError(f"{name} must be odd, but is {config[name]}.")
-    num_levels = config["backbone_arch"][2] + 1
-    if len(config["regression_range"]) != len(strides):
-        raise UserError(
-            f"regression_range has {len(config['regression_range'])} pairs, but the model has "
-            f"points on {len(strides)} levels (backbone_arch[2] + 1 - fpn_start_level)."
-        )
-    windows = config["n_mha_win_size"]
-    if isinstance(windows, list) and len(windows) != num_levels:
-        raise UserError(
-            f"n_mha_win_size has {len(windows)} windows, but the backbone has {num_levels} "
-            "levels (backbone_arch[2] + 1)."
-        )
-    several = not isinstance(config["input_dim"], int)
-    if several != (not isinstance(config["embd_dim"], int)) or (
-        several and len(config["input_dim"]) != len(config["embd_dim"])
-    ):
-        raise UserError(
-            "input_dim and embd_dim must both be ints or have one int a stream each, but are "
-            f"{config['input_dim']} and {config['embd_dim']}."
-        )
-    width = sum(config["embd_dim"]) if several else config["embd_dim"]
-    if config["backbone_type"] == "convTransformer" and width % config["n_head"]:
-        raise UserError(f"embd_dim ({width}) must be a multiple of n_head ({config['n_head']}).")
-    if config["fpn_type"] == "identity" and config["fpn_dim"] != width:
-        raise UserError(
-            f"fpn_dim must equal the width of the backbone ({width}) when fpn_type is "
-            f"'identity', but is {config['fpn_dim']}."
-        )
-    if not 0 < config["cls_prior_prob"] < 1:
-        raise UserError(f"cls_prior_prob must be in (0, 1), but is {config['cls_prior_prob']}.")
-    bad = [c for c in config["head_empty_cls"] if not 0 <= c < config["num_classes"]]
-    if bad:
-        raise UserError(
-            f"head_empty_cls names class {bad[0]}, outside 0..{config['num_classes'] - 1}."
-        )

@@ -17,11 +17,13 @@ import pathlib
 import re
 import sys
 import time
-import warnings
+import zipfile
+import zlib
 
 import keras
 import ml_collections
 import numpy as np
+from absl import logging
 
 from keras_actionformer import dataset as data_pipeline
 from keras_actionformer.annotations import load_annotations
@@ -31,7 +33,7 @@ from keras_actionformer.detections import save_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation import evaluate
 from keras_actionformer.features import FeatureFiles
-from keras_actionformer.files import atomic_path, atomic_write
+from keras_actionformer.files import atomic_path, atomic_write, remove_leftovers
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.optimizers import SGD, AdamW, WarmupSchedule
 
@@ -71,6 +73,7 @@ def train(config, workdir, resume=False):
         make_optimizer(config, steps_per_epoch),
         jit_compile={"on": True, "off": False, "auto": "auto"}[config.train.jit_compile],
     )
+    remove_leftovers(workdir)
     run = _Run(model, workdir)
     first_epoch = run.restore() if resume and (workdir / CHECKPOINT).exists() else 0
     # === Fit ===
@@ -106,14 +109,13 @@ def train(config, workdir, resume=False):
         steps_per_epoch=steps_per_epoch,
         shuffle=False,  # the stream has its order already
         callbacks=callbacks,
-        verbose=1 if sys.stdout.isatty() else 2,
+        verbose=_progress(),
     )
     return load_model(workdir)
 
 
 def _check_workdir(config, workdir, resume):
     """Raises UserError where the folder belongs to another run, or to this one unasked."""
-    path = workdir / CONFIG
     if not (workdir / CHECKPOINT).exists():
         return
     if not resume:
@@ -121,7 +123,7 @@ def _check_workdir(config, workdir, resume):
             f"{workdir} already holds a training run: pass --resume to go on with it, or another "
             "--workdir."
         )
-    different = first_difference(_read_json(path), to_plain(config))
+    different = first_difference(read_config(workdir), to_plain(config))
     if different:
         name, old, new = different
         raise UserError(
@@ -130,13 +132,21 @@ def _check_workdir(config, workdir, resume):
         )
 
 
-def _read_json(path):
+def read_config(workdir):
+    """The settings of a training folder as nested dicts.
+
+    Raises:
+      UserError: the folder holds none, or the file is damaged.
+    """
+    path = pathlib.Path(workdir) / CONFIG
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist: {path.parent} is no training folder.") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not valid JSON ({error}).") from None
+        raise UserError(f"{path} does not exist: {workdir} is no training folder.") from None
+    except ValueError as error:
+        raise UserError(
+            f"{path} is damaged ({error}): restore it, or train again in another --workdir."
+        ) from None
 
 
 def read_annotations(config):
@@ -157,18 +167,32 @@ def feature_files(config):
 
 def build_model(config, annotations):
     """An `ActionFormer` with fresh weights for a configuration and its annotations."""
-    video = annotations.videos[0]
-    grid = data_pipeline.video_grid(
-        video,
-        config.data.stride_frames,
-        config.data.window_frames,
-        config.data.fps,
-        config.data.downsample_rate,
-    )
+    grids = {
+        data_pipeline.video_grid(
+            video,
+            config.data.stride_frames,
+            config.data.window_frames,
+            config.data.fps,
+            config.data.downsample_rate,
+        )
+        for video in annotations.subset(config.data.train_subset)
+    }
+    grid = min(grids, key=lambda grid: grid.fps)
+    if len(grids) > 1:
+        logging.warning(
+            "The training videos have %d frame rates: the model keeps the lowest, %g, for videos "
+            "that come without one. Tell --fps, or set data.fps.",
+            len(grids),
+            grid.fps,
+        )
     names = list(annotations.class_names)
     names += [f"class_{i}" for i in range(len(names), config.model.num_classes)]
+    arguments = config.model.to_dict()
+    if not arguments["head_empty_cls"]:  # classes that no annotation names, as the reference
+        empty = {*annotations.empty_label_ids(), *range(len(annotations.class_names), len(names))}
+        arguments["head_empty_cls"] = sorted(empty)
     return ActionFormer(
-        **config.model.to_dict(),
+        **arguments,
         postprocess=PostProcess(**config.postprocess.to_dict()),
         grid=grid,
         class_names=names,
@@ -221,40 +245,57 @@ class _Run(keras.callbacks.Callback):
     def restore(self):
         """Loads the checkpoint; returns the number of finished epochs."""
         path = self._workdir / CHECKPOINT
-        state = self._state()
-        with np.load(path, allow_pickle=False) as saved:
-            rows = json.loads(str(saved["log"]))
-            for name, variable in state.items():
-                if name not in saved or saved[name].shape != tuple(variable.shape):
-                    raise UserError(
-                        f"{path} does not fit this model: {name} is missing or has another "
-                        "shape. Was it written by another version? Use another --workdir."
-                    )
-                variable.assign(saved[name])
-        self._rows = rows
-        return len(rows)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                saved = {name: file[name] for name in file.files}
+            self._rows = json.loads(str(saved.pop("log")))
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+            raise UserError(
+                f"{path} is damaged ({error}): restore it, or train again in another --workdir."
+            ) from None
+        for name, variable in self._state().items():
+            if name not in saved or saved[name].shape != tuple(variable.shape):
+                raise UserError(
+                    f"{path} does not fit this model: {name} is missing or has another shape. "
+                    "Was it written by another version? Use another --workdir."
+                )
+            variable.assign(saved[name])
+        # The run may have been killed after the checkpoint and before what follows from it.
+        self._write_results()
+        return len(self._rows)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._start = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
+        if not np.isfinite(logs["loss"]):
+            raise UserError(
+                f"The loss was {logs['loss']} in epoch {epoch + 1}: the training diverged. What "
+                f"{self._workdir} holds is from before. Lower train.learning_rate or set "
+                "train.clip_norm, and use another --workdir."
+            )
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         row["learning_rate"] = float(self.model.optimizer.learning_rate)
         row["seconds"] = round(time.perf_counter() - self._start, 2)
         self._rows.append(row)
         state = {k: keras.ops.convert_to_numpy(v) for k, v in self._state().items()}
-        # The checkpoint comes first: what follows can be made from it, or waits an epoch.
+        # The checkpoint comes first: everything else can be made from it.
         with atomic_write(self._workdir / CHECKPOINT, "wb") as file:
             np.savez(file, log=json.dumps(self._rows), **state)
+        self._write_results()
+
+    def _write_results(self):
+        """Writes the averaged model and the log of the last finished epoch."""
         averages = self.model.optimizer._model_variables_moving_average
         for variable, average in zip(
             self._averaged.trainable_variables, averages, strict=True
         ):
             variable.assign(average)
+        self._averaged.positives_average.value.assign(self.model.positives_average.value)
         with atomic_path(self._workdir / MODEL) as path:
             self._averaged.save(path)
         with atomic_write(self._workdir / LOG) as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
+            writer = csv.DictWriter(file, fieldnames=list(self._rows[-1]))
             writer.writeheader()
             writer.writerows(self._rows)
 
@@ -274,11 +315,11 @@ class _DeadOutputWarning(keras.callbacks.Callback):
         for end in ("start", "end"):
             if logs[f"zero_{end}s"] > 0.999 and end not in self._said:
                 self._said.add(end)
-                warnings.warn(
-                    f"The offset to the {end} of an action was 0 at every point in epoch "
+                print(
+                    f"Warning: the offset to the {end} of an action was 0 at every point in epoch "
                     f"{epoch + 1}: this regression output is dead and will not learn. Train again "
                     "with another seed or a lower train.learning_rate.",
-                    stacklevel=1,
+                    file=sys.stderr,
                 )
 
 
@@ -293,7 +334,24 @@ def load_model(workdir):
         raise UserError(
             f"{path} does not exist: {workdir} is no training folder, or no epoch is finished yet."
         )
-    return keras.saving.load_model(path)
+    try:
+        return keras.saving.load_model(path)
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"{path} is damaged ({str(error).splitlines()[0]}): train with --resume, which writes "
+            "it again."
+        ) from None
+
+
+def check_evaluation(config):
+    """Raises UserError where the evaluation subset or one of its feature files is unusable.
+
+    For before a training: its end is a bad time to hear of it.
+    """
+    check_config(config)
+    features = feature_files(config)
+    for video in read_annotations(config).subset(config.data.eval_subset):
+        features.load(video.video_id)
 
 
 def detect_subset(model, config, videos):
@@ -341,7 +399,7 @@ def evaluate_workdir(workdir, subset=None, tiou_thresholds=None):
       `EvaluationResult`.
     """
     workdir = pathlib.Path(workdir)
-    config = ml_collections.ConfigDict(_read_json(workdir / CONFIG))
+    config = ml_collections.ConfigDict(read_config(workdir))
     model = load_model(workdir)
     annotations = read_annotations(config)
     videos = annotations.subset(subset or config.data.eval_subset)

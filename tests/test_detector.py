@@ -223,11 +223,17 @@ def test_wrong_features_are_one_sentence(model):
         ([good, good[:, :4]], r"feats\[1\] must be \(T, 5\)"),
         (good[:0], "is empty"),
         (bad, "NaN or infinite values in 1 of 10 steps, first at step 3"),
+        (good.astype("float64") + 1e300, "NaN or infinite values in 10 of 10 steps"),
+        (np.full((10, 5), "x"), "must be an array of numbers"),
     ):
         with pytest.raises(UserError, match=message):
             model.detect(feats)
     with pytest.raises(UserError, match="fps has 1 values for 2 sequences"):
         model.detect([good, good], fps=[25])
+    with pytest.raises(UserError, match="batch_size must be at least 1"):
+        model.detect([good], batch_size=0)
+    with pytest.raises(UserError, match="duration_sec must be above 0"):
+        model.detect(good, duration_sec=-3)
     no_timing = ActionFormer.from_config({**model.get_config(), "grid": None})
     with pytest.raises(UserError, match="does not know the timing"):
         no_timing.detect(good)

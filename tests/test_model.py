@@ -1,5 +1,9 @@
 """The whole network against the reference, and what must not change its output."""
 
+import pathlib
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -100,6 +104,19 @@ def test_keras_file_round_trip(small, tmp_path):
     assert copy.class_names == ("a", "b", "c")
 
 
+def test_readme_way_of_loading_works_in_a_fresh_process(small, tmp_path):
+    small.save(tmp_path / "model.keras")
+    program = (
+        "import keras; from keras_actionformer import ActionFormer; "
+        f"print(keras.saving.load_model({str(tmp_path / 'model.keras')!r}).class_names)"
+    )
+    root = pathlib.Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert "('a', 'b', 'c')" in done.stdout
+
+
 def test_mixed_precision_runs_and_stays_close():
     keras.utils.set_random_seed(1)
     full = ActionFormer(**SMALL)
@@ -111,6 +128,7 @@ def test_mixed_precision_runs_and_stays_close():
     }
     a, b = full(x)["logits"], half(x)["logits"]
     assert keras.backend.standardize_dtype(b.dtype) == "bfloat16"
+    assert keras.backend.standardize_dtype(half(x)["offsets"].dtype) == "float32"
     # bfloat16 has 8 bits of mantissa; logits are about -4.6 at first.
     np.testing.assert_allclose(to_numpy(a), to_numpy(keras.ops.cast(b, "float32")), atol=0.1)
 
@@ -130,6 +148,16 @@ def test_mixed_precision_runs_and_stays_close():
         (dict(head_empty_cls=[3]), "head_empty_cls names class 3"),
         (dict(class_names=["a"]), "class_names has 1 names"),
         (dict(cls_prior_prob=0.0), "cls_prior_prob"),
+        (dict(num_classes=0), "num_classes must be a whole number of at least 1, but is 0"),
+        (dict(num_classes=2.5), "num_classes must be a whole number"),
+        (dict(scale_factor=3), "scale_factor must be 2 or 4"),
+        (dict(droppath=1.5), "droppath must be a number from 0 to 0.99"),
+        (dict(backbone_arch=(2, 2)), "backbone_arch must be three ints"),
+        (dict(input_dim=0), "input_dim must be 1 or more"),
+        (dict(regression_range=[(0, 4), (8, 4), (8, 9)]), r"regression_range.*has \[8, 4\]"),
+        (dict(regression_range=[(0, 4), 5, (8, 9)]), r"regression_range.*has \[5\]"),
+        (dict(use_rel_pe=True, n_mha_win_size=4), "use_rel_pe needs odd windows"),
+        (dict(fpn_start_level=3), "the last level is 2"),
     ],
 )
 def test_contradicting_arguments_say_which(change, message):

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +71,7 @@ def test_the_saved_model_has_the_averaged_weights(finished):
         np.testing.assert_array_equal(to_numpy(variable), average)
     normalizer = [v for k, v in saved.items() if "positives_average" in k]
     assert len(normalizer) == 1 and normalizer[0] != 10.0
+    assert to_numpy(model.positives_average.value) == normalizer[0]
 
 
 def test_evaluation_writes_scores_and_detections(finished):
@@ -168,6 +170,73 @@ def test_a_full_disk_keeps_the_last_epoch(finished, data, tmp_path, monkeypatch)
     assert_same_state(workdir, finished)
 
 
+@pytest.mark.parametrize("killed_before", ["atomic_path", "csv"])
+def test_a_kill_between_the_last_files_loses_nothing(
+    finished, data, tmp_path, monkeypatch, killed_before
+):
+    workdir = tmp_path / "run"
+
+    def stop(*args, **kwargs):
+        if (workdir / "checkpoint.npz").exists() and len(json.loads(log())) == 3:
+            raise _Stop
+        return original(*args, **kwargs)
+
+    def log():
+        with np.load(workdir / "checkpoint.npz") as file:
+            return str(file["log"])
+
+    target = trainer if killed_before == "atomic_path" else trainer.csv
+    name = killed_before if target is trainer else "DictWriter"
+    original = getattr(target, name)
+    with monkeypatch.context() as patch, pytest.raises(_Stop):
+        patch.setattr(target, name, stop)
+        trainer.train(small_config(data), workdir)
+    (workdir / ".model.1.part.keras").write_bytes(b"half")  # what a real kill leaves
+    trainer.train(small_config(data), workdir, resume=True)
+    assert not list(workdir.glob(".*.part*"))
+    assert_same_state(workdir, finished)
+    assert (workdir / "log.csv").read_text().count("\n") == 1 + 3
+    ours, theirs = trainer.load_model(workdir), trainer.load_model(finished)
+    for a, b in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
+
+
+def test_a_diverged_training_stops_and_leaves_the_last_good_epoch(data, tmp_path):
+    config = small_config(data)
+    config.train.learning_rate = 1e30
+    config.train.clip_norm = 0.0
+    with pytest.raises(UserError, match="the training diverged"):
+        trainer.train(config, tmp_path / "run")
+    if (tmp_path / "run" / "checkpoint.npz").exists():
+        assert all(np.isfinite(v).all() for v in state(tmp_path / "run").values())
+
+
+def test_damaged_files_are_named(finished, data, tmp_path):
+    for name in ("config.json", "checkpoint.npz", "model.keras"):
+        workdir = tmp_path / name
+        shutil.copytree(finished, workdir)
+        (workdir / name).write_bytes((workdir / name).read_bytes()[:100])
+        with pytest.raises(UserError, match=f"{name} is damaged"):
+            if name == "model.keras":
+                trainer.load_model(workdir)
+            else:
+                trainer.train(small_config(data), workdir, resume=True)
+
+
+def test_unusable_evaluation_data_is_told_before_the_training(data):
+    config = small_config(data)
+    config.data.eval_subset = "tset"
+    with pytest.raises(UserError, match="tset"):
+        trainer.check_evaluation(config)
+
+
+def test_classes_without_annotations_start_as_good_as_impossible(data):
+    config = small_config(data)
+    config.model.num_classes = 3
+    model = trainer.build_model(config, trainer.read_annotations(config))
+    assert model.config["head_empty_cls"] == [2] and model.class_names[2] == "class_2"
+
+
 def test_a_folder_belongs_to_one_run(finished, data):
     with pytest.raises(UserError, match="already holds a training run: pass --resume"):
         trainer.train(small_config(data), finished)
@@ -177,18 +246,14 @@ def test_a_folder_belongs_to_one_run(finished, data):
         trainer.train(other, finished, resume=True)
 
 
-def test_a_dead_output_is_told_once():
+def test_a_dead_output_is_told_once(capsys):
     callback = trainer._DeadOutputWarning()
-    alive = {"zero_starts": 0.4, "zero_ends": 0.0}
     dead = {"zero_starts": 0.4, "zero_ends": 1.0}
-    with pytest.warns(UserWarning, match="offset to the end of an action was 0 at every point"):
-        callback.on_epoch_end(4, dead)
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        callback.on_epoch_end(5, dead)
-        trainer._DeadOutputWarning().on_epoch_end(0, alive)
+    callback.on_epoch_end(4, dead)
+    assert "offset to the end of an action was 0 at every point" in capsys.readouterr().err
+    callback.on_epoch_end(5, dead)
+    callback.on_epoch_end(6, {"zero_starts": 0.4, "zero_ends": 0.0})
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ kind the model was trained on. The timing of its steps is the model's; --fps tel
 runs at another frame rate.
 """
 
-import json
+import os
 import pathlib
 
 from absl import flags
@@ -38,17 +38,25 @@ def main():
     # Before Keras is loaded and anything is computed.
     if _OUTPUT.value and not _OUTPUT.value.lower().endswith((".json", ".csv")):
         raise UserError(f"--output={_OUTPUT.value} must end in .json or .csv.")
+    _check_writable(_OUTPUT.value)
     paths = _feature_paths(_FEATS.value)
     if _DURATION.value is not None and len(paths) > 1:
         raise UserError(f"--duration is that of one video, but --feats names {len(paths)} files.")
 
     trainer = import_trainer()
     model = trainer.load_model(_WORKDIR.value)
-    data = json.loads(pathlib.Path(_WORKDIR.value, trainer.CONFIG).read_text("utf-8"))["data"]
+    data = trainer.read_config(_WORKDIR.value)["data"]
     channels = model.input["feats"].shape[-1]
-    found = {}
+    files = {}
     for path in paths:
-        features = FeatureFiles(path.parent, channels, suffix=path.suffix)
+        video_id = _video_id(path, data)
+        if video_id in files:
+            raise UserError(f"'{path}' and an earlier file of --feats are both {video_id!r}.")
+        files[video_id] = path, FeatureFiles(path.parent, channels, suffix=path.suffix)
+    for path, features in files.values():  # a bad file is told before time is spent on the others
+        features.load(path.stem)
+    found = {}
+    for video_id, (path, features) in files.items():
         detections = model.detect(
             features.load(path.stem)[:: data["downsample_rate"]],
             fps=_FPS.value,
@@ -57,11 +65,24 @@ def main():
         )
         if _TOP_K.value is not None:
             detections = detections.top_k(_TOP_K.value)
-        found[_video_id(path, data)] = detections
+        found[video_id] = detections
         print(f"{path}: {detections}", flush=True)
     if _OUTPUT.value:
         save_detections(_OUTPUT.value, found)
         print(f"Wrote {_OUTPUT.value}.")
+
+
+def _check_writable(output):
+    """Raises UserError where a file (None: no file) cannot be written; makes its folder."""
+    if output is None:
+        return
+    folder = pathlib.Path(output).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output={output}: {folder} is no folder ({error.strerror}).") from None
+    if pathlib.Path(output).is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"--output={output} cannot be written: choose another file.")
 
 
 def _feature_paths(names):
@@ -74,6 +95,8 @@ def _feature_paths(names):
                 raise UserError(f"The folder '{path}' holds no feature file (.npy or .npz).")
             paths += inside
         elif path.is_file():
+            if path.suffix not in (".npy", ".npz"):
+                raise UserError(f"Feature file '{path}' must end in .npy or .npz.")
             paths.append(path)
         else:
             raise UserError(f"Feature file '{path}' does not exist.")

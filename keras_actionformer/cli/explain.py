@@ -96,6 +96,9 @@ def _reason(error):
     near = re.search(r'Did you mean "(.+)" instead of "(.+)"', text)
     if near:
         return f"there is no setting {near[2]!r}; did you mean {near[1]!r}?"
+    unknown = re.search(r'Key "(.+)" does not exist and cannot be added', text)
+    if unknown:
+        return f"there is no setting {unknown[1]!r}; keras_actionformer/config.py lists them all."
     text = text.partition(" Other fields present")[0].strip(". \n")
     return f"{type(error).__name__}: {text}."
 

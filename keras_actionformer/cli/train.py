@@ -33,6 +33,8 @@ def main():
             "get_config() of the configuration file must start with config = default_config(), "
             "change its settings and return it."
         )
+    if _EVALUATE.value:
+        trainer.check_evaluation(_CONFIG.value)
     trainer.train(_CONFIG.value, _WORKDIR.value, _RESUME.value)
     if _EVALUATE.value:
         print(trainer.evaluate_workdir(_WORKDIR.value))
