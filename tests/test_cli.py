@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -300,6 +301,21 @@ def test_detect_checks_options(folder, tmp_path, detect):
         detect(f"--feats={folder / 'feats'}", "--duration=3")
     with pytest.raises(UserError, match="holds no feature file"):
         detect(f"--feats={tmp_path}")
+
+
+def test_detect_loses_nothing_it_could_have_told_before(folder, tmp_path, detect):
+    good = folder / "feats" / "v0_f.npy"
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        shutil.copy(good, tmp_path / name / "v0_f.npy")
+    with pytest.raises(UserError, match="an earlier file of --feats are both 'v0'"):
+        detect(f"--feats={tmp_path / 'a'},{tmp_path / 'b'}")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="is no folder"):
+        detect(f"--feats={good}", f"--output={tmp_path / 'file' / 'd.json'}")
+    np.save(tmp_path / "a" / "z_f.npy", np.full((9, CHANNELS), np.inf))
+    with pytest.raises(UserError, match="z_f.npy"):
+        detect(f"--feats={tmp_path / 'a'}", f"--output={tmp_path / 'd.json'}")
 
 
 def test_detect_without_a_model(folder, tmp_path):
