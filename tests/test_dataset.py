@@ -6,7 +6,6 @@ import pytest
 
 from keras_actionformer.annotations import Video, load_annotations
 from keras_actionformer.dataset import (
-    FeatureFiles,
     evaluation_items,
     segments_to_grid,
     steps_per_epoch,
