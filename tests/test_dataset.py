@@ -14,7 +14,7 @@ from keras_actionformer.dataset import (
     video_grid,
 )
 from keras_actionformer.errors import UserError
-from keras_actionformer.features import videos_with_features
+from keras_actionformer.features import FeatureFiles, videos_with_features
 
 # The reference's items -------------------------------------------------
 
