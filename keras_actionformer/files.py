@@ -3,14 +3,40 @@
 import contextlib
 import os
 import pathlib
-import tempfile
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """Yields a path to write to, and moves that file to `path` when the block succeeds.
+
+    A crash, a full disk or Ctrl-C inside the block leaves whatever `path` held before.
+
+    Args:
+      path: str or `os.PathLike`, the file to write. Its folder is created when missing.
+
+    Yields:
+      `pathlib.Path` in the same folder, with the same suffix.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            # Without it a power cut may leave the new name on an empty file.
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        # A full disk, say, should tell which file it was about.
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
 
 
 @contextlib.contextmanager
 def atomic_write(path, mode="w"):
-    """Opens a temporary file beside `path` and moves it to `path` when the block succeeds.
-
-    A crash, a full disk or Ctrl-C inside the block leaves whatever `path` held before.
+    """`atomic_path` with the file opened.
 
     Args:
       path: str or `os.PathLike`, the file to write. Its folder is created when missing.
@@ -19,50 +45,9 @@ def atomic_write(path, mode="w"):
     Yields:
       The open file.
     """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-    try:
-        with os.fdopen(handle, mode, **text) as file:
-            yield file
-            file.flush()
-            # Without fsync a power cut may leave the new name on an empty file.
-            os.fsync(file.fileno())
-        # mkstemp creates files only their owner can read; give the permissions of a usual file.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        _name_file(error, path)
-        raise
-
-
-@contextlib.contextmanager
-def atomic_path(path):
-    """Like `atomic_write` for writers that want a path: yields one with the same suffix."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        _name_file(error, path)
-        raise
-
-
-def _name_file(error, path):
-    """Lets an error of writing, a full disk say, tell which file it was about."""
-    if isinstance(error, OSError) and error.filename is None:
-        error.filename = str(path)
+    with atomic_path(path) as temporary, open(temporary, mode, **text) as file:
+        yield file
 
 
 def remove_leftovers(folder):
