@@ -8,6 +8,7 @@ command line changes it further. Names and types are checked.
 import dataclasses
 import inspect
 import json
+import pathlib
 import runpy
 
 import ml_collections
@@ -100,6 +101,12 @@ def check_config(config):
     for name in ("annotations", "feats"):
         if not config.data[name]:
             raise UserError(f"The configuration must set data.{name}: it is empty.")
+        if not pathlib.Path(config.data[name]).exists():
+            raise UserError(
+                f"data.{name} is '{config.data[name]}', which does not exist here: the first lines "
+                "of the configuration file say how to get the data, or set "
+                f"--config.data.{name}=PATH."
+            )
     for name in ("input_dim", "num_classes"):
         if not config.model[name]:
             raise UserError(f"The configuration must set model.{name}: it is {config.model[name]}.")
