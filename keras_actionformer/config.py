@@ -16,6 +16,7 @@ from ml_collections import config_dict
 
 from keras_actionformer.decode import PostProcess
 from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.evaluation import TIOU_THRESHOLDS
 
 
 def default_config():
@@ -64,7 +65,7 @@ def default_config():
     train.jit_compile = "auto"  # XLA: "on", "off", "auto" (on a GPU, off on a CPU)
     train.mixed_precision = False  # bfloat16 arithmetic, float32 weights
 
-    config.tiou_thresholds = (0.3, 0.4, 0.5, 0.6, 0.7)  # for the evaluation
+    config.tiou_thresholds = TIOU_THRESHOLDS  # for the evaluation
     return config.lock()
 
 

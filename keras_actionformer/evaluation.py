@@ -26,6 +26,8 @@ import numpy as np
 
 from keras_actionformer.errors import UserError
 
+# The thresholds THUMOS14 is scored at, the default everywhere.
+TIOU_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 # Annotators sometimes store one instance twice, or with no length; both would count as misses.
 _TOLERANCE_SEC = 1e-3
 # Pairs of detection and ground truth held at a time: bounds the memory of one class in all videos.
@@ -33,7 +35,7 @@ _BLOCK_PAIRS = 2_000_000
 
 
 def evaluate(
-    ground_truth, detections, tiou_thresholds=(0.3, 0.4, 0.5, 0.6, 0.7), recall_at=(1, 5),
+    ground_truth, detections, tiou_thresholds=TIOU_THRESHOLDS, recall_at=(1, 5),
     class_names=None,
 ):
     """Evaluates detections of many videos.
@@ -76,7 +78,7 @@ def evaluate(
 
 def evaluate_arrays(
     gt_videos, gt_segments_sec, gt_labels, videos, segments_sec, labels, scores,
-    tiou_thresholds=(0.3, 0.4, 0.5, 0.6, 0.7), recall_at=(1, 5), class_names=(),
+    tiou_thresholds=TIOU_THRESHOLDS, recall_at=(1, 5), class_names=(),
 ):
     """The same as `evaluate`, for flat arrays in any order (values are not checked).
 

@@ -76,6 +76,9 @@ def train(config, workdir, resume=False):
     remove_leftovers(workdir)
     run = _Run(model, workdir)
     first_epoch = run.restore() if resume and (workdir / CHECKPOINT).exists() else 0
+    if first_epoch == num_epochs:
+        print(f"{workdir}: all {num_epochs} epochs are done already.")
+        return load_model(workdir)
     # === Fit ===
     stream = data_pipeline.train_dataset(
         videos,
@@ -96,9 +99,6 @@ def train(config, workdir, resume=False):
     )
     with atomic_write(workdir / CONFIG) as file:
         json.dump(to_plain(config), file, indent=2)
-    if first_epoch == num_epochs:
-        print(f"{workdir}: all {num_epochs} epochs are done already.")
-        return load_model(workdir)
     callbacks = [run, _DeadOutputWarning()]
     if importlib.util.find_spec("tensorboard"):
         callbacks.append(keras.callbacks.TensorBoard(workdir / "tensorboard", write_graph=False))

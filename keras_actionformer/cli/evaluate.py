@@ -17,10 +17,8 @@ from keras_actionformer.annotations import load_annotations
 from keras_actionformer.cli.quiet import import_trainer
 from keras_actionformer.detections import load_detections
 from keras_actionformer.errors import UserError
-from keras_actionformer.evaluation import evaluate
+from keras_actionformer.evaluation import TIOU_THRESHOLDS, evaluate
 from keras_actionformer.files import atomic_write
-
-DEFAULT_TIOU = (0.3, 0.4, 0.5, 0.6, 0.7)
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run to evaluate.")
 _GROUND_TRUTH = flags.DEFINE_string("ground_truth", None, "JSON file of annotations.")
@@ -61,7 +59,7 @@ def _evaluate(tiou_thresholds):
     return evaluate(
         annotations.subset(_SUBSET.value or "test"),
         load_detections(files[1], class_names=annotations.class_names),
-        tiou_thresholds or DEFAULT_TIOU,
+        tiou_thresholds or TIOU_THRESHOLDS,
         class_names=annotations.class_names,
     )
 
