@@ -1,17 +1,22 @@
 """Annotation files: which actions happen when, in seconds, in the JSON form of ActivityNet.
 
 ```json
-{"database": {"video_1": {"subset": "training", "duration": 61.5, "fps": 30.0,
+{"class_names": ["jump", "run"],
+ "database": {"video_1": {"subset": "training", "duration": 61.5, "fps": 30.0,
                           "annotations": [{"label": "jump", "label_id": 0,
                                            "segment": [3.2, 4.75]}]}}}
 ```
 
-`duration`, `fps` and `label_id` may be absent. Everything a person can get wrong is checked once,
-when the file is loaded, and told with the file, the video and the field it is about.
+`class_names`, `duration`, `fps` and `label_id` may be absent. A CSV file with one action a line is
+read as well (annotation_formats.py, with the formats of published data sets). Everything a person
+can get wrong is checked once, when the file is loaded, and told with the file, the place in it and
+the field it is about.
 """
 
+import codecs
 import dataclasses
 import json
+import pathlib
 
 import numpy as np
 
@@ -21,6 +26,11 @@ from keras_actionformer.files import atomic_write
 # Annotation tools round times and durations each on their own; an action that ends with its video
 # then passes its end by this much at most. It is clipped silently; anything more is an error.
 ROUNDING_SEC = 0.05
+# Two annotations of one label are the same when neither start nor end differs by more; a shorter
+# one is none. The reference's ActivityNet and Ego4D scores are counted so.
+SAME_SEC = 1e-3
+# The one class that `class_agnostic` leaves.
+AGNOSTIC_NAME = "action"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,37 +94,58 @@ class Annotations:
         return tuple(i for i in range(len(self.class_names)) if i not in used)
 
 
-def load_annotations(path, class_names=None, num_classes=None, outside="error"):
+def load_annotations(
+    path,
+    class_names=None,
+    num_classes=None,
+    outside="error",
+    default_subset=None,
+    drop_duplicates=False,
+    class_agnostic=False,
+):
     """Loads and checks an annotation file.
 
-    Label ids are, in this order: the places in `class_names` when given; the `label_id`s of the
-    file when it has them; the alphabetical order of the labels. An id that nobody uses is named
-    `class_<id>`.
+    Label ids are, in this order: the places in `class_names` when given; those in the file's own
+    `class_names`; the `label_id`s of the file when it has them; the alphabetical order of the
+    labels. An id that nobody uses is named `class_<id>`.
 
     Args:
-      path: str or `os.PathLike`, the JSON file (see the head of this module).
+      path: str or `os.PathLike`, a `.csv` file (see `annotation_formats.csv_entries`) or a JSON
+        file (see the head of this module).
       class_names: list of str, the known classes in the order of their ids, or None.
       num_classes: int, how many classes there are, or None for those the file has.
       outside: what to do about a segment that lies outside its video (starts before 0 or ends
         after `duration`) by more than `ROUNDING_SEC`: `"error"`, or `"keep"` as it stands. Some
         published annotations have such segments (THUMOS14: 30 of 6,365) and published scores count
         them.
+      default_subset: str, the subset of videos for which the file names none; None for an error.
+      drop_duplicates: bool; True leaves out annotations that repeat one of the same label and
+        video, and those shorter than `SAME_SEC`. ActivityNet has both; its scores count neither.
+      class_agnostic: bool; True makes all labels one class, `AGNOSTIC_NAME`, as for proposals.
 
     Returns:
       `Annotations`.
 
     Raises:
-      UserError: the file is missing, is no JSON, lacks a field, or has a wrong value in one.
+      UserError: the file is missing, is no JSON or CSV, lacks a field, or has a wrong value in one.
     """
-    if outside not in ("error", "keep"):
-        raise UserError(f"outside must be 'error' or 'keep', but it is {outside!r}.")
-    if class_names is not None:
-        class_names = _check_class_names(class_names, num_classes)
-    entries = _check_database(path, _read_json(path))
-    names = _class_names(path, entries, class_names, num_classes)
-    ids = {name: i for i, name in enumerate(names)}
-    videos = tuple(_video(path, id_, entry, ids, outside) for id_, entry in entries.items())
-    return Annotations(videos, names)
+    file_names = None
+    if pathlib.Path(path).suffix.lower() == ".csv":
+        # That module builds on this one.
+        from keras_actionformer.annotation_formats import csv_entries
+
+        entries = csv_entries(path)
+    else:
+        entries, file_names = _json_entries(path)
+    if default_subset is not None:
+        for entry in entries.values():
+            entry.setdefault("subset", default_subset)
+    if class_names is None and not class_agnostic:
+        class_names = file_names
+    source = f"Annotation file '{path}'"
+    return build_annotations(
+        source, entries, class_names, num_classes, outside, drop_duplicates, class_agnostic
+    )
 
 
 def save_annotations(path, annotations):
@@ -136,40 +167,87 @@ def save_annotations(path, annotations):
         ]
         database[video.video_id] = entry
     with atomic_write(path) as file:
-        json.dump({"version": "1.0", "database": database}, file, indent=1)
+        content = {"version": "1.0", "class_names": annotations.class_names, "database": database}
+        json.dump(content, file, indent=1)
         file.write("\n")
 
 
-def _check_class_names(class_names, num_classes):
-    class_names = tuple(class_names)
-    for name in class_names:
-        if class_names.count(name) > 1:
-            raise UserError(f"class_names holds {name!r} twice; every class needs its own name.")
-    if num_classes not in (None, len(class_names)):
-        raise UserError(
-            f"class_names holds {len(class_names)} names but num_classes is {num_classes}; "
-            "leave one of them out or make them agree."
-        )
-    return class_names
+def build_annotations(
+    source,
+    entries,
+    class_names=None,
+    num_classes=None,
+    outside="error",
+    drop_duplicates=False,
+    class_agnostic=False,
+):
+    """Checks what the reader of any format has found and makes it `Annotations`.
+
+    Args:
+      source: str, what errors call the whole, e.g. `"Annotation file 'x.csv'"`.
+      entries: dict from video id to its entry, which is changed here: a dict of the fields in the
+        head of this module and `"where"`, the str by which errors name it. Each of its annotations
+        has a `"where"` too, e.g. `"Annotation file 'x.csv', line 3"`.
+      class_names, num_classes, outside, drop_duplicates, class_agnostic: as `load_annotations`.
+
+    Returns:
+      `Annotations`, the videos in the order of `entries`.
+
+    Raises:
+      UserError: an entry lacks a field or has a wrong value in one.
+    """
+    if outside not in ("error", "keep"):
+        raise UserError(f"outside must be 'error' or 'keep', but it is {outside!r}.")
+    if class_names is not None:
+        class_names = _check_class_names(source, class_names, num_classes)
+    if not entries:
+        raise UserError(f"{source} holds no video.")
+    for entry in entries.values():
+        _check_entry(entry["where"], entry)
+        if drop_duplicates:
+            entry["annotations"] = _without_duplicates(entry["annotations"])
+    if class_agnostic:
+        if class_names is not None or num_classes not in (None, 1):
+            raise UserError(
+                "class_agnostic=True makes all labels one class; leave class_names out and set "
+                "num_classes to 1."
+            )
+        class_names = (AGNOSTIC_NAME,)
+        for entry in entries.values():
+            for action in entry["annotations"]:
+                action.update(label=AGNOSTIC_NAME, label_id=0)
+    class_names = _class_names(source, entries, class_names, num_classes)
+    ids = {name: i for i, name in enumerate(class_names)}
+    videos = tuple(_video(id_, entry, ids, outside) for id_, entry in entries.items())
+    return Annotations(videos, class_names)
 
 
-def _read_json(path):
+def read_text(path):
+    """Returns the text of an annotation file: UTF-8, with or without a byte order mark."""
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            return json.load(file, object_pairs_hook=lambda pairs: _unique_keys(path, pairs))
+        content = pathlib.Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+        return content.decode("utf-8")
     except FileNotFoundError:
         raise UserError(f"Annotation file '{path}' does not exist; check its path.") from None
+    except OSError as error:
+        raise UserError(f"Annotation file '{path}' cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"Annotation file '{path}' is not UTF-8 text in line {line}; save it as UTF-8."
+        ) from None
+
+
+def read_json(path):
+    """Returns the content of a JSON annotation file, in which no object may have a key twice."""
+    text = read_text(path)
+    try:
+        return json.loads(text, object_pairs_hook=lambda pairs: _unique_keys(path, pairs))
     except json.JSONDecodeError as error:
         raise UserError(
             f"Annotation file '{path}' is not valid JSON: {error.msg} "
             f"in line {error.lineno}, column {error.colno}."
         ) from None
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"Annotation file '{path}' is not UTF-8 text (byte {error.start}); save it as UTF-8."
-        ) from None
-    except OSError as error:
-        raise UserError(f"Annotation file '{path}' cannot be read: {error.strerror}.") from None
 
 
 def _unique_keys(path, pairs):
@@ -185,44 +263,30 @@ def _unique_keys(path, pairs):
     return entry
 
 
-def _check_database(path, content):
-    """Checks form and types of all entries, so that the functions below may rely on them."""
+def _json_entries(path):
+    """Returns the entries that `build_annotations` takes, and the file's class names or None."""
     where = f"Annotation file '{path}'"
+    content = read_json(path)
     if not isinstance(content, dict) or "database" not in content:
         keys = list(content) if isinstance(content, dict) else []
         raise UserError(
             f"{where} must hold {{\"database\": {{video id: ...}}}}, but its top level lacks the "
             f"field 'database'{suggest('database', keys) or '.'}"
         )
-    database = content["database"]
+    database, names = content["database"], content.get("class_names")
     if not isinstance(database, dict):
         raise UserError(f"{where}: 'database' must be an object of video ids, not a list or value.")
-    if not database:
-        raise UserError(f"{where} holds no video: its 'database' is empty.")
-    return {id_: _check_entry(f"{where}, video {id_!r}", e) for id_, e in database.items()}
+    if names is not None and not (
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+    ):
+        raise UserError(f"{where}: 'class_names' must be a list of texts, but it is {names!r:.60}.")
+    return {id_: _json_entry(f"{where}, video {id_!r}", e) for id_, e in database.items()}, names
 
 
-def _check_entry(where, entry):
+def _json_entry(where, entry):
+    """Returns a video's entry with the places in it that errors name."""
     if not isinstance(entry, dict):
         raise UserError(f"{where} must be an object with 'subset' and 'annotations'.")
-    if "subset" not in entry:
-        raise UserError(
-            f"{where} lacks the field 'subset', for example \"subset\": \"training\""
-            f"{suggest('subset', entry) or '.'}"
-        )
-    if not isinstance(entry["subset"], str) or not entry["subset"]:
-        raise UserError(f"{where}: 'subset' must be a text, but it is {entry['subset']!r}.")
-    for name in ("duration", "fps"):
-        value = entry.get(name)
-        if value is not None and not (_is_number(value) and value > 0):
-            raise UserError(
-                f"{where}: '{name}' must be a number above 0, but it is {value!r}; "
-                "correct it or leave it out when it is unknown."
-            )
-    return {**entry, "annotations": _check_actions(where, entry)}
-
-
-def _check_actions(where, entry):
     # Videos without known actions (test videos of a challenge) have no 'annotations' at all;
     # a field with nearly this name is a slip of the pen that would lose the video's actions.
     if "annotations" not in entry and suggest("annotations", entry):
@@ -233,21 +297,58 @@ def _check_actions(where, entry):
     actions = entry.get("annotations", [])
     if not isinstance(actions, list):
         raise UserError(f"{where}: 'annotations' must be a list, but it is {actions!r:.60}.")
+    entry = {**entry, "where": where, "annotations": []}
     for i, action in enumerate(actions):
-        _check_action(f"{where}, annotation {i}", action)
-    return actions
+        place = f"{where}, annotation {i}"
+        if not isinstance(action, dict):
+            raise UserError(f"{place} must be an object with 'label' and 'segment'.")
+        entry["annotations"].append({**action, "where": place})
+    return entry
+
+
+def _check_class_names(source, class_names, num_classes):
+    class_names = tuple(class_names)
+    for name in class_names:
+        if class_names.count(name) > 1:
+            raise UserError(
+                f"{source}: class_names holds {name!r} twice; every class needs its own name."
+            )
+    if num_classes not in (None, len(class_names)):
+        raise UserError(
+            f"{source}: class_names holds {len(class_names)} names but num_classes is "
+            f"{num_classes}; leave one of them out or make them agree."
+        )
+    return class_names
+
+
+def _check_entry(where, entry):
+    """Checks form and types of a video's entry, so that the functions below may rely on them."""
+    if "subset" not in entry:
+        raise UserError(
+            f"{where} lacks the field 'subset', for example 'training'; add it or give "
+            f"default_subset{suggest('subset', entry) or '.'}"
+        )
+    if not isinstance(entry["subset"], str) or not entry["subset"]:
+        raise UserError(f"{where}: 'subset' must be a text, but it is {entry['subset']!r}.")
+    for name in ("duration", "fps"):
+        value = entry.get(name)
+        if value is not None and not (_is_number(value) and value > 0):
+            raise UserError(
+                f"{where}: '{name}' must be a number above 0, but it is {value!r}; "
+                "correct it or leave it out when it is unknown."
+            )
+    for action in entry["annotations"]:
+        _check_action(action["where"], action)
 
 
 def _check_action(where, action):
-    if not isinstance(action, dict):
-        raise UserError(f"{where} must be an object with 'label' and 'segment'.")
     for name, example in (("label", '"jump"'), ("segment", "[3.2, 4.75]")):
         if name not in action:
             raise UserError(
                 f"{where} lacks the field '{name}', for example \"{name}\": {example}"
                 f"{suggest(name, action) or '.'}"
             )
-    if not isinstance(action["label"], str):
+    if not isinstance(action["label"], str) or not action["label"]:
         raise UserError(f"{where}: 'label' must be a text, but it is {action['label']!r}.")
     segment = action["segment"]
     if not (isinstance(segment, list) and len(segment) == 2 and all(map(_is_number, segment))):
@@ -255,10 +356,9 @@ def _check_action(where, action):
             f"{where}: 'segment' must be two finite numbers [start, end] in seconds, "
             f"but it is {segment!r:.60}."
         )
-    if segment[1] <= segment[0]:
-        raise UserError(
-            f"{where}: 'segment' {segment} must end after it starts; correct or remove it."
-        )
+    id_ = action.get("label_id")
+    if id_ is not None and (not isinstance(id_, int) or isinstance(id_, bool)):
+        raise UserError(f"{where}: 'label_id' must be a whole number, but it is {id_!r}.")
 
 
 def _is_number(value):
@@ -267,21 +367,36 @@ def _is_number(value):
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def _class_names(path, entries, class_names, num_classes):
+def _without_duplicates(actions):
+    kept = []
+    for action in actions:
+        start, end = action["segment"]
+        short = 0 <= end - start < SAME_SEC
+        if not short and not any(_is_same(action, other) for other in kept):
+            kept.append(action)
+    return kept
+
+
+def _is_same(action, other):
+    return action["label"] == other["label"] and all(
+        abs(a - b) <= SAME_SEC for a, b in zip(action["segment"], other["segment"], strict=True)
+    )
+
+
+def _class_names(source, entries, class_names, num_classes):
     """Decides which label has which id, and checks every label and id of the file."""
-    where = f"Annotation file '{path}'"
-    ids = _file_ids(where, entries)
+    ids = _file_ids(entries)
     if class_names is not None:
-        for (label, id_), video_id in ids.items():
-            _check_known(f"{where}, video {video_id!r}", label, id_, class_names)
+        for (label, id_), where in ids.items():
+            _check_known(where, label, id_, class_names)
         return class_names
     if all(id_ is None for _, id_ in ids):
         names = {i: label for i, label in enumerate(sorted({label for label, _ in ids}))}
     else:
-        names = _names_by_id(where, ids, num_classes)
+        names = _names_by_id(ids, num_classes)
     if num_classes is not None and len(names) > num_classes:
         raise UserError(
-            f"{where} has {len(names)} different labels but num_classes is {num_classes}; "
+            f"{source} has {len(names)} different labels but num_classes is {num_classes}; "
             f"set num_classes to {len(names)} or correct the labels."
         )
     count = num_classes if num_classes is not None else max(names, default=-1) + 1
@@ -295,23 +410,17 @@ def _unused_name(id_, labels):
     return f"{name} (unused)" if name in labels else name
 
 
-def _file_ids(where, entries):
-    """Returns {(label, label_id or None): the first video that has it}."""
+def _file_ids(entries):
+    """Returns {(label, label_id or None): the first place that has it}."""
     found = {}
-    for video_id, entry in entries.items():
+    for entry in entries.values():
         for action in entry["annotations"]:
-            id_ = action.get("label_id")
-            if id_ is not None and (not isinstance(id_, int) or isinstance(id_, bool)):
-                raise UserError(
-                    f"{where}, video {video_id!r}: 'label_id' must be a whole number, "
-                    f"but it is {id_!r}."
-                )
-            found.setdefault((action["label"], id_), video_id)
-    without = [video_id for (_, id_), video_id in found.items() if id_ is None]
+            found.setdefault((action["label"], action.get("label_id")), action["where"])
+    without = [where for (_, id_), where in found.items() if id_ is None]
     if without and len(without) < len(found):
         raise UserError(
-            f"{where}, video {without[0]!r}: an annotation lacks 'label_id' while others have one; "
-            "give it to all annotations or to none."
+            f"{without[0]} lacks 'label_id' while others have one; give it to all annotations or "
+            "to none."
         )
     return found
 
@@ -330,37 +439,36 @@ def _check_known(where, label, id_, class_names):
         )
 
 
-def _names_by_id(where, ids, num_classes):
+def _names_by_id(ids, num_classes):
     names, numbers = {}, {}
-    for (label, id_), video_id in ids.items():
-        here = f"{where}, video {video_id!r}"
+    for (label, id_), where in ids.items():
         if id_ < 0 or (num_classes is not None and id_ >= num_classes):
             limit = "must be 0 or more" if num_classes is None else (
                 f"is outside 0..{num_classes - 1} (num_classes={num_classes}); "
                 "raise num_classes or correct the file"
             )
-            raise UserError(f"{here}: label_id {id_} of label {label!r} {limit}.")
+            raise UserError(f"{where}: label_id {id_} of label {label!r} {limit}.")
         if names.setdefault(id_, label) != label:
             raise UserError(
-                f"{here}: label_id {id_} names {label!r}, but elsewhere {names[id_]!r}; "
+                f"{where}: label_id {id_} names {label!r}, but elsewhere {names[id_]!r}; "
                 "give every label its own id."
             )
         if numbers.setdefault(label, id_) != id_:
             raise UserError(
-                f"{here}: label {label!r} has the label_id {id_}, but elsewhere {numbers[label]}; "
-                "give every label one id."
+                f"{where}: label {label!r} has the label_id {id_}, but elsewhere "
+                f"{numbers[label]}; give every label one id."
             )
     return names
 
 
-def _video(path, video_id, entry, ids, outside):
+def _video(video_id, entry, ids, outside):
     """Builds the `Video` of a checked entry."""
     actions = entry["annotations"]
     duration = entry.get("duration")
-    segments = np.array([a["segment"] for a in actions], np.float64).reshape(-1, 2)
-    if outside == "error":
-        _check_inside(f"Annotation file '{path}', video {video_id!r}", segments, duration)
     end = np.inf if duration is None else duration
+    for action in actions:
+        _check_segment(action, end, outside)
+    segments = np.array([a["segment"] for a in actions], np.float64).reshape(-1, 2)
     # Only what lies within the rounding moves to the video's ends.
     near = (segments > -ROUNDING_SEC - 1e-9) & (segments < end + ROUNDING_SEC + 1e-9)
     clipped = np.where(near, np.clip(segments, 0.0, end), segments)
@@ -376,14 +484,19 @@ def _video(path, video_id, entry, ids, outside):
     )
 
 
-def _check_inside(where, segments, duration):
-    end = np.inf if duration is None else duration
-    for i, segment in enumerate(segments.tolist()):
-        if segment[0] < -ROUNDING_SEC - 1e-9 or segment[1] > end + ROUNDING_SEC + 1e-9:
-            limit = "starts before 0 s"
-            if segment[0] >= -ROUNDING_SEC - 1e-9:
-                limit = f"ends after the video's duration of {duration} s"
-            raise UserError(
-                f"{where}, annotation {i}: 'segment' {segment} {limit}; correct it, or "
-                "load the file with outside='keep' when it is meant so."
-            )
+def _check_segment(action, end_sec, outside):
+    """Checks that a segment has a length and, unless `outside` is "keep", lies in its video."""
+    segment = action["segment"]
+    where = f"{action['where']}: 'segment' {segment}"
+    if segment[1] <= segment[0]:
+        raise UserError(f"{where} must end after it starts; correct or remove it.")
+    limit = None
+    if segment[0] < -ROUNDING_SEC - 1e-9:
+        limit = "starts before 0 s"
+    elif segment[1] > end_sec + ROUNDING_SEC + 1e-9:
+        limit = f"ends after the video's duration of {end_sec} s"
+    if limit and outside == "error":
+        raise UserError(
+            f"{where} {limit}; correct it, or load the file with outside='keep' when it is meant "
+            "so."
+        )

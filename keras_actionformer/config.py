@@ -14,13 +14,22 @@ import runpy
 import ml_collections
 from ml_collections import config_dict
 
+from keras_actionformer.architectures import ARCHITECTURES
 from keras_actionformer.decode import PostProcess
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.evaluation import TIOU_THRESHOLDS
 
 
-def default_config():
-    """Returns the settings of a run as a locked `ConfigDict`; each field is explained here."""
+def default_config(architecture=None):
+    """Returns the settings of a run as a locked `ConfigDict`; each field is explained here.
+
+    Args:
+      architecture: str, a built-in architecture (`list_presets` names them) whose model,
+        post-processing and timing to start from; or None.
+
+    Raises:
+      UserError: there is no such architecture.
+    """
     config = ml_collections.ConfigDict()
     config.seed = 0  # initial weights, order of the data, truncation, stochastic depth
 
@@ -66,7 +75,18 @@ def default_config():
     train.mixed_precision = False  # bfloat16 arithmetic, float32 weights
 
     config.tiou_thresholds = TIOU_THRESHOLDS  # for the evaluation
-    return config.lock()
+    config.lock()
+    if architecture is not None:
+        if architecture not in ARCHITECTURES:
+            raise UserError(
+                f"There is no architecture {architecture!r}"
+                f"{suggest(architecture, ARCHITECTURES) or '; list_presets() names them.'}"
+            )
+        built_in = ARCHITECTURES[architecture]
+        config.model.update(built_in.model)
+        config.postprocess.update(built_in.postprocess)
+        data.update(built_in.grid)
+    return config
 
 
 def load_config(path):

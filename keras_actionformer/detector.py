@@ -154,11 +154,6 @@ def check_durations(durations_sec):
             raise UserError(f"duration_sec must be above 0, but is {duration_sec}.")
 
 
-def with_fps(grid, fps):
-    """Returns `grid` at another frame rate; `fps` None keeps it."""
-    return grid if fps is None else dataclasses.replace(grid, fps=float(fps))
-
-
 def inference_length(model, num_steps):
     """Steps to pad a sequence to, and whether it must be exactly these.
 

@@ -132,6 +132,31 @@ def _open_array(path):
     )
 
 
+def resize_feats(feats, num_steps):
+    """Resizes features in time by linear interpolation.
+
+    Steps are taken for intervals of equal length that fill the sequence before and after, and
+    values beyond the centres of the first and the last step are theirs (the rule that other
+    libraries call `align_corners=False`).
+
+    Args:
+      feats: float (T, C).
+      num_steps: int, the T to return.
+
+    Returns:
+      float32 (num_steps, C).
+    """
+    feats = np.asarray(feats, np.float32)
+    if len(feats) == num_steps:
+        return feats
+    position = (np.arange(num_steps) + 0.5) * (len(feats) / num_steps) - 0.5
+    position = np.clip(position, 0, len(feats) - 1)
+    left = position.astype(np.int64)
+    right = np.minimum(left + 1, len(feats) - 1)
+    weight = (position - left).astype(np.float32)[:, None]
+    return feats[left] * (1 - weight) + feats[right] * weight
+
+
 def videos_with_features(videos, features):
     """Leaves out the videos that have no feature file, and logs how many those are.
 

@@ -8,8 +8,9 @@ from keras import ops
 from keras_actionformer.arguments import check_agreement, check_ranges, ints, regression_pairs
 from keras_actionformer.backbone import Backbone, PadToStride
 from keras_actionformer.decode import PostProcess
-from keras_actionformer.detector import Detector, check_durations, check_feats, one_each, with_fps
+from keras_actionformer.detector import Detector, check_durations, check_feats, one_each
 from keras_actionformer.errors import UserError
+from keras_actionformer.features import resize_feats
 from keras_actionformer.heads import Heads
 from keras_actionformer.losses import PositivesAverage, detection_losses, positive_points
 from keras_actionformer.neck import Neck
@@ -58,6 +59,8 @@ class ActionFormer(keras.Model):
       regression_range: one (min, max) pair in steps for each level that has points; None gives
         (0, 4), (4, 8), ..., (2^L, 10000).
       max_seq_len: int, training length in steps.
+      force_upsampling: bool, every sequence is resized to `max_seq_len` steps, in training and by
+        `detect` (ActivityNet's fixed length).
       dropout, droppath: floats.
       cls_prior_prob: float, probability every class starts from.
       head_empty_cls: ids of classes without training instances.
@@ -104,6 +107,7 @@ class ActionFormer(keras.Model):
         head_with_ln=True,
         regression_range=None,
         max_seq_len=2304,
+        force_upsampling=False,
         dropout=0.0,
         droppath=0.1,
         cls_prior_prob=0.01,
@@ -144,6 +148,7 @@ class ActionFormer(keras.Model):
             "head_num_layers": head_num_layers,
             "head_with_ln": head_with_ln,
             "max_seq_len": max_seq_len,
+            "force_upsampling": force_upsampling,
             "dropout": dropout,
             "droppath": droppath,
             "cls_prior_prob": cls_prior_prob,
@@ -343,7 +348,16 @@ class ActionFormer(keras.Model):
                 "The model does not know the timing of its features: pass "
                 "grid=FeatureGrid(fps=..., stride_frames=..., window_frames=...)."
             )
-        grids = [with_fps(grid, rate) for rate in one_each("fps", fps, len(sequences))]
+        grids = [grid.with_fps(rate) for rate in one_each("fps", fps, len(sequences))]
+        if any(grid.fps is None for grid in grids):
+            raise UserError(
+                "The model was trained on videos of several frame rates: pass fps, the frames a "
+                "second of this one."
+            )
+        if self.config["force_upsampling"]:
+            steps = self.config["max_seq_len"]
+            grids = [g.resize(len(x), steps) for g, x in zip(grids, sequences, strict=True)]
+            sequences = [resize_feats(x, steps) for x in sequences]
         durations_sec = one_each("duration_sec", duration_sec, len(sequences))
         check_durations(durations_sec)
         results = self._detector(max_detections).detect(

@@ -27,7 +27,8 @@ class FeatureGrid:
     ```
 
     Args:
-      fps: float, frames (or samples of a sensor) a second.
+      fps: float, frames (or samples of a sensor) a second; None when each sequence has its own,
+        which must then be told before anything is converted (`with_fps`).
       stride_frames: float, frames from one step to the next.
       window_frames: float, frames that one step has seen; 0 when a step is one instant.
 
@@ -36,23 +37,24 @@ class FeatureGrid:
         `window_frames` is below 0.
     """
 
-    fps: float
+    fps: float | None
     stride_frames: float
     window_frames: float
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            _check_number(field.name, getattr(self, field.name))
-        for name in ("fps", "stride_frames"):
-            if getattr(self, name) <= 0:
-                raise UserError(f"{name} must be above 0, but it is {getattr(self, name)}.")
+        known = {k: v for k, v in dataclasses.asdict(self).items() if k != "fps" or v is not None}
+        for name, value in known.items():
+            _check_number(name, value)
+        for name in known.keys() & {"fps", "stride_frames"}:
+            if known[name] <= 0:
+                raise UserError(f"{name} must be above 0, but it is {known[name]}.")
         if self.window_frames < 0:
             raise UserError(f"window_frames must be 0 or more, but it is {self.window_frames}.")
 
     @property
     def step_sec(self):
         """Seconds from one step to the next."""
-        return self.stride_frames / self.fps
+        return self.stride_frames / self._known_fps()
 
     @property
     def offset_grid(self):
@@ -61,11 +63,15 @@ class FeatureGrid:
 
     def to_grid(self, seconds):
         """Converts seconds (float, NumPy array or tensor of any shape) to grid units."""
-        return (seconds * self.fps - 0.5 * self.window_frames) / self.stride_frames
+        return (seconds * self._known_fps() - 0.5 * self.window_frames) / self.stride_frames
 
     def to_sec(self, grid):
         """Converts grid units (float, NumPy array or tensor of any shape) to seconds."""
-        return (grid * self.stride_frames + 0.5 * self.window_frames) / self.fps
+        return (grid * self.stride_frames + 0.5 * self.window_frames) / self._known_fps()
+
+    def with_fps(self, fps):
+        """Returns the grid of a sequence with `fps` frames a second; None changes nothing."""
+        return self if fps is None else dataclasses.replace(self, fps=float(fps))
 
     def downsample(self, rate):
         """Returns the grid of `feats[::rate]`: the stride grows, the window stays.
@@ -76,6 +82,25 @@ class FeatureGrid:
         if rate != int(rate) or rate < 1:
             raise UserError(f"downsample_rate must be a whole number from 1 up, but it is {rate}.")
         return dataclasses.replace(self, stride_frames=self.stride_frames * rate)
+
+    def resize(self, num_steps, new_steps):
+        """Returns the grid of `num_steps` features that were resized to `new_steps`.
+
+        All frames that the features have seen are shared out evenly, without overlap, as the
+        reference does for ActivityNet: a new step sees as many frames as its stride.
+
+        Args:
+          num_steps: int, length of the sequence before.
+          new_steps: int, length after, see `resize_feats`.
+        """
+        num_frames = (num_steps - 1) * self.stride_frames + self.window_frames
+        stride_frames = num_frames / new_steps
+        return FeatureGrid(self.fps, stride_frames, stride_frames)
+
+    def _known_fps(self):
+        if self.fps is None:
+            raise UserError("The frame rate of this sequence is not known: pass its fps.")
+        return self.fps
 
 
 def _check_number(name, value):

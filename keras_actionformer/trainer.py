@@ -11,6 +11,7 @@ Each file appears or changes in one step: whoever reads it never meets half of i
 """
 
 import csv
+import dataclasses
 import importlib.util
 import json
 import pathlib
@@ -23,7 +24,6 @@ import zlib
 import keras
 import ml_collections
 import numpy as np
-from absl import logging
 
 from keras_actionformer import dataset as data_pipeline
 from keras_actionformer.annotations import load_annotations
@@ -177,14 +177,8 @@ def build_model(config, annotations):
         )
         for video in annotations.subset(config.data.train_subset)
     }
-    grid = min(grids, key=lambda grid: grid.fps)
-    if len(grids) > 1:
-        logging.warning(
-            "The training videos have %d frame rates: the model keeps the lowest, %g, for videos "
-            "that come without one. Tell --fps, or set data.fps.",
-            len(grids),
-            grid.fps,
-        )
+    # Of several frame rates none is the model's: `detect` then asks for that of its video.
+    grid = grids.pop() if len(grids) == 1 else dataclasses.replace(grids.pop(), fps=None)
     names = list(annotations.class_names)
     names += [f"class_{i}" for i in range(len(names), config.model.num_classes)]
     arguments = config.model.to_dict()
