@@ -20,15 +20,18 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["keras_actionformer", "keras_actionformer.*"]),
+    package_data={"keras_actionformer": ["bundled/*/*"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "absl-py>=2.0",
         "keras>=3.15",
         "ml-collections>=1.1",
         "numpy>=1.26",
+        "pyyaml>=6.0",  # configurations of the reference; ml-collections brings it anyway
         "tensorflow>=2.21",
     ],
     extras_require={
+        "hub": ["huggingface_hub"],
         "pandas": ["pandas"],
         "tensorboard": ["tensorboard"],
         "test": ["jax", "pytest>=8"],  # JAX: the network runs on it, too

@@ -21,6 +21,7 @@ _HOMES = {
     "default_config": "config",
     "evaluate": "evaluation",
     "load_annotations": "annotations",
+    "list_presets": "presets",
     "load_detections": "detections",
     "save_annotations": "annotations",
     "save_detections": "detections",

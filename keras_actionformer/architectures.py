@@ -7,12 +7,7 @@ scores are its published ones, on the features and the split that `description` 
 
 import dataclasses
 
-_THUMOS_CLASSES = (
-    "BaseballPitch", "BasketballDunk", "Billiards", "CleanAndJerk", "CliffDiving",
-    "CricketBowling", "CricketShot", "Diving", "FrisbeeCatch", "GolfSwing", "HammerThrow",
-    "HighJump", "JavelinThrow", "LongJump", "PoleVault", "Shotput", "SoccerPenalty",
-    "TennisSwing", "ThrowDiscus", "VolleyballSpiking",
-)  # fmt: skip
+from keras_actionformer.annotation_formats import THUMOS14_CLASSES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +64,7 @@ _THUMOS14 = {
         feature_encoder="I3D (rgb + flow) trained on Kinetics",
         archive="thumos_i3d_reproduce",
         data="thumos.tar.gz (MD5 375f76ffbf7447af1035e694971ec9b2)",
-        class_names=_THUMOS_CLASSES,
+        class_names=THUMOS14_CLASSES,
     ),
 }
 

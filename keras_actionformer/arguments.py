@@ -1,5 +1,6 @@
 """Checks of the arguments of `ActionFormer`, so that a wrong one is a sentence."""
 
+import inspect
 import math
 import numbers
 import operator
@@ -7,6 +8,23 @@ import operator
 import numpy as np
 
 from keras_actionformer.errors import UserError, suggest
+
+
+def check_keywords(function, names, source):
+    """Raises UserError for a name that is no keyword argument of `function`.
+
+    Args:
+      function: a function or class whose arguments have names.
+      names: the keywords to check.
+      source: str, where they come from, to begin the sentence with.
+    """
+    known = [name for name in inspect.signature(function).parameters if name != "kwargs"]
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"{source} has {name!r}, which {function.__name__} does not know"
+                f"{suggest(name, known) or '.'}"
+            )
 
 
 def ints(name, value):

@@ -1,12 +1,228 @@
-"""Configurations and weights of the reference PyTorch implementation, by name."""
+"""Checkpoints of the reference PyTorch implementation: their configuration, names and weights.
 
+Nothing of PyTorch is needed, and nothing in a file is executed (see `pickles`).
+"""
+
+import ast
 import dataclasses
+import pathlib
 import re
 
 import numpy as np
 
+from keras_actionformer.arguments import check_keywords
 from keras_actionformer.decode import PostProcess
 from keras_actionformer.errors import UserError
+from keras_actionformer.model import ActionFormer
+from keras_actionformer.torch_files import read_torch_file
+
+# === Configuration ===
+
+# What the reference assumes where a configuration file is silent, as far as it differs from the
+# defaults of `ActionFormer` and `PostProcess`.
+_DATASET_DEFAULTS = {
+    "feat_stride": 16,
+    "num_frames": 32,
+    "default_fps": None,
+    "downsample_rate": 1,
+    "input_dim": 2304,
+    "num_classes": 97,
+    "max_seq_len": 2304,
+    "force_upsampling": False,
+}
+_MODEL_DEFAULTS = {"n_mha_win_size": -1}
+# What its configuration keeps in the section `model` and we do not need.
+_NOT_ARCHITECTURE = ("train_cfg", "test_cfg", "max_buffer_len_factor")
+_MODEL_TRAINING = (
+    "center_sample",
+    "center_sample_radius",
+    "loss_weight",
+    "cls_prior_prob",
+    "init_loss_norm",
+    "head_empty_cls",
+    "dropout",
+    "droppath",
+    "label_smoothing",
+)
+_MAX_CONFIG_BYTES = 2**20
+
+
+def read_reference_config(path):
+    """Reads a configuration of the reference.
+
+    Args:
+      path: str or `os.PathLike`: the `config.txt` of an experiment, or a YAML file.
+
+    Returns:
+      dict of sections.
+
+    Raises:
+      UserError: the file does not exist or is no such configuration.
+    """
+    path = pathlib.Path(path)
+    try:
+        if path.stat().st_size > _MAX_CONFIG_BYTES:
+            raise UserError(f"{path} is too large for a configuration file.")
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"Configuration file '{path}' does not exist.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"Configuration file '{path}' cannot be read ({error}).") from None
+    try:
+        config = _parse_yaml(text) if path.suffix in (".yaml", ".yml") else ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"'{path}' is neither the reference's printed configuration nor YAML ({reason})."
+        ) from None
+    if not isinstance(config, dict) or not isinstance(config.get("model", {}), dict):
+        raise UserError(f"'{path}' is no configuration of the reference: it has no sections.")
+    known = "LocPointTransformer"
+    if config.get("model_name", known) != known:
+        raise UserError(
+            f"'{path}' is about the network {config['model_name']!r}; only {known!r} is known."
+        )
+    return config
+
+
+def _parse_yaml(text):
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """YAML 1.1 takes `1e-4` for text; here it is a number."""
+
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+        list("-+.0123456789"),
+    )
+    try:
+        return yaml.load(text, Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(error) from None
+
+
+def model_arguments(config):
+    """Arguments of `ActionFormer` for a configuration of the reference.
+
+    Args:
+      config: dict, see `read_reference_config`.
+
+    Returns:
+      dict of keyword arguments, timing included; class names are not among them.
+
+    Raises:
+      UserError: the configuration has a setting of the network that is not known here.
+    """
+    data = {**_DATASET_DEFAULTS, **config.get("dataset", {})}
+    arguments = {
+        **_MODEL_DEFAULTS,
+        **{name: data[name] for name in ("input_dim", "num_classes", "max_seq_len")},
+        **{k: v for k, v in config.get("model", {}).items() if k not in _NOT_ARCHITECTURE},
+        "force_upsampling": data["force_upsampling"],
+    }
+    training = config.get("train_cfg", {})
+    arguments.update({name: training[name] for name in _MODEL_TRAINING if name in training})
+    check_keywords(ActionFormer, arguments, "The section 'model' of the configuration")
+    fields = {field.name for field in dataclasses.fields(PostProcess)}
+    settings = {k: v for k, v in config.get("test_cfg", {}).items() if k in fields}
+    grid = dict(
+        fps=data["default_fps"],
+        stride_frames=data["feat_stride"] * data["downsample_rate"],
+        window_frames=data["num_frames"],
+    )
+    return {**arguments, "postprocess": PostProcess(**settings), "grid": grid}
+
+
+# === Checkpoint ===
+
+
+def find_checkpoint(path):
+    """Finds the checkpoint and the configuration of an experiment of the reference.
+
+    Args:
+      path: `pathlib.Path`, a checkpoint or the folder of an experiment.
+
+    Returns:
+      (path of the checkpoint: in a folder the `epoch_*.pth.tar` of the highest number, path of
+      the configuration beside it: `config.txt` or the only YAML file, or None).
+
+    Raises:
+      UserError: there is no checkpoint.
+    """
+    if not path.exists():
+        raise UserError(f"Checkpoint '{path}' does not exist.")
+    checkpoint = path
+    if path.is_dir():
+        found = experiment_checkpoints(path)
+        if not found:
+            raise UserError(f"The folder '{path}' holds no checkpoint (epoch_*.pth.tar).")
+        checkpoint = found[-1]
+    config = checkpoint.with_name("config.txt")
+    if not config.exists():
+        choices = [p for p in checkpoint.parent.iterdir() if p.suffix in (".yaml", ".yml")]
+        config = choices[0] if len(choices) == 1 else None
+    return checkpoint, config
+
+
+def experiment_checkpoints(folder):
+    """The `epoch_<number>.pth.tar` files of a folder, by number."""
+    numbered = []
+    for path in folder.glob("epoch_*.pth.tar"):
+        match = re.fullmatch(r"epoch_(\d+)\.pth\.tar", path.name)
+        if match:
+            numbered.append((int(match[1]), path))
+    return [path for _, path in sorted(numbered)]
+
+
+def read_parameters(path, ema=True):
+    """Reads the network's parameters from a checkpoint.
+
+    Optimizer and scheduler are skipped, not loaded.
+
+    Args:
+      path: str or `os.PathLike`.
+      ema: bool, take the averaged weights (`state_dict_ema`) and not the last (`state_dict`).
+
+    Returns:
+      dict of the reference's parameter names, without what all of them begin with (`module.`),
+      to arrays.
+
+    Raises:
+      UserError: the file is damaged, would execute something, or holds no such weights.
+    """
+    wanted, other = "state_dict_ema", "state_dict"
+    if not ema:
+        wanted, other = other, wanted
+    found = read_torch_file(path, keys=(wanted,))
+    if wanted in found:
+        parameters = found[wanted]
+    elif read_torch_file(path, keys=(other,)):
+        raise UserError(
+            f"'{path}' has no {wanted!r}, only {other!r}: pass ema={not ema} to take that."
+        )
+    else:  # a bare state dict
+        parameters = read_torch_file(path)
+    if not isinstance(parameters, dict) or not any(map(_is_first, parameters)):
+        raise UserError(
+            f"'{path}' does not hold the weights of an ActionFormer: no parameter is called "
+            f"{_FIRST_PARAMETER!r}."
+        )
+    prefix = next(name for name in parameters if _is_first(name))[: -len(_FIRST_PARAMETER)]
+    strange = [name for name in parameters if not str(name).startswith(prefix)]
+    if strange:
+        raise UserError(f"'{path}': parameter {strange[0]!r} does not start with {prefix!r}.")
+    return {name[len(prefix) :]: value for name, value in parameters.items()}
+
+
+_FIRST_PARAMETER = "backbone.embd.0.conv.weight"
+
+
+def _is_first(name):
+    return str(name).endswith(_FIRST_PARAMETER)
+
+
+# === Parameters ===
 
 # Our variable paths to the reference's names, applied in order. What differs: the reference
 # numbers the layers of a list after a dot, wraps each convolution in a module, keeps 1x1
@@ -27,38 +243,6 @@ _CONVOLUTION = re.compile(
     r"(embd|proj|head|lateral_convs|fpn_convs)\.\d+$|_conv$|conv[12]$|downsample$"
     r"|cls_head\.cls_head$|offset_head$"
 )
-
-
-# What the reference keeps in other sections of its configuration, or does not need here.
-_NOT_ARCHITECTURE = ("train_cfg", "test_cfg", "max_buffer_len_factor")
-_MODEL_TRAINING = (
-    "center_sample",
-    "center_sample_radius",
-    "loss_weight",
-    "cls_prior_prob",
-    "init_loss_norm",
-    "head_empty_cls",
-    "dropout",
-    "droppath",
-    "label_smoothing",
-)
-
-
-def model_arguments(config):
-    """Arguments of `ActionFormer` for a configuration of the reference.
-
-    Args:
-      config: dict, the whole configuration with its defaults filled in, as the reference prints
-        it into `config.txt`.
-
-    Returns:
-      dict of keyword arguments; timing and class names are not among them.
-    """
-    arguments = {k: v for k, v in config["model"].items() if k not in _NOT_ARCHITECTURE}
-    arguments.update({name: config["train_cfg"][name] for name in _MODEL_TRAINING})
-    fields = {field.name for field in dataclasses.fields(PostProcess)}
-    settings = {k: v for k, v in config["test_cfg"].items() if k in fields}
-    return {**arguments, "postprocess": PostProcess(**settings)}
 
 
 def reference_name(path):
@@ -86,22 +270,33 @@ def from_reference(variable, parameters):
     name = reference_name(variable.path)
     if name == "scale":  # one number a level there, one vector here
         names = [f"reg_head.scale.{i}.scale" for i in range(variable.shape[0])]
-        values = [np.reshape(_take(parameters, n), ()) for n in names]
-        return np.stack(values), names
-    value = _take(parameters, name)
-    if variable.path.endswith("kernel"):
-        # (out, in / groups, k) -> (k, in, out), or (k, channels, 1) for a depthwise one.
-        depthwise = len(variable.shape) == 3 and variable.shape[2] == 1 and value.shape[1] == 1
-        value = value.transpose(2, 0, 1) if depthwise else value.transpose(2, 1, 0)
-        value = value[0] if len(variable.shape) == 2 else value
-    else:
-        value = value.reshape([n for n in value.shape if n > 1] or variable.shape)
-    if tuple(value.shape) != tuple(variable.shape):
+        values = [_take(parameters, n) for n in names]
+        for n, value in zip(names, values, strict=True):
+            if value.size != 1:
+                raise UserError(f"Parameter {n} has shape {value.shape}, but must be one number.")
+        return np.stack([value.reshape(()) for value in values]), names
+    given = _take(parameters, name)
+    value = _rearranged(given, variable)
+    if value is None or tuple(value.shape) != tuple(variable.shape):
         raise UserError(
-            f"Parameter {name} has shape {_take(parameters, name).shape}, which does not fit "
-            f"{variable.path} of shape {tuple(variable.shape)}."
+            f"Parameter {name} has shape {given.shape}, which does not fit {variable.path} of "
+            f"shape {tuple(variable.shape)}: the configuration is that of another network."
         )
     return value, [name]
+
+
+def _rearranged(value, variable):
+    """A parameter in the order of a variable's axes, or None where it has too few or many."""
+    if not variable.path.endswith("kernel"):
+        fits = np.squeeze(value).shape == tuple(n for n in variable.shape if n > 1)
+        return value.reshape(variable.shape) if fits else value  # (1, channels, 1) for norms there
+    if value.ndim != 3:
+        return None
+    # (out, in / groups, k) -> (k, in, out), or (k, channels, 1) for a depthwise one.
+    depthwise = len(variable.shape) == 3 and variable.shape[2] == 1 and value.shape[1] == 1
+    value = value.transpose(2, 0, 1) if depthwise else value.transpose(2, 1, 0)
+    # A 1x1 convolution there is a dense layer here.
+    return value[0] if len(variable.shape) == 2 and len(value) == 1 else value
 
 
 def _take(parameters, name):
@@ -117,14 +312,22 @@ def load_reference_parameters(model, parameters):
       model: `ActionFormer`.
       parameters: dict of parameter name to array, all of which must find their place.
 
+    Returns:
+      list of (parameter name, its shape, path of the variable it went to), in the order of the
+      variables.
+
     Raises:
       UserError: a parameter is missing, left over or has another shape.
     """
-    used = set()
+    report = []
     for variable in model.trainable_variables:
         value, names = from_reference(variable, parameters)
         variable.assign(value)
-        used.update(names)
-    left = sorted(set(parameters) - used)
+        report += [(name, np.shape(parameters[name]), variable.path) for name in names]
+    left = sorted(set(parameters) - {name for name, _, _ in report})
     if left:
-        raise UserError(f"{len(left)} parameters have no place in the model, first {left[0]}.")
+        raise UserError(
+            f"{len(left)} parameters of the checkpoint have no place in the model, first {left[0]} "
+            f"of shape {np.shape(parameters[left[0]])}."
+        )
+    return report

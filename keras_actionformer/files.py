@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import shutil
 
 
 @contextlib.contextmanager
@@ -54,3 +55,49 @@ def remove_leftovers(folder):
     """Deletes what writers that were killed left half-written in a folder, where there is one."""
     for path in pathlib.Path(folder).glob(".*.part*"):
         path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(folder):
+    """Yields an empty folder to write to, which takes the place of `folder` when the block ends.
+
+    A crash, a full disk or Ctrl-C inside the block leaves whatever `folder` held before.
+
+    Args:
+      folder: str or `os.PathLike`.
+
+    Yields:
+      `pathlib.Path` of a folder beside it.
+    """
+    folder = pathlib.Path(os.path.abspath(folder))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        temporary.mkdir()
+        yield temporary
+        for path in temporary.iterdir():
+            with open(path, "rb+") as file:
+                os.fsync(file.fileno())
+        previous = _previous(folder)
+        if folder.exists():
+            os.replace(folder, previous)
+        # Between these two lines a kill leaves the old folder beside its place: see below.
+        os.replace(temporary, folder)
+        shutil.rmtree(previous, ignore_errors=True)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        restore_folder(folder)
+        if isinstance(error, OSError) and str(error.filename or "").startswith(str(temporary)):
+            error.filename = str(folder)
+        raise
+
+
+def restore_folder(folder):
+    """Puts a folder back that `atomic_folder` had moved aside when its process was killed."""
+    folder = pathlib.Path(os.path.abspath(folder))
+    if not folder.exists() and _previous(folder).exists():
+        os.replace(_previous(folder), folder)
+
+
+def _previous(folder):
+    return folder.with_name(f".{folder.name}.previous")

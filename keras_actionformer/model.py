@@ -19,6 +19,15 @@ from keras_actionformer.targets import assign_targets
 from keras_actionformer.timing import FeatureGrid
 
 
+class _BuiltInPresets:
+    """A class attribute that is read when it is asked for."""
+
+    def __get__(self, instance, owner):
+        from keras_actionformer.presets import list_presets
+
+        return list_presets()
+
+
 @keras.saving.register_keras_serializable("keras_actionformer")
 class ActionFormer(keras.Model):
     """Temporal action localization with a local-attention transformer, in one pass.
@@ -81,6 +90,8 @@ class ActionFormer(keras.Model):
     Raises:
       UserError: arguments contradict each other; the message says which.
     """
+
+    presets = _BuiltInPresets()  # what `list_presets()` returns
 
     def __init__(
         self,
@@ -377,6 +388,71 @@ class ActionFormer(keras.Model):
         if settings not in self._detectors:
             self._detectors[settings] = Detector(self, settings)
         return self._detectors[settings]
+
+    # ---- presets --------------------------------------------------------------------------
+
+    @classmethod
+    def from_preset(
+        cls, preset, num_classes=None, load_weights=True, *, ema=True, config=None, **overrides
+    ):
+        """Opens a model with its timing, class names and post-processing.
+
+        Examples:
+
+        ```python
+        model = ActionFormer.from_preset("simulated")               # comes with this package
+        model = ActionFormer.from_preset("ckpt/thumos_i3d_reproduce")  # the reference's own files
+        model = ActionFormer.from_preset("hf://someone/kitchen", num_classes=["pour", "cut"])
+        ```
+
+        Args:
+          preset: str or path: a built-in name (`list_presets`), a preset's folder, the folder of
+            a training run, `hf://ORGANIZATION/NAME` or `hf://ORGANIZATION/NAME@REVISION` (needs
+            the extra `hub`), or a checkpoint of the reference: a `.pth.tar` file, or the folder
+            of its experiment, whose last epoch is taken. No code in a checkpoint is run.
+          num_classes: int or sequence of class names: replaces the last layer of the
+            classification head by a fresh one for these classes, and keeps all other weights.
+            Also when the number is the same: the classes are taken for other ones.
+          load_weights: bool, False gives the architecture with fresh weights.
+          ema: bool, of a reference checkpoint take the averaged weights, not the last ones.
+          config: str or path, for a reference checkpoint without a `config.txt` or YAML beside
+            it: where that is, or the built-in name of its architecture.
+          **overrides: arguments of `ActionFormer` in place of the preset's; a dict for
+            `postprocess` or `grid` changes the fields it names.
+
+        Returns:
+          `ActionFormer`.
+
+        Raises:
+          UserError: there is no such preset, its weights are not to be had here, or a file is
+            damaged, not complete, of another architecture, or would run code.
+        """
+        from keras_actionformer.presets import from_preset  # which builds on this class
+
+        return from_preset(cls, preset, num_classes, load_weights, ema, config, overrides)
+
+    def save_to_preset(
+        self, folder, description="", feature_encoder="", licence="", source="", scores=None
+    ):
+        """Saves weights, architecture, timing, class names and post-processing as a preset.
+
+        The folder appears, or changes, in one step: an interrupted call leaves an old preset as
+        it was.
+
+        Args:
+          folder: str or path, a new folder or that of a preset to replace.
+          description: str, one sentence.
+          feature_encoder: str, what computed the features.
+          licence: str, under which the weights may be used.
+          source: str, where the weights come from.
+          scores: dict of JSON's types, e.g. `{"average_map": 0.66}`.
+
+        Raises:
+          UserError: the folder holds other files.
+        """
+        from keras_actionformer.presets import save_to_preset
+
+        save_to_preset(self, folder, description, feature_encoder, licence, source, scores)
 
     # ---- serialization --------------------------------------------------------------------
 

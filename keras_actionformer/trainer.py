@@ -359,7 +359,6 @@ def detect_subset(model, config, videos):
     Returns:
       {video id: `Detections`}.
     """
-    found = {}
     items = data_pipeline.evaluation_items(
         videos,
         feature_files(config),
@@ -368,7 +367,17 @@ def detect_subset(model, config, videos):
         default_fps=config.data.fps,
         downsample_rate=config.data.downsample_rate,
     )
-    progress = keras.utils.Progbar(len(videos), unit_name="video", verbose=_progress())
+    return detect_items(model, items, len(videos))
+
+
+def detect_items(model, items, count):
+    """Detects actions in what `evaluation_items` hands out, `count` videos, with a progress bar.
+
+    Returns:
+      {video id: `Detections`}.
+    """
+    found = {}
+    progress = keras.utils.Progbar(count, unit_name="video", verbose=_progress())
     for video, feats, grid in items:
         found[video.video_id] = model.detect(feats, duration_sec=video.duration_sec, grid=grid)
         progress.add(1)

@@ -18,6 +18,7 @@ VERBS = {
     "train": "train a model from a configuration file",
     "evaluate": "score a trained model or a file of detections: mAP and recall",
     "detect": "detect actions in feature files with a trained model",
+    "convert": "turn a checkpoint of the reference PyTorch implementation into a preset",
     "prepare": "bring a known data set into the form that train reads",
     "simulate": "write a small made-up data set to try everything on",
 }

@@ -1,6 +1,7 @@
 """Detects actions in feature files with a trained model.
 
   detect --workdir=runs/thumos14 --feats=video.npy
+  detect --preset=presets/thumos14 --feats=video.npy --fps=30
   detect --workdir=runs/thumos14 --feats=new/a.npy,new/b.npy --fps=25 --output=found.json
   detect --workdir=runs/thumos14 --feats=new --score_threshold=0.3 --output=found.csv
 
@@ -19,7 +20,10 @@ from keras_actionformer.detections import save_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.features import FeatureFiles
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run.")
+_PRESET = flags.DEFINE_string(
+    "preset", None, "Instead: a preset (name, folder or hf://...), or a reference checkpoint."
+)
 _FEATS = flags.DEFINE_list(
     "feats", None, "Feature files, or folders of them, with commas between.", required=True
 )
@@ -43,9 +47,7 @@ def main():
     if _DURATION.value is not None and len(paths) > 1:
         raise UserError(f"--duration is that of one video, but --feats names {len(paths)} files.")
 
-    trainer = import_trainer()
-    model = trainer.load_model(_WORKDIR.value)
-    data = trainer.read_config(_WORKDIR.value)["data"]
+    model, data = _open_model()
     channels = model.input["feats"].shape[-1]
     files = {}
     for path in paths:
@@ -70,6 +72,18 @@ def main():
     if _OUTPUT.value:
         save_detections(_OUTPUT.value, found)
         print(f"Wrote {_OUTPUT.value}.")
+
+
+def _open_model():
+    """The model, and what its run's configuration says of feature files, or their defaults."""
+    if bool(_WORKDIR.value) == bool(_PRESET.value):
+        raise UserError("Give either --workdir=DIR or --preset=NAME.")
+    trainer = import_trainer()
+    if _PRESET.value:
+        data = {"prefix": "", "suffix": "", "downsample_rate": 1}
+        return trainer.ActionFormer.from_preset(_PRESET.value), data
+    data = trainer.read_config(_WORKDIR.value)["data"]
+    return trainer.load_model(_WORKDIR.value), data
 
 
 def _check_writable(output):

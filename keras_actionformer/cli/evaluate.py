@@ -7,6 +7,7 @@ From files, in about a second (no deep learning framework is started):
 or of a trained model, whose detections are computed first:
 
   evaluate --workdir=runs/thumos14
+  evaluate --preset=presets/thumos14 --ground_truth=annotations.json --feats=feats
 """
 
 import json
@@ -15,14 +16,22 @@ from absl import flags
 
 from keras_actionformer.annotations import load_annotations
 from keras_actionformer.cli.quiet import import_trainer
+from keras_actionformer.dataset import evaluation_items
 from keras_actionformer.detections import load_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation import TIOU_THRESHOLDS, evaluate
+from keras_actionformer.features import FeatureFiles
 from keras_actionformer.files import atomic_write
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run to evaluate.")
+_PRESET = flags.DEFINE_string(
+    "preset", None, "Preset (name, folder or hf://...) or reference checkpoint to evaluate."
+)
 _GROUND_TRUTH = flags.DEFINE_string("ground_truth", None, "JSON file of annotations.")
 _DETECTIONS = flags.DEFINE_string("detections", None, "JSON or CSV file of detections.")
+_FEATS = flags.DEFINE_string("feats", None, "Folder of feature files, for --preset.")
+_PREFIX = flags.DEFINE_string("prefix", "", "A feature file is <prefix><video id><suffix>.")
+_SUFFIX = flags.DEFINE_string("suffix", ".npy", "See --prefix.")
 _SUBSET = flags.DEFINE_string(
     "subset", None, "Subset to evaluate; without it, the run's data.eval_subset, or 'test'."
 )
@@ -46,22 +55,46 @@ def main():
 
 def _evaluate(tiou_thresholds):
     """Returns the `EvaluationResult` of what the flags name."""
-    files = (_GROUND_TRUTH.value, _DETECTIONS.value)
-    if _WORKDIR.value and not any(files):
+    if _WORKDIR.value and not any((_PRESET.value, _GROUND_TRUTH.value, _DETECTIONS.value)):
         # The only import of a framework, seconds long: the files need none.
         return import_trainer().evaluate_workdir(_WORKDIR.value, _SUBSET.value, tiou_thresholds)
-    if _WORKDIR.value or not all(files):
+    if _WORKDIR.value or not _GROUND_TRUTH.value or bool(_DETECTIONS.value) == bool(_PRESET.value):
         raise UserError(
-            "Give either --workdir=DIR, or both --ground_truth=FILE.json and --detections=FILE."
+            "Give --workdir=DIR, or --ground_truth=FILE.json and --detections=FILE, or "
+            "--ground_truth=FILE.json, --preset=NAME and --feats=DIR."
         )
     # Published scores count annotations that reach beyond their video, so they stay as they are.
-    annotations = load_annotations(files[0], outside="keep")
+    annotations = load_annotations(_GROUND_TRUTH.value, outside="keep")
+    videos = annotations.subset(_SUBSET.value or "test")
+    if _PRESET.value:
+        detections = _detect(videos)
+    else:
+        detections = load_detections(_DETECTIONS.value, class_names=annotations.class_names)
     return evaluate(
-        annotations.subset(_SUBSET.value or "test"),
-        load_detections(files[1], class_names=annotations.class_names),
+        videos,
+        detections,
         tiou_thresholds or TIOU_THRESHOLDS,
         class_names=annotations.class_names,
     )
+
+
+def _detect(videos):
+    """Detections of a preset's model in the feature files of videos."""
+    if not _FEATS.value:
+        raise UserError("--preset needs --feats=DIR, the folder of the feature files.")
+    trainer = import_trainer()
+    model = trainer.ActionFormer.from_preset(_PRESET.value)
+    if model.grid is None:
+        raise UserError(f"The preset '{_PRESET.value}' does not know the timing of its features.")
+    channels = model.input["feats"].shape[-1]
+    items = evaluation_items(
+        videos,
+        FeatureFiles(_FEATS.value, channels, _PREFIX.value, _SUFFIX.value),
+        stride_frames=model.grid.stride_frames,
+        window_frames=model.grid.window_frames,
+        default_fps=model.grid.fps,
+    )
+    return trainer.detect_items(model, items, len(videos))
 
 
 def _thresholds(texts):

@@ -37,6 +37,12 @@ def quiet_start():
             sys.stderr.write("".join(line for line in lines if not _NOISE.match(line)))
 
 
+def import_keras():
+    """Imports Keras and its backend."""
+    with quiet_start():
+        import keras  # noqa: F401
+
+
 def import_trainer():
     """Imports and returns `keras_actionformer.trainer`, and with it Keras and TensorFlow."""
     with quiet_start():

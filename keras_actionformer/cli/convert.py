@@ -1,0 +1,69 @@
+"""Turns a checkpoint of the reference PyTorch implementation into a preset.
+
+  convert --checkpoint=ckpt/thumos_i3d_reproduce --output=presets/thumos14
+  convert --checkpoint=epoch_034.pth.tar --config=thumos_i3d.yaml --output=presets/thumos14
+  convert --checkpoint=epoch_034.pth.tar --config=thumos14_i3d --output=presets/thumos14
+
+--checkpoint is a .pth.tar file, or the folder of an experiment, whose last epoch is taken. PyTorch
+is not needed and no code in the file is run. Every parameter is listed with its shape and the
+weight it went to; one that is missing, left over or of the wrong shape is an error.
+"""
+
+import math
+import pathlib
+
+from absl import flags
+
+from keras_actionformer.cli.quiet import import_keras
+from keras_actionformer.errors import UserError
+
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "A .pth.tar file, or the folder of an experiment.", required=True
+)
+_CONFIG = flags.DEFINE_string(
+    "config",
+    None,
+    "Its config.txt or YAML file, where none lies beside it, or the name of a built-in preset.",
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder of the preset to write.", required=True)
+_EMA = flags.DEFINE_bool("ema", True, "Take the averaged weights, not the last ones.")
+_CLASSES = flags.DEFINE_string(
+    "classes", None, "Text file with the name of a class in each line, in the order of their ids."
+)
+_DESCRIPTION = flags.DEFINE_string("description", "", "One sentence for the preset.")
+
+
+def main():
+    import_keras()
+    from keras_actionformer.convert import (
+        find_checkpoint,
+        load_reference_parameters,
+        read_parameters,
+    )
+    from keras_actionformer.model import ActionFormer
+
+    checkpoint, _ = find_checkpoint(pathlib.Path(_CHECKPOINT.value))
+    overrides = {"class_names": _class_names(_CLASSES.value)} if _CLASSES.value else {}
+    model = ActionFormer.from_preset(
+        checkpoint, load_weights=False, config=_CONFIG.value, **overrides
+    )
+    report = load_reference_parameters(model, read_parameters(checkpoint, _EMA.value))
+    width = max(len(name) for name, _, _ in report)
+    for name, shape, path in report:
+        print(f"{name:<{width}}  {str(shape):<16}  {path}")
+    model.save_to_preset(
+        _OUTPUT.value,
+        description=_DESCRIPTION.value,
+        source=f"{checkpoint.name}, {'averaged' if _EMA.value else 'last'} weights",
+    )
+    numbers = sum(math.prod(shape) for _, shape, _ in report)
+    print(f"All {len(report)} parameters ({numbers:,} numbers) found their place.")
+    print(f"Wrote {_OUTPUT.value}.")
+
+
+def _class_names(path):
+    try:
+        lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--classes={path} cannot be read ({error}).") from None
+    return [line.strip() for line in lines if line.strip()]

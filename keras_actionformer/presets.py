@@ -1,0 +1,362 @@
+"""Presets: a model with all that its use needs, in a folder, on a hub, or built in by name.
+
+A preset folder holds
+
+  config.json        the architecture: arguments of `ActionFormer`
+  metadata.json      class names, timing, post-processing, where it comes from, its scores, versions
+  model.weights.h5   one data set a variable, named by the variable's path
+
+The weights are named by variable and not by Keras' own layout of layers, so that a file outlives a
+change of the layers' order, and what is missing can be named.
+"""
+
+import dataclasses
+import fnmatch
+import hashlib
+import json
+import pathlib
+
+import keras
+import numpy as np
+
+import keras_actionformer
+from keras_actionformer import convert
+from keras_actionformer.architectures import ARCHITECTURES
+from keras_actionformer.arguments import check_keywords
+from keras_actionformer.decode import PostProcess
+from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.files import atomic_folder, restore_folder
+from keras_actionformer.model import ActionFormer
+from keras_actionformer.timing import FeatureGrid
+
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+_RUN_MODEL = "model.keras"  # what a training folder holds
+# Arguments of `ActionFormer` that belong to the data, not to the architecture.
+_METADATA_ARGUMENTS = ("class_names", "grid", "postprocess")
+
+
+def list_presets(pattern="*"):
+    """Lists the built-in presets.
+
+    Args:
+      pattern: str with the wildcards `*` and `?`, e.g. `"thumos*"`.
+
+    Returns:
+      dict of name to a dict of `description`, `num_parameters`, `scores` (published or measured
+      mAP in percent by tIoU) and `has_weights`: whether the weights come with this package.
+    """
+    presets = {
+        name: {
+            "description": architecture.description,
+            "num_parameters": architecture.num_parameters,
+            "scores": architecture.scores,
+            "has_weights": False,
+        }
+        for name, architecture in ARCHITECTURES.items()
+    }
+    for name, folder in _bundled().items():
+        metadata = _read_json(folder / METADATA)
+        presets[name] = {
+            **{key: metadata[key] for key in ("description", "num_parameters", "scores")},
+            "has_weights": True,
+        }
+    return {name: presets[name] for name in sorted(presets) if fnmatch.fnmatch(name, pattern)}
+
+
+def _bundled():
+    """Folders of the presets that come with their weights, by name."""
+    folder = pathlib.Path(__file__).parent / "bundled"
+    return {path.parent.name: path.parent for path in folder.glob(f"*/{CONFIG}")}
+
+
+# === Loading ===
+
+
+def from_preset(cls, preset, num_classes, load_weights, ema, config, overrides):
+    """`ActionFormer.from_preset`, which documents it.
+
+    Args:
+      cls: `ActionFormer`.
+      others: as there; `overrides` is a dict.
+    """
+    arguments, assign = _open(str(preset), load_weights, ema, config)
+    check_keywords(cls, overrides.keys() - {"dtype", "name"}, "The call of from_preset")
+    for name, value in overrides.items():
+        both = isinstance(value, dict) and isinstance(arguments.get(name), dict)
+        arguments[name] = {**arguments[name], **value} if both else value
+    model = cls(**arguments)
+    if load_weights:
+        assign(model)
+    return model if num_classes is None else _with_new_classes(model, num_classes)
+
+
+def _open(preset, load_weights, ema, config):
+    """Finds a preset: (arguments of `ActionFormer`, function that assigns a model's weights)."""
+    if preset in ARCHITECTURES:
+        if load_weights:
+            raise UserError(_where_weights_are(preset))
+        return _built_in_arguments(preset), None
+    if preset in _bundled():
+        return _open_folder(_bundled()[preset])
+    if preset.startswith("hf://"):
+        return _open_folder(_download(preset))
+    path = pathlib.Path(preset).expanduser()
+    restore_folder(path)
+    if (path / METADATA).exists() or (path / WEIGHTS).exists():
+        return _open_folder(path)
+    if (path / _RUN_MODEL).exists():
+        return _open_run(path)
+    if path.is_file() or (path.is_dir() and convert.experiment_checkpoints(path)):
+        return _open_checkpoint(path, ema, config)
+    if path.exists():
+        raise UserError(
+            f"'{preset}' holds neither a preset ({METADATA}), nor a training run ({_RUN_MODEL}), "
+            "nor a checkpoint of the reference (epoch_*.pth.tar)."
+        )
+    names = list_presets()
+    raise UserError(
+        f"There is no preset {preset!r}: it is neither a built-in name ({', '.join(names)}), nor "
+        f"a file or folder here, nor hf://ORGANIZATION/NAME{suggest(preset, names) or '.'}"
+    )
+
+
+def _where_weights_are(name):
+    archive = ARCHITECTURES[name].archive
+    return (
+        f"The weights of {name!r} are not part of this package: get the archive of '{archive}' by "
+        "the links in the README of github.com/happyharrycn/actionformer_release (its authors "
+        "publish no MD5 for it) and unpack it.\n"
+        f"Then open it with ActionFormer.from_preset('PATH/{archive}', "
+        f"config={name!r}); load_weights=False gives the architecture with fresh weights."
+    )
+
+
+def _built_in_arguments(name):
+    built_in = ARCHITECTURES[name]
+    return {
+        **built_in.model,
+        **{key: getattr(built_in, key) for key in _METADATA_ARGUMENTS},
+    }
+
+
+def _open_folder(folder):
+    """Opens a preset folder."""
+    config, metadata = _read_json(folder / CONFIG), _read_json(folder / METADATA)
+    arguments = {**config, **{key: metadata.get(key) for key in _METADATA_ARGUMENTS}}
+    check_keywords(ActionFormer, config, f"'{folder / CONFIG}'")
+    for key in ("input_dim", "num_classes"):
+        if key not in config:
+            raise UserError(f"'{folder / CONFIG}' has no {key!r}.")
+    for key, parts in (("grid", FeatureGrid), ("postprocess", PostProcess)):
+        if metadata.get(key) is not None:
+            check_keywords(parts, metadata[key], f"{key!r} in '{folder / METADATA}'")
+    return arguments, lambda model: _load_weights(model, folder, metadata.get("weights_sha256"))
+
+
+def _open_run(folder):
+    """Opens the folder of one of our training runs."""
+    from keras_actionformer.trainer import load_model
+
+    trained = load_model(folder)
+    arguments = trained.get_config()
+    arguments.pop("name")
+
+    def assign(model):
+        _copy_weights(trained, model)
+
+    return arguments, assign
+
+
+def _open_checkpoint(path, ema, config):
+    """Opens a checkpoint of the reference, or an experiment's folder."""
+    checkpoint, config_path = convert.find_checkpoint(path)
+    if config in ARCHITECTURES:
+        arguments = _built_in_arguments(config)
+    elif config or config_path:
+        arguments = convert.model_arguments(convert.read_reference_config(config or config_path))
+    else:
+        raise UserError(
+            f"'{checkpoint}' does not say what network it is for: put the config.txt or YAML of "
+            "its training beside it, or pass config= with that file or a built-in name."
+        )
+
+    def assign(model):
+        convert.load_reference_parameters(model, convert.read_parameters(checkpoint, ema))
+
+    return arguments, assign
+
+
+def _download(address):
+    """Gets a preset from the Hugging Face hub, or from its cache; returns the folder."""
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise UserError(
+            f"{address} needs huggingface_hub: pip install 'keras-actionformer[hub]'."
+        ) from None
+    name, _, revision = address.removeprefix("hf://").partition("@")
+    try:
+        folder = huggingface_hub.snapshot_download(
+            name, revision=revision or None, allow_patterns=[CONFIG, METADATA, WEIGHTS]
+        )
+    # Its errors have many classes: no network, no such name, a private one, a full disk.
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{address} cannot be downloaded: {reason}") from error
+    return pathlib.Path(folder)
+
+
+def _read_json(path):
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"'{path}' does not exist: the preset is not complete.") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"'{path}' is damaged ({error}): get the preset again.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"'{path}' must hold a JSON object, but holds a {type(content).__name__}.")
+    return content
+
+
+# === Weights ===
+
+
+def _variables(model):
+    """Variables of a preset by path: all that is trained, and the loss normalizer."""
+    return {v.path: v for v in [*model.trainable_variables, model.positives_average.value]}
+
+
+def _load_weights(model, folder, sha256):
+    import h5py
+
+    path = folder / WEIGHTS
+    if not path.exists():
+        raise UserError(f"'{path}' does not exist; load_weights=False does without it.")
+    variables = _variables(model)
+    try:
+        with h5py.File(path, "r") as file:
+            _check_weights(path, _shapes(file), variables)
+            if sha256 != _sha256(path):
+                raise UserError(
+                    f"'{path}' is not the file that {METADATA} tells of (SHA-256 "
+                    f"{_sha256(path)[:12]}... instead of {str(sha256)[:12]}...): get the preset "
+                    "again."
+                )
+            for name, variable in variables.items():
+                variable.assign(file[name][()])
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"'{path}' is damaged ({error}): get the preset again.") from None
+
+
+def _shapes(file):
+    """Shapes of an HDF5 file's data sets by name."""
+    shapes = {}
+    file.visititems(
+        lambda name, item: shapes.update({name: item.shape}) if hasattr(item, "shape") else None
+    )
+    return shapes
+
+
+def _check_weights(path, shapes, variables):
+    """Raises UserError for the first weight that is missing, left over or of another shape."""
+    for name, variable in variables.items():
+        if name not in shapes:
+            raise UserError(f"'{path}' lacks the weight {name!r} that {CONFIG} asks for.")
+        if shapes[name] != tuple(variable.shape):
+            raise UserError(
+                f"'{path}': weight {name!r} has shape {shapes[name]}, but {CONFIG} asks for "
+                f"{tuple(variable.shape)}."
+            )
+    extra = sorted(set(shapes) - set(variables))
+    if extra:
+        raise UserError(f"'{path}' has the weight {extra[0]!r}, which {CONFIG} does not ask for.")
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _with_new_classes(model, num_classes):
+    """The same model with a fresh last layer of its classification head."""
+    names = [] if isinstance(num_classes, int) else list(num_classes)
+    arguments = {
+        **model.get_config(),
+        "num_classes": len(names) or num_classes,
+        "class_names": names,
+        "head_empty_cls": [],
+    }
+    fresh = type(model)(**arguments)
+    _copy_weights(model, fresh, but="heads/cls_head/out/")
+    return fresh
+
+
+def _copy_weights(source, target, but=None):
+    values = _variables(source)
+    for path, variable in _variables(target).items():
+        if but is None or not path.startswith(but):
+            if tuple(values[path].shape) != tuple(variable.shape):
+                raise UserError(
+                    f"Weight {path!r} has shape {tuple(values[path].shape)}, but "
+                    f"{tuple(variable.shape)} is asked for."
+                )
+            variable.assign(values[path])
+
+
+# === Saving ===
+
+
+def save_to_preset(
+    model,
+    folder,
+    description="",
+    feature_encoder="",
+    licence="",
+    source="",
+    scores=None,
+):
+    """`ActionFormer.save_to_preset`, which documents it."""
+    import h5py
+
+    folder = pathlib.Path(folder)
+    _check_target(folder)
+    variables = _variables(model)
+    metadata = {
+        "description": description,
+        "num_parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables),
+        "scores": scores or {},
+        "class_names": list(model.class_names),
+        "grid": model.grid and dataclasses.asdict(model.grid),
+        "feature_encoder": feature_encoder,
+        "postprocess": dataclasses.asdict(model.postprocess),
+        "licence": licence,
+        "source": source,
+        "versions": {
+            "keras_actionformer": keras_actionformer.__version__,
+            "keras": keras.__version__,
+        },
+    }
+    with atomic_folder(folder) as temporary:
+        # Groups of the newest form take a fraction of the room of HDF5's default ones.
+        with h5py.File(temporary / WEIGHTS, "w", libver="latest") as file:
+            for name, variable in variables.items():
+                file[name] = keras.ops.convert_to_numpy(variable)
+        metadata["weights_sha256"] = _sha256(temporary / WEIGHTS)
+        for name, content in ((CONFIG, model.config), (METADATA, metadata)):
+            text = json.dumps(content, indent=2, allow_nan=False)
+            (temporary / name).write_text(text + "\n", encoding="utf-8")
+
+
+def _check_target(folder):
+    """Raises UserError where saving would take something other than a preset away."""
+    if folder.is_dir():
+        others = sorted({path.name for path in folder.iterdir()} - {CONFIG, METADATA, WEIGHTS})
+        if others:
+            raise UserError(
+                f"'{folder}' holds other files, such as {others[0]!r}, and would be replaced: "
+                "choose a new folder."
+            )
+    elif folder.exists():
+        raise UserError(f"'{folder}' is a file: choose a new folder.")

@@ -1,0 +1,478 @@
+"""Presets: what is saved opens again, what is damaged is named, nothing good is lost."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from golden_files import cases, load
+from reference_model import to_numpy
+from small_run import small_config, write_data
+
+from keras_actionformer import (
+    ActionFormer,
+    FeatureGrid,
+    PostProcess,
+    UserError,
+    evaluate,
+    list_presets,
+    train,
+)
+from keras_actionformer.annotations import load_annotations
+from keras_actionformer.architectures import ARCHITECTURES
+from keras_actionformer.simulate import simulate_dataset
+
+FILES = {"config.json", "metadata.json", "model.weights.h5"}
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture
+def model():
+    keras.utils.set_random_seed(1)
+    model = ActionFormer(
+        6,
+        3,
+        backbone_arch=(1, 1, 2),
+        embd_dim=8,
+        fpn_dim=8,
+        head_dim=8,
+        n_head=2,
+        n_mha_win_size=[5, 5, -1],
+        use_rel_pe=True,
+        max_seq_len=32,
+        head_empty_cls=[1],
+        postprocess=PostProcess(max_seg_num=25, min_score=0.001, nms_sigma=0.7),
+        grid=FeatureGrid(25, 4, 16),
+        class_names=("run", "jump", "fall"),
+    )
+    rng = np.random.default_rng(0)
+    for variable in [*model.trainable_variables, model.positives_average.value]:
+        variable.assign(to_numpy(variable) + rng.normal(0, 0.2, variable.shape))
+    return model
+
+
+@pytest.fixture
+def feats():
+    return np.random.default_rng(2).normal(size=(40, 6)).astype("float32")
+
+
+def assert_same_detections(ours, theirs):
+    np.testing.assert_array_equal(ours.segments_sec, theirs.segments_sec)
+    np.testing.assert_array_equal(ours.scores, theirs.scores)
+    assert ours.names == theirs.names
+
+
+# === There and back ===
+
+
+def test_what_is_saved_opens_as_it_was(model, feats, tmp_path):
+    model.save_to_preset(
+        tmp_path / "a",
+        description="One.",
+        feature_encoder="I3D",
+        licence="MIT",
+        source="a run",
+        scores={"0.5": 12.5},
+    )
+    assert {p.name for p in (tmp_path / "a").iterdir()} == FILES
+    opened = ActionFormer.from_preset(tmp_path / "a")
+    assert opened.config == model.config
+    assert opened.postprocess == model.postprocess
+    assert opened.grid == model.grid
+    assert opened.class_names == model.class_names
+    assert float(opened.positives_average.value) == float(model.positives_average.value)
+    assert_same_detections(opened.detect(feats), model.detect(feats))
+    metadata = json.loads((tmp_path / "a" / "metadata.json").read_text())
+    assert metadata["scores"] == {"0.5": 12.5}
+    assert metadata["licence"] == "MIT"
+    assert metadata["feature_encoder"] == "I3D"
+    assert metadata["versions"]["keras"] == keras.__version__
+    assert metadata["num_parameters"] == sum(
+        int(np.prod(v.shape)) for v in model.trainable_variables
+    )
+
+
+def test_fresh_weights(model, tmp_path):
+    model.save_to_preset(tmp_path / "a")
+    fresh = ActionFormer.from_preset(tmp_path / "a", load_weights=False)
+    assert fresh.config == model.config
+    kernel = [v for v in fresh.trainable_variables if v.path == "backbone/embd_0/kernel"][0]
+    saved = [v for v in model.trainable_variables if v.path == "backbone/embd_0/kernel"][0]
+    assert not np.allclose(to_numpy(kernel), to_numpy(saved))
+
+
+@pytest.mark.parametrize("classes, names", [(5, ()), (["a", "b"], ("a", "b")), (3, ())])
+def test_other_classes_replace_the_last_layer_only(model, tmp_path, classes, names):
+    model.save_to_preset(tmp_path / "a")
+    other = ActionFormer.from_preset(tmp_path / "a", num_classes=classes)
+    count = classes if isinstance(classes, int) else len(classes)
+    assert other.config["num_classes"] == count
+    assert other.class_names == names
+    assert other.config["head_empty_cls"] == []
+    saved = {v.path: to_numpy(v) for v in model.trainable_variables}
+    for variable in other.trainable_variables:
+        if variable.path.startswith("heads/cls_head/out/"):
+            assert variable.shape[-1] == count
+            assert count != 3 or not np.allclose(to_numpy(variable), saved[variable.path])
+        else:
+            np.testing.assert_array_equal(to_numpy(variable), saved[variable.path])
+
+
+def test_settings_can_be_changed(model, feats, tmp_path):
+    model.save_to_preset(tmp_path / "a")
+    other = ActionFormer.from_preset(
+        tmp_path / "a",
+        postprocess={"max_seg_num": 4},
+        grid={"fps": 50},
+        class_names=("x", "y", "z"),
+        droppath=0.3,
+    )
+    assert other.postprocess == PostProcess(max_seg_num=4, min_score=0.001, nms_sigma=0.7)
+    assert other.grid == FeatureGrid(50, 4, 16)
+    assert other.config["droppath"] == 0.3
+    assert set(other.detect(feats).names) <= {"x", "y", "z"}
+    assert len(other.detect(feats)) == 4
+
+
+def test_a_training_run_opens(tmp_path):
+    write_data(tmp_path)
+    config = small_config(tmp_path)
+    config.train.epochs = 1
+    trained = train(config, tmp_path / "run")
+    opened = ActionFormer.from_preset(tmp_path / "run")
+    assert opened.class_names == trained.class_names
+    feats = np.load(tmp_path / "feats" / "v0.npy")
+    assert_same_detections(opened.detect(feats), trained.detect(feats))
+
+
+# === Built in ===
+
+
+def test_built_in_presets_are_listed():
+    assert list(list_presets()) == sorted([*ARCHITECTURES, "simulated"])
+    assert list(list_presets("ego4d_*egovlp")) == [
+        "ego4d_egovlp",
+        "ego4d_omnivore_egovlp",
+        "ego4d_slowfast_egovlp",
+        "ego4d_slowfast_omnivore_egovlp",
+    ]
+    assert ActionFormer.presets == list_presets()
+    thumos = list_presets("thumos*")["thumos14_i3d"]
+    assert thumos["scores"]["average"] == 66.83
+    assert not thumos["has_weights"] and list_presets()["simulated"]["has_weights"]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_published_averages_are_those_of_the_published_scores(name):
+    scores = dict(ARCHITECTURES[name].scores)
+    average = scores.pop("average")
+    if set(scores) != {"0.5", "0.75", "0.95"}:  # ActivityNet's is over ten thresholds
+        assert abs(np.mean(list(scores.values())) - average) < 0.011
+
+
+def test_where_the_weights_of_a_built_in_architecture_are_is_told():
+    with pytest.raises(UserError) as error:
+        ActionFormer.from_preset("thumos14_i3d")
+    lines = str(error.value).splitlines()
+    assert len(lines) == 2
+    assert "'thumos_i3d_reproduce'" in lines[0] and "MD5" in lines[0]
+    assert "ActionFormer.from_preset('PATH/thumos_i3d_reproduce'" in lines[1]
+
+
+def test_a_built_in_architecture_with_fresh_weights():
+    model = ActionFormer.from_preset(
+        "ego4d_egovlp", num_classes=["a", "b"], load_weights=False, embd_dim=16, fpn_dim=16,
+        head_dim=16,
+    )  # fmt: skip
+    assert model.config["num_classes"] == 2
+    assert model.grid == FeatureGrid(30, 16, 16)
+    assert model.postprocess.nms_sigma == 0.9
+    assert model.config["use_abs_pe"] and len(model.strides) == 8
+
+
+def test_the_bundled_preset_does_what_its_metadata_says(tmp_path):
+    folder = ROOT / "keras_actionformer" / "bundled" / "simulated"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 2e6
+    model = ActionFormer.from_preset("simulated")
+    annotations = simulate_dataset(tmp_path, num_train=0, num_test=8)
+    feats = [np.load(tmp_path / "feats" / f"{v.video_id}.npy") for v in annotations.videos]
+    found = model.detect(feats, duration_sec=[v.duration_sec for v in annotations.videos])
+    result = evaluate(
+        annotations.videos,
+        {v.video_id: d for v, d in zip(annotations.videos, found, strict=True)},
+    )
+    # 87.76 on 40 sequences; these are the first 8 of them.
+    assert 80 < 100 * result.average_mean_ap < 95
+
+
+# === Reference checkpoints ===
+
+NO_TORCH = """
+import builtins, sys
+imported = builtins.__import__
+def guarded(name, *arguments, **more):
+    if name.partition(".")[0] == "torch":
+        raise ImportError("torch is not installed here")
+    return imported(name, *arguments, **more)
+builtins.__import__ = guarded
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from keras_actionformer import ActionFormer, save_detections
+model = ActionFormer.from_preset(sys.argv[2])
+with np.load(sys.argv[3]) as videos:
+    found = {
+        name: model.detect(videos[name], fps=videos[name + " fps"].item(),
+                           duration_sec=videos[name + " sec"].item())
+        for name in videos.files if " " not in name
+    }
+assert "torch" not in sys.modules
+np.savez(sys.argv[4], **{f"{n} {k}": getattr(d, k) for n, d in found.items()
+                         for k in ("segments_sec", "scores", "labels")})
+"""
+
+
+@pytest.mark.parametrize("path", cases("j"))
+@pytest.mark.parametrize("form", ["folder", "epoch_003_cudatag.pth.tar"])
+def test_a_reference_checkpoint_gives_the_references_detections_without_torch(
+    path, form, tmp_path
+):
+    golden = load(path)
+    config = golden["config_json"]
+    source = path.parent if form == "folder" else path.parent / form
+    if not source.exists() or not list(path.parent.glob("*.pth.tar")):
+        pytest.skip("no checkpoint beside the numbers")
+    annotations = load_annotations(
+        path.parent / config["dataset"]["json_file"], outside="keep"
+    )
+    videos = [v for name in config["val_split"] for v in annotations.subset(name)]
+    arrays = {}
+    for video in videos:
+        feats = path.parent / config["dataset"]["feat_folder"] / f"{video.video_id}.npy"
+        arrays[video.video_id] = np.load(feats)
+        arrays[f"{video.video_id} fps"] = video.fps
+        arrays[f"{video.video_id} sec"] = video.duration_sec
+    np.savez(tmp_path / "videos.npz", **arrays)
+    subprocess.run(
+        [sys.executable, "-c", NO_TORCH, ROOT, source, tmp_path / "videos.npz",
+         tmp_path / "found.npz"],
+        check=True,
+        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+    )  # fmt: skip
+    found = np.load(tmp_path / "found.npz")
+    for video in videos:
+        name = video.video_id
+        mine = golden["eval/video_id"] == name
+        np.testing.assert_allclose(
+            found[f"{name} scores"], golden["eval/score"][mine], rtol=0, atol=1e-5
+        )
+        np.testing.assert_array_equal(found[f"{name} labels"], golden["eval/label"][mine])
+        segments = np.stack([golden["eval/t-start"][mine], golden["eval/t-end"][mine]], axis=1)
+        np.testing.assert_allclose(found[f"{name} segments_sec"], segments, rtol=0, atol=1e-4)
+
+
+# === Damage ===
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda f: f.pop("backbone/embd_0/kernel"), "lacks the weight 'backbone/embd_0/kernel'"),
+        (lambda f: f.create_dataset("a/b", data=1.0), "has the weight 'a/b', which config.json"),
+        (
+            lambda f: (f.pop("heads/scale"), f.create_dataset("heads/scale", data=[1.0])),
+            r"weight 'heads/scale' has shape \(1,\), but config.json asks for \(3,\)",
+        ),
+        (lambda f: f["heads/scale"].write_direct(np.zeros(3)), "SHA-256"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(model, tmp_path, change, message):
+    model.save_to_preset(tmp_path / "a")
+    with h5py.File(tmp_path / "a" / "model.weights.h5", "r+") as file:
+        change(file)
+    with pytest.raises(UserError, match=message):
+        ActionFormer.from_preset(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("config.json", None, "config.json' does not exist: the preset is not complete"),
+        ("metadata.json", None, "metadata.json' does not exist: the preset is not complete"),
+        ("model.weights.h5", None, "model.weights.h5' does not exist; load_weights=False"),
+        ("config.json", "{", "config.json' is damaged"),
+        ("config.json", "[1]", "must hold a JSON object, but holds a list"),
+        ("config.json", '{"input_dim": 6}', "has no 'num_classes'"),
+        ("config.json", '{"input_dim": 6, "num_class": 1}', "did you mean 'num_classes'"),
+        ("metadata.json", '{"grid": {"fp": 3}}', "'grid' in .* has 'fp'.*did you mean 'fps'"),
+        ("model.weights.h5", "", "is damaged"),
+        ("model.weights.h5", "nothing", "is damaged"),
+    ],
+)
+def test_damaged_files(model, tmp_path, name, text, message):
+    model.save_to_preset(tmp_path / "a")
+    path = tmp_path / "a" / name
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        ActionFormer.from_preset(tmp_path / "a")
+
+
+def test_cut_weights(model, tmp_path):
+    model.save_to_preset(tmp_path / "a")
+    path = tmp_path / "a" / "model.weights.h5"
+    whole = path.read_bytes()
+    for size in range(1, len(whole), len(whole) // 7):
+        path.write_bytes(whole[:size])
+        with pytest.raises(UserError):
+            ActionFormer.from_preset(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "preset, message",
+    [
+        ("thumos14_i3", "did you mean 'thumos14_i3d'"),
+        ("no/such/folder", "There is no preset 'no/such/folder'"),
+        ("", "There is no preset ''|holds neither"),
+        (".", "holds neither a preset"),
+    ],
+)
+def test_what_is_no_preset(tmp_path, monkeypatch, preset, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        ActionFormer.from_preset(preset)
+
+
+def test_unknown_settings(model, tmp_path):
+    model.save_to_preset(tmp_path / "a")
+    with pytest.raises(UserError, match="'n_heads'.*did you mean 'n_head'"):
+        ActionFormer.from_preset(tmp_path / "a", n_heads=2)
+    with pytest.raises(UserError, match="lacks the weight 'backbone/branch_2|has shape"):
+        ActionFormer.from_preset(tmp_path / "a", embd_dim=16, fpn_dim=16)
+
+
+# === Saving ===
+
+
+def test_an_interrupted_save_keeps_the_old_preset(model, tmp_path, monkeypatch):
+    folder = tmp_path / "a"
+    model.save_to_preset(folder, description="old")
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    for broken in ("dumps", "h5"):
+        with monkeypatch.context() as patch:
+            if broken == "dumps":
+                patch.setattr(json, "dumps", _interrupt)
+            else:
+                patch.setattr(h5py, "File", _full_disk)
+            with pytest.raises((KeyboardInterrupt, OSError)):
+                model.save_to_preset(folder, description="new")
+        assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+        assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    model.save_to_preset(folder, description="new")
+    assert json.loads((folder / "metadata.json").read_text())["description"] == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def _interrupt(*arguments, **more):
+    raise KeyboardInterrupt
+
+
+def _full_disk(*arguments, **more):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(model, tmp_path, monkeypatch):
+    folder = tmp_path / "a"
+    model.save_to_preset(folder, description="old")
+    replace, calls = os.replace, []
+
+    def killed_at_the_second(source, target):
+        calls.append(target)
+        if len(calls) == 2:
+            os._exit(9)
+        replace(source, target)
+
+    pid = os.fork()
+    if pid == 0:
+        os.replace = killed_at_the_second
+        model.save_to_preset(folder, description="new")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    assert not folder.exists()
+    ActionFormer.from_preset(folder)
+    assert json.loads((folder / "metadata.json").read_text())["description"] == "old"
+
+
+@pytest.mark.slow
+def test_a_preset_survives_kills_at_any_moment(model, tmp_path):
+    folder = tmp_path / "a"
+    model.save_to_preset(folder)
+    rng = np.random.default_rng(0)
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from keras_actionformer import ActionFormer\n"
+        f"model = ActionFormer.from_preset({str(folder)!r})\n"
+        "print('ready', flush=True)\n"
+        f"while True: model.save_to_preset({str(folder)!r})\n"
+    )
+    for _ in range(6):
+        child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+        assert child.stdout.readline() == b"ready\n"
+        time.sleep(rng.uniform(0, 0.2))
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        ActionFormer.from_preset(folder)
+
+
+def test_a_folder_with_other_files_is_not_replaced(model, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="holds other files, such as 'thesis.tex'"):
+        model.save_to_preset(tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+    with pytest.raises(UserError, match="is a file"):
+        model.save_to_preset(tmp_path / "thesis.tex")
+
+
+# === Hub ===
+
+
+def test_a_preset_on_a_hub(model, feats, tmp_path, monkeypatch):
+    model.save_to_preset(tmp_path / "uploaded")
+    calls = []
+
+    def snapshot_download(repo_id, revision=None, allow_patterns=None):
+        calls.append((repo_id, revision))
+        folder = tmp_path / "cache"
+        folder.mkdir(exist_ok=True)
+        for name in allow_patterns:
+            shutil.copy(tmp_path / "uploaded" / name, folder)
+        return str(folder)
+
+    hub = types.SimpleNamespace(snapshot_download=snapshot_download)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    opened = ActionFormer.from_preset("hf://someone/kitchen")
+    assert_same_detections(opened.detect(feats), model.detect(feats))
+    ActionFormer.from_preset("hf://someone/kitchen@v2")
+    assert calls == [("someone/kitchen", None), ("someone/kitchen", "v2")]
+
+
+def test_what_can_go_wrong_on_a_hub(monkeypatch):
+    def snapshot_download(*arguments, **more):
+        raise ConnectionError("no route to host\nmore")
+
+    hub = types.SimpleNamespace(snapshot_download=snapshot_download)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    with pytest.raises(UserError, match="^hf://a/b cannot be downloaded: no route to host$"):
+        ActionFormer.from_preset("hf://a/b")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UserError, match=r"pip install 'keras-actionformer\[hub\]'"):
+        ActionFormer.from_preset("hf://a/b")
