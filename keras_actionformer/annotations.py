@@ -8,18 +8,18 @@
 ```
 
 `class_names`, `duration`, `fps` and `label_id` may be absent. A CSV file with one action a line is
-read as well (annotation_formats.py, with the formats of published data sets). Everything a person
-can get wrong is checked once, when the file is loaded, and told with the file, the place in it and
-the field it is about.
+read as well (annotation_files.py), and so are the formats of published data sets
+(annotation_formats.py). Everything a person can get wrong is checked once, when the file is loaded,
+and told with the file, the place in it and the field it is about.
 """
 
-import codecs
 import dataclasses
 import json
 import pathlib
 
 import numpy as np
 
+from keras_actionformer.annotation_files import csv_entries, json_entries
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import atomic_write
 
@@ -102,6 +102,7 @@ def load_annotations(
     default_subset=None,
     drop_duplicates=False,
     class_agnostic=False,
+    on_error=None,
 ):
     """Loads and checks an annotation file.
 
@@ -110,7 +111,7 @@ def load_annotations(
     labels. An id that nobody uses is named `class_<id>`.
 
     Args:
-      path: str or `os.PathLike`, a `.csv` file (see `annotation_formats.csv_entries`) or a JSON
+      path: str or `os.PathLike`, a `.csv` file (see `annotation_files.csv_entries`) or a JSON
         file (see the head of this module).
       class_names: list of str, the known classes in the order of their ids, or None.
       num_classes: int, how many classes there are, or None for those the file has.
@@ -122,6 +123,9 @@ def load_annotations(
       drop_duplicates: bool; True leaves out annotations that repeat one of the same label and
         video, and those shorter than `SAME_SEC`. ActivityNet has both; its scores count neither.
       class_agnostic: bool; True makes all labels one class, `AGNOSTIC_NAME`, as for proposals.
+      on_error: function of a `UserError`, called for what is wrong and for each video that is wrong
+        in itself, which is then left out; or None to raise the first error. An error of the whole
+        file is raised in any case.
 
     Returns:
       `Annotations`.
@@ -131,21 +135,39 @@ def load_annotations(
     """
     file_names = None
     if pathlib.Path(path).suffix.lower() == ".csv":
-        # That module builds on this one.
-        from keras_actionformer.annotation_formats import csv_entries
-
         entries = csv_entries(path)
     else:
-        entries, file_names = _json_entries(path)
+        entries, file_names = json_entries(path)
     if default_subset is not None:
         for entry in entries.values():
             entry.setdefault("subset", default_subset)
     if class_names is None and not class_agnostic:
         class_names = file_names
-    source = f"Annotation file '{path}'"
-    return build_annotations(
-        source, entries, class_names, num_classes, outside, drop_duplicates, class_agnostic
-    )
+
+    def build(entries):
+        source = f"Annotation file '{path}'"
+        return build_annotations(
+            source, entries, class_names, num_classes, outside, drop_duplicates, class_agnostic
+        )
+
+    return build(entries if on_error is None else _sound_entries(entries, build, on_error))
+
+
+def _sound_entries(entries, build, on_error):
+    """Leaves out the videos that are wrong in themselves, unless that is all of them."""
+    try:
+        build(entries)
+        return entries
+    except UserError as error:
+        on_error(error)
+    sound = {}
+    for video_id, entry in entries.items():
+        try:
+            build({video_id: entry})
+            sound[video_id] = entry
+        except UserError as error:
+            on_error(error)
+    return sound or entries
 
 
 def save_annotations(path, annotations):
@@ -220,90 +242,6 @@ def build_annotations(
     ids = {name: i for i, name in enumerate(class_names)}
     videos = tuple(_video(id_, entry, ids, outside) for id_, entry in entries.items())
     return Annotations(videos, class_names)
-
-
-def read_text(path):
-    """Returns the text of an annotation file: UTF-8, with or without a byte order mark."""
-    try:
-        content = pathlib.Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
-        return content.decode("utf-8")
-    except FileNotFoundError:
-        raise UserError(f"Annotation file '{path}' does not exist; check its path.") from None
-    except OSError as error:
-        raise UserError(f"Annotation file '{path}' cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"Annotation file '{path}' is not UTF-8 text in line {line}; save it as UTF-8."
-        ) from None
-
-
-def read_json(path):
-    """Returns the content of a JSON annotation file, in which no object may have a key twice."""
-    text = read_text(path)
-    try:
-        return json.loads(text, object_pairs_hook=lambda pairs: _unique_keys(path, pairs))
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"Annotation file '{path}' is not valid JSON: {error.msg} "
-            f"in line {error.lineno}, column {error.colno}."
-        ) from None
-
-
-def _unique_keys(path, pairs):
-    # Python's JSON reader keeps the last of two equal keys: one of two videos would be lost.
-    entry = dict(pairs)
-    if len(entry) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise UserError(
-            f"Annotation file '{path}' has {twice!r} twice in one object; every video id and "
-            "every field may appear once, so merge or rename the entries."
-        )
-    return entry
-
-
-def _json_entries(path):
-    """Returns the entries that `build_annotations` takes, and the file's class names or None."""
-    where = f"Annotation file '{path}'"
-    content = read_json(path)
-    if not isinstance(content, dict) or "database" not in content:
-        keys = list(content) if isinstance(content, dict) else []
-        raise UserError(
-            f"{where} must hold {{\"database\": {{video id: ...}}}}, but its top level lacks the "
-            f"field 'database'{suggest('database', keys) or '.'}"
-        )
-    database, names = content["database"], content.get("class_names")
-    if not isinstance(database, dict):
-        raise UserError(f"{where}: 'database' must be an object of video ids, not a list or value.")
-    if names is not None and not (
-        isinstance(names, list) and all(isinstance(name, str) for name in names)
-    ):
-        raise UserError(f"{where}: 'class_names' must be a list of texts, but it is {names!r:.60}.")
-    return {id_: _json_entry(f"{where}, video {id_!r}", e) for id_, e in database.items()}, names
-
-
-def _json_entry(where, entry):
-    """Returns a video's entry with the places in it that errors name."""
-    if not isinstance(entry, dict):
-        raise UserError(f"{where} must be an object with 'subset' and 'annotations'.")
-    # Videos without known actions (test videos of a challenge) have no 'annotations' at all;
-    # a field with nearly this name is a slip of the pen that would lose the video's actions.
-    if "annotations" not in entry and suggest("annotations", entry):
-        raise UserError(
-            f"{where} lacks the field 'annotations', which may be [] when the video has no actions"
-            f"{suggest('annotations', entry)}"
-        )
-    actions = entry.get("annotations", [])
-    if not isinstance(actions, list):
-        raise UserError(f"{where}: 'annotations' must be a list, but it is {actions!r:.60}.")
-    entry = {**entry, "where": where, "annotations": []}
-    for i, action in enumerate(actions):
-        place = f"{where}, annotation {i}"
-        if not isinstance(action, dict):
-            raise UserError(f"{place} must be an object with 'label' and 'segment'.")
-        entry["annotations"].append({**action, "where": place})
-    return entry
 
 
 def _check_class_names(source, class_names, num_classes):

@@ -2,11 +2,14 @@
 
 import json
 
+import golden_files
 import numpy as np
 import pytest
 
 from keras_actionformer.annotations import load_annotations, save_annotations
+from keras_actionformer.dataset import segments_to_grid
 from keras_actionformer.errors import UserError
+from keras_actionformer.timing import FeatureGrid
 
 
 def action(label="jump", segment=(1.0, 2.5), **more):
@@ -96,13 +99,110 @@ def test_saved_and_loaded_again(tmp_path):
     }
     first = load(tmp_path, database, num_classes=3)
     save_annotations(tmp_path / "copy.json", first)
-    second = load_annotations(tmp_path / "copy.json", num_classes=3)
-    assert second.class_names == first.class_names
+    second = load_annotations(tmp_path / "copy.json")
+    # Unused classes keep their names.
+    assert second.class_names == first.class_names == ("jump", "class_1", "run")
     for a, b in zip(first.videos, second.videos, strict=True):
         np.testing.assert_array_equal(a.segments_sec, b.segments_sec)
         np.testing.assert_array_equal(a.labels, b.labels)
         for name in ("video_id", "subset", "duration_sec", "fps"):
             assert getattr(a, name) == getattr(b, name)
+
+
+def test_class_names_of_the_file(tmp_path):
+    path = tmp_path / "names.json"
+    database = {"a": video(action("run"), action("jump"))}
+    path.write_text(json.dumps({"class_names": ["walk", "run", "jump"], "database": database}))
+    loaded = load_annotations(path, num_classes=3)
+    assert loaded.class_names == ("walk", "run", "jump")
+    np.testing.assert_array_equal(loaded.videos[0].labels, [1, 2])
+    # Names given by the caller come first.
+    assert load_annotations(path, class_names=["jump", "run"]).class_names == ("jump", "run")
+    assert load_annotations(path, class_agnostic=True).class_names == ("action",)
+    with pytest.raises(UserError, match="names.json': class_names holds 3 names but num_classes"):
+        load_annotations(path, num_classes=4)
+    path.write_text(json.dumps({"class_names": ["run"], "database": database}))
+    with pytest.raises(UserError, match="'a', annotation 1: label 'jump' is none of the 1 class"):
+        load_annotations(path)
+    path.write_text(json.dumps({"class_names": "run", "database": database}))
+    with pytest.raises(UserError, match="'class_names' must be a list of texts"):
+        load_annotations(path)
+
+
+def test_default_subset(tmp_path):
+    database = {"a": {"duration": 3, "annotations": []}, "b": video(subset="Test")}
+    loaded = load(tmp_path, database, default_subset="training")
+    assert [v.subset for v in loaded.videos] == ["training", "Test"]
+    with pytest.raises(UserError, match="'a' lacks the field 'subset', .* give default_subset"):
+        load(tmp_path, database)
+
+
+def test_duplicates(tmp_path):
+    actions = [
+        action(segment=(1, 2)),
+        action(segment=(1.0009, 1.9991)),  # The same, to a millisecond.
+        action(segment=(1.0018, 2)),  # Near the second, which is gone, but not the first.
+        action("run", (1, 2)),
+        action(segment=(5, 5)),  # ActivityNet has such, too.
+        action(segment=(6, 6.0009)),
+    ]
+    loaded = load(tmp_path, {"a": video(*actions), "b": video(actions[0])}, drop_duplicates=True)
+    np.testing.assert_array_equal(loaded.videos[0].segments_sec, [[1, 2], [1.0018, 2], [1, 2]])
+    np.testing.assert_array_equal(loaded.videos[0].labels, [0, 0, 1])
+    assert len(loaded.videos[1].labels) == 1
+    # Only on request, and it is no pardon for what is wrong.
+    assert len(load(tmp_path, {"a": video(*actions[:4])}).videos[0].labels) == 4
+    with pytest.raises(UserError, match=r"annotation 1: 'segment' \[5, 4\] must end after"):
+        load(tmp_path, {"a": video(actions[0], action(segment=(5, 4)))}, drop_duplicates=True)
+
+
+def test_class_agnostic(tmp_path):
+    database = {"a": video(action("run", label_id=7), action("jump", label_id=2)), "b": video()}
+    for num_classes in (None, 1):
+        loaded = load(tmp_path, database, num_classes=num_classes, class_agnostic=True)
+        assert loaded.class_names == ("action",)
+        np.testing.assert_array_equal(loaded.videos[0].labels, [0, 0])
+    # Without it a file of many classes does not fit one class.
+    with pytest.raises(UserError, match=r"label_id 7 of label 'run' is outside 0..0"):
+        load(tmp_path, database, num_classes=1)
+
+
+def test_class_agnostic_keeps_equal_segments_of_different_labels(tmp_path):
+    database = {"a": video(action("run"), action("jump"), action("run"))}
+    loaded = load(tmp_path, database, class_agnostic=True, drop_duplicates=True)
+    assert len(loaded.videos[0].labels) == 2
+
+
+@pytest.mark.parametrize("path", golden_files.cases("h"))
+def test_segments_and_labels_of_the_reference(path):
+    golden = golden_files.load(path)
+    meta = golden["meta_json"]
+    runs = {name: run for name, run in meta["runs"].items() if not run["is_training"]}
+    assert runs
+    for name, run in runs.items():
+        settings = run["kwargs"]
+        anet = meta["dataset"] == "anet"
+        annotations = load_annotations(
+            path.parent / meta["dataset"] / settings["json_file"],
+            num_classes=settings["num_classes"],
+            outside="keep",
+            drop_duplicates=anet,
+            class_agnostic=anet and settings["num_classes"] == 1,
+        )
+        videos = {v.video_id: v for v in annotations.videos if v.subset.lower() in run["split"]}
+        for i, item in enumerate(run["items"]):
+            video = videos[item["video_id"]]
+            assert bool(len(video.labels)) == item["has_segments"]
+            if item["has_segments"]:
+                np.testing.assert_array_equal(video.labels, golden[f"{name}/{i}/labels"])
+                grid = FeatureGrid(item["fps"], item["feat_stride"], item["feat_num_frames"])
+                # The reference converts in float32: three roundings of numbers up to a few hundred.
+                np.testing.assert_allclose(
+                    segments_to_grid(video.segments_sec, grid),
+                    golden[f"{name}/{i}/segments"],
+                    rtol=1e-6,
+                    atol=1e-4,
+                )
 
 
 @pytest.mark.parametrize(
@@ -123,7 +223,7 @@ def test_saved_and_loaded_again(tmp_path):
         ({"v": video(action(segment=[1, "2"]))}, {}, "two finite numbers"),
         ({"v": video(action(segment=[1, float("nan")]))}, {}, "two finite numbers"),
         ({"v": video(action(segment=[3, 3]))}, {}, r"\[3, 3\] must end after it starts"),
-        ({"v": video(action(segment=[-0.06, 3]))}, {}, r"\[-0.06, 3.0\] starts before 0 s"),
+        ({"v": video(action(segment=[-0.06, 3]))}, {}, r"\[-0.06, 3\] starts before 0 s"),
         ({"v": video(action(segment=[9, 10.06]))}, {}, "ends after the video's duration of 10.0 s"),
         ({"v": video(action(label_id="1"))}, {}, "'label_id' must be a whole number"),
         ({"v": video(action(label_id=1), action())}, {}, "lacks 'label_id' while others have one"),
@@ -136,12 +236,12 @@ def test_saved_and_loaded_again(tmp_path):
         (
             {"v": video(action("a", label_id=1)), "w": video(action("b", label_id=1))},
             {},
-            "video 'w': label_id 1 names 'b', but elsewhere 'a'",
+            "video 'w', annotation 0: label_id 1 names 'b', but elsewhere 'a'",
         ),
         (
             {"v": video(action("a", label_id=1)), "w": video(action("a", label_id=2))},
             {},
-            "video 'w': label 'a' has the label_id 2, but elsewhere 1",
+            "video 'w', annotation 0: label 'a' has the label_id 2, but elsewhere 1",
         ),
         (
             {"v": video(action("a"), action("b"), action("c"))},
@@ -160,6 +260,13 @@ def test_saved_and_loaded_again(tmp_path):
         ),
         ({"v": video()}, {"class_names": ["a", "a"]}, "class_names holds 'a' twice"),
         ({"v": video()}, {"class_names": ["a"], "num_classes": 3}, "1 names but num_classes is 3"),
+        (
+            {"v": video()},
+            {"class_names": ["a"], "class_agnostic": True},
+            "class_agnostic=True makes all labels one class; leave class_names out",
+        ),
+        ({"v": video()}, {"num_classes": 3, "class_agnostic": True}, "set num_classes to 1"),
+        ({"v": video(action(label=""))}, {}, "'label' must be a text, but it is ''"),
         ({"v": video()}, {"outside": "drop"}, "outside must be 'error' or 'keep'"),
     ],
 )
@@ -176,7 +283,7 @@ def test_wrong_content(tmp_path, database, arguments, text):
         (b'{"databse": {}}', "lacks the field 'database'; did you mean 'databse'"),
         (b'{"database": []}', "'database' must be an object"),
         (b'{"database": {"v": {"subset": "t"}, "v": {"subset": "t"}}}', "has 'v' twice"),
-        (b'{"database": "\xff"}', "is not UTF-8 text"),
+        (b'{"database":\n "\xff"}', "is not UTF-8 text in line 2"),
     ],
 )
 def test_wrong_files(tmp_path, content, text):

@@ -1,0 +1,113 @@
+"""What looks wrong in annotations although it can be trained on: a sentence each."""
+
+import numpy as np
+
+from keras_actionformer.annotations import ROUNDING_SEC, SAME_SEC
+from keras_actionformer.errors import suggest
+from keras_actionformer.evaluation import usable_instances
+
+_MOST_NAMED = 5
+
+
+def annotation_warnings(annotations, train_videos, eval_videos):
+    """Lists what looks wrong in annotations.
+
+    Args:
+      annotations: `Annotations`.
+      train_videos, eval_videos: sequences of `Video`, those to train on and to evaluate on.
+
+    Returns:
+      list of str.
+    """
+    warnings = [
+        *_label_warnings(annotations.class_names, train_videos, eval_videos),
+        *_subset_warnings(annotations.videos, train_videos, eval_videos),
+        *_segment_warnings([*train_videos, *eval_videos]),
+    ]
+    return warnings
+
+
+def _label_warnings(class_names, train_videos, eval_videos):
+    trained, evaluated = _label_ids(train_videos), _label_ids(eval_videos)
+    unlearned = [name for i, name in enumerate(class_names) if i not in trained]
+    if train_videos and unlearned:
+        yield (
+            f"{len(unlearned)} of {len(class_names)} classes have no training action and will not "
+            f"be learnt: {_names(unlearned)}."
+        )
+    unknown = [class_names[i] for i in sorted(evaluated - trained)]
+    if train_videos and unknown:
+        yield (
+            f"{len(unknown)} classes of the evaluation subset have no training action and count "
+            f"as missed: {_names(unknown)}."
+        )
+    seen = {}
+    for name in class_names:
+        other = seen.setdefault(" ".join(name.lower().replace("_", " ").split()), name)
+        if other != name:
+            yield f"The classes {other!r} and {name!r} differ in spelling only; are they one?"
+
+
+def _label_ids(videos):
+    return {int(label) for video in videos for label in video.labels}
+
+
+def _subset_warnings(videos, train_videos, eval_videos):
+    without = [video.video_id for video in train_videos if not len(video.labels)]
+    if without:
+        yield (
+            f"{len(without)} of {len(train_videos)} training videos have no action: "
+            f"{_names(without)}."
+        )
+    used = {video.subset for video in (*train_videos, *eval_videos)}
+    for subset in sorted({video.subset for video in videos} - used):
+        if near := suggest(subset, used):
+            ids = [video.video_id for video in videos if video.subset == subset]
+            yield f"{len(ids)} videos have the subset {subset!r}, which is not used{near}"
+    both = {v.video_id for v in train_videos} & {v.video_id for v in eval_videos}
+    if both:
+        yield (
+            f"{len(both)} videos are trained on and evaluated on, so that scores will be too "
+            f"good: {_names(sorted(both))}."
+        )
+
+
+def _segment_warnings(videos):
+    if not videos:
+        return
+    owner = np.repeat(np.arange(len(videos)), [len(video.labels) for video in videos])
+    segments = np.concatenate([video.segments_sec for video in videos])
+    labels = np.concatenate([video.labels for video in videos])
+    ends = np.array([v.duration_sec or np.inf for v in videos])[owner]
+    late = segments[:, 1] - ends
+    usable = usable_instances(owner, segments, labels)
+    short = segments[:, 1] - segments[:, 0] < SAME_SEC
+
+    def example(rows):
+        row = rows[0]
+        start, end = segments[row]
+        return f"{videos[owner[row]].video_id!r} from {start:g} to {end:g} s"
+
+    outside = np.flatnonzero((segments[:, 0] < -ROUNDING_SEC) | (late > ROUNDING_SEC))
+    if len(outside):
+        outside = outside[np.argsort(-late[outside], kind="stable")]
+        yield (
+            f"{len(outside)} actions start before their video or end after it, the worst in "
+            f"{example(outside)}."
+        )
+    repeated = np.flatnonzero(~usable & ~short)
+    if len(repeated):
+        yield (
+            f"{len(repeated)} actions are annotated twice (same label and times), first in "
+            f"{example(repeated)}; the evaluation counts them once."
+        )
+    if short.any():
+        yield (
+            f"{np.count_nonzero(short)} actions are shorter than a millisecond, first in "
+            f"{example(np.flatnonzero(short))}; the evaluation leaves them out."
+        )
+
+
+def _names(names):
+    shown = ", ".join(map(repr, names[:_MOST_NAMED]))
+    return f"{shown}, ..." if len(names) > _MOST_NAMED else shown

@@ -1,0 +1,251 @@
+"""Reading annotation files: what a JSON or CSV file says, before its content is checked.
+
+Readers give one dict a video, an "entry": the fields of the JSON form in the head of annotations.py
+and `"where"`, the place in the file by which errors name it. Each of its annotations has a
+`"where"` too. `annotations.build_annotations` checks entries of whatever format.
+"""
+
+import codecs
+import csv
+import io
+import json
+import math
+import pathlib
+import re
+
+from keras_actionformer.errors import UserError, suggest
+
+# What a column is called here -> what a header may call it (any case, "-" and " " as "_").
+CSV_COLUMNS = {
+    "video": ("video", "video_id", "video_name"),
+    "start": ("start", "start_sec", "t_start", "start_time"),
+    "end": ("end", "end_sec", "t_end", "end_time", "stop"),
+    "label": ("label", "class", "class_name", "action"),
+    "label_id": ("label_id", "class_id"),
+    "subset": ("subset", "split"),
+    "duration": ("duration", "duration_sec"),
+    "fps": ("fps",),
+}
+
+
+def read_text(path):
+    """Returns the text of an annotation file: UTF-8, with or without a byte order mark."""
+    try:
+        content = pathlib.Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+        return content.decode("utf-8")
+    except FileNotFoundError:
+        raise UserError(f"Annotation file '{path}' does not exist; check its path.") from None
+    except OSError as error:
+        raise UserError(f"Annotation file '{path}' cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"Annotation file '{path}' is not UTF-8 text in line {line}; save it as UTF-8."
+        ) from None
+
+
+def read_json(path):
+    """Returns the content of a JSON annotation file, in which no object may have a key twice."""
+    text = read_text(path)
+    try:
+        return json.loads(text, object_pairs_hook=lambda pairs: _unique_keys(path, pairs))
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"Annotation file '{path}' is not valid JSON: {error.msg} "
+            f"in line {error.lineno}, column {error.colno}."
+        ) from None
+
+
+def _unique_keys(path, pairs):
+    # Python's JSON reader keeps the last of two equal keys: one of two videos would be lost.
+    entry = dict(pairs)
+    if len(entry) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise UserError(
+            f"Annotation file '{path}' has {twice!r} twice in one object; every video id and "
+            "every field may appear once, so merge or rename the entries."
+        )
+    return entry
+
+
+def json_entries(path):
+    """Returns the entries that `build_annotations` takes, and the file's class names or None."""
+    where = f"Annotation file '{path}'"
+    content = read_json(path)
+    if not isinstance(content, dict) or "database" not in content:
+        keys = list(content) if isinstance(content, dict) else []
+        raise UserError(
+            f"{where} must hold {{\"database\": {{video id: ...}}}}, but its top level lacks the "
+            f"field 'database'{suggest('database', keys) or '.'}"
+        )
+    database, names = content["database"], content.get("class_names")
+    if not isinstance(database, dict):
+        raise UserError(f"{where}: 'database' must be an object of video ids, not a list or value.")
+    if names is not None and not (
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+    ):
+        raise UserError(f"{where}: 'class_names' must be a list of texts, but it is {names!r:.60}.")
+    return {id_: _json_entry(f"{where}, video {id_!r}", e) for id_, e in database.items()}, names
+
+
+def _json_entry(where, entry):
+    """Returns a video's entry with the places in it that errors name."""
+    if not isinstance(entry, dict):
+        raise UserError(f"{where} must be an object with 'subset' and 'annotations'.")
+    # Videos without known actions (test videos of a challenge) have no 'annotations' at all;
+    # a field with nearly this name is a slip of the pen that would lose the video's actions.
+    if "annotations" not in entry and suggest("annotations", entry):
+        raise UserError(
+            f"{where} lacks the field 'annotations', which may be [] when the video has no actions"
+            f"{suggest('annotations', entry)}"
+        )
+    actions = entry.get("annotations", [])
+    if not isinstance(actions, list):
+        raise UserError(f"{where}: 'annotations' must be a list, but it is {actions!r:.60}.")
+    entry = {**entry, "where": where, "annotations": []}
+    for i, action in enumerate(actions):
+        place = f"{where}, annotation {i}"
+        if not isinstance(action, dict):
+            raise UserError(f"{place} must be an object with 'label' and 'segment'.")
+        entry["annotations"].append({**action, "where": place})
+    return entry
+
+
+def csv_entries(path):
+    """Reads a table with the columns `video,start,end,label`, one action a line, times in seconds.
+
+    More columns may be `subset`, `duration` (seconds), `fps` and `label_id`; others are passed
+    over. What belongs to the video may stand in any of its lines, but not differ between them. A
+    line with neither start, end nor label is a video without actions. The header may say
+    `video-id`, `video_id`, `t-start`, `start_sec`, `class` and the like instead.
+
+    Args:
+      path: str or `os.PathLike`, the CSV file (UTF-8, commas).
+
+    Returns:
+      dict, the entries that `build_annotations` takes.
+
+    Raises:
+      UserError: the file is unreadable or empty, its header lacks a column, or a line is wrong.
+    """
+    entries = {}
+    for where, row in read_table(path, CSV_COLUMNS, ("video", "start", "end", "label")):
+        entry = video_entry(entries, where, row["video"])
+        if row["subset"]:
+            set_once(where, entry, "subset", row["subset"])
+        set_video_times(where, entry, row)
+        if row["start"] or row["end"] or row["label"]:
+            segment = [number(where, name, row[name]) for name in ("start", "end")]
+            action = {"where": where, "label": row["label"], "segment": segment}
+            if row["label_id"]:
+                action["label_id"] = whole_number(where, "label_id", row["label_id"])
+            entry["annotations"].append(action)
+    return entries
+
+
+def read_table(path, columns, required):
+    """Reads a CSV file with a header.
+
+    Args:
+      path: str or `os.PathLike`.
+      columns: dict, what a column is called here -> tuple of what the header may call it.
+      required: the names of the columns that the header must have.
+
+    Returns:
+      list of (str, the line as errors name it; dict from each of `columns` to the cell's text, ""
+      where there is none).
+    """
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    lines = []
+    try:
+        for cells in reader:
+            if any(cells):
+                where = f"Annotation file '{path}', line {reader.line_num}"
+                lines.append((where, [cell.strip() for cell in cells]))
+    except csv.Error as error:
+        raise UserError(
+            f"Annotation file '{path}', line {reader.line_num}: no valid CSV ({error}); save it "
+            "with commas between the cells."
+        ) from None
+    expected = ",".join(columns[name][0] for name in required)
+    if not lines:
+        raise UserError(f"Annotation file '{path}' is empty; its first line must be {expected}.")
+    (where, header), rows = lines[0], lines[1:]
+    places = _column_places(where, header, columns)
+    missing = [name for name in required if name not in places]
+    if missing:
+        raise UserError(
+            f"{where} must be a header with the columns {expected}, but it is "
+            f"{','.join(header)!r:.100} and lacks {', '.join(columns[n][0] for n in missing)}."
+        )
+    if not rows:
+        raise UserError(f"Annotation file '{path}' has a header but no line below it.")
+    for where, cells in rows:
+        if len(cells) != len(header):
+            raise UserError(
+                f"{where} has {len(cells)} cells but the header {len(header)}; a text with a comma "
+                'needs "quotes".'
+            )
+    return [
+        (where, {name: cells[places[name]] if name in places else "" for name in columns})
+        for where, cells in rows
+    ]
+
+
+def _column_places(where, header, columns):
+    places = {}
+    for place, text in enumerate(header):
+        key = re.sub("[- ]", "_", text.lower())
+        for name, spellings in columns.items():
+            if key in spellings and name in places:
+                raise UserError(
+                    f"{where}: the columns {header[places[name]]!r} and {text!r} both mean "
+                    f"{name!r}; remove one."
+                )
+            if key in spellings:
+                places[name] = place
+    return places
+
+
+def video_entry(entries, where, video_id):
+    """Returns a video's entry, a new one when this is its first line."""
+    if not video_id:
+        raise UserError(f"{where} names no video.")
+    # Its errors name the first line.
+    where = f"{where} (video {video_id!r})"
+    return entries.setdefault(video_id, {"where": where, "annotations": []})
+
+
+def set_once(where, entry, name, value):
+    """Sets a field of a video's entry, which an earlier line may have set to the same value."""
+    if entry.setdefault(name, value) != value:
+        raise UserError(
+            f"{where}: {name!r} is {value!r}, but an earlier line of this video has "
+            f"{entry[name]!r}; a video has one."
+        )
+
+
+def set_video_times(where, entry, row):
+    """Sets `duration` and `fps` of a video's entry, where the line has them."""
+    for name in ("duration", "fps"):
+        if row[name]:
+            set_once(where, entry, name, number(where, name, row[name]))
+
+
+def number(where, name, text):
+    """Returns the finite float that `text` says."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UserError(f"{where}: {name!r} must be a number, but it is {text!r}.")
+    return value
+
+
+def whole_number(where, name, text):
+    """Returns the int that `text` says."""
+    if not re.fullmatch(r"-?[0-9]{1,9}", text):
+        raise UserError(f"{where}: {name!r} must be a whole number, but it is {text!r}.")
+    return int(text)

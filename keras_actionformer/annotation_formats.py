@@ -1,0 +1,414 @@
+"""The field's other annotation formats, read into the one checked form of annotations.py.
+
+* `read_thumos14`: THUMOS14, a text file for each class.
+* `read_epic100`: EPIC-KITCHENS-100 and EPIC-SOUNDS, a CSV file for each subset.
+* `read_ego4d`: Ego4D Moment Queries, a JSON file for each subset.
+
+ActivityNet's JSON, and the files that the reference has converted to it, need no reader of their
+own, and neither does a table with one action a line (annotation_files.py). The data sets here are
+taken as published: a segment that lies outside its video stays (`outside="keep"`), since published
+scores count it. `save_annotations` writes what they return.
+"""
+
+import collections
+import os
+import pathlib
+import re
+
+from absl import logging
+
+from keras_actionformer.annotation_files import (
+    CSV_COLUMNS,
+    number,
+    read_json,
+    read_table,
+    read_text,
+    set_once,
+    set_video_times,
+    video_entry,
+    whole_number,
+)
+from keras_actionformer.annotations import build_annotations
+from keras_actionformer.errors import UserError, suggest
+
+# How file names and Ego4D's `split` call the subsets -> what the reference's files call them.
+_SUBSETS = {
+    "train": "training",
+    "training": "training",
+    "val": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+
+
+def _add_durations(entries, durations):
+    """Adds what is known about videos apart from their annotations; unknown videos stay as is."""
+    if isinstance(durations, str | os.PathLike):
+        for where, row in read_table(durations, CSV_COLUMNS, ("video", "duration")):
+            if row["video"] in entries:
+                set_video_times(where, entries[row["video"]], row)
+    else:
+        for video_id, duration in (durations or {}).items():
+            if video_id in entries:
+                entries[video_id]["duration"] = duration
+
+
+# THUMOS14 --------------------------------------------------------------
+
+THUMOS14_CLASSES = (
+    "BaseballPitch",
+    "BasketballDunk",
+    "Billiards",
+    "CleanAndJerk",
+    "CliffDiving",
+    "CricketBowling",
+    "CricketShot",
+    "Diving",
+    "FrisbeeCatch",
+    "GolfSwing",
+    "HammerThrow",
+    "HighJump",
+    "JavelinThrow",
+    "LongJump",
+    "PoleVault",
+    "Shotput",
+    "SoccerPenalty",
+    "TennisSwing",
+    "ThrowDiscus",
+    "VolleyballSpiking",
+)
+# Neither action nor background: the annotators could not tell. The evaluation leaves them out.
+_AMBIGUOUS = "Ambiguous"
+
+
+def read_thumos14(folder, durations=None):
+    """Reads THUMOS14's official temporal annotations.
+
+    These are `BaseballPitch_val.txt`, `BaseballPitch_test.txt` and so on, one file for each of the
+    20 classes and subset, in which a line is `video_validation_0000051  67.5 75.9` (seconds). The
+    segments of `Ambiguous_*.txt` are left out and their number is logged. Label ids are the
+    alphabetical order of the classes, as in the reference. The CliffDiving segments are annotated
+    as Diving too, and stay both.
+
+    Args:
+      folder: str or `os.PathLike`, the folder of the text files of one subset or both, or any
+        folder above it (TH14_Temporal_annotations_validation and TH14_Temporal_Annotations_Test
+        are what the official archives unpack to).
+      durations: the text files have neither durations nor frame rates: a dict from video id to
+        seconds, or a CSV file with the columns `video,duration` and perhaps `fps`, or None.
+
+    Returns:
+      `Annotations` with the subsets "validation" and "test", videos in the order of their names.
+
+    Raises:
+      UserError: files are missing or of unknown classes, or a line is wrong.
+    """
+    entries, num_ambiguous = {}, 0
+    for name, subset, path in _thumos14_files(pathlib.Path(folder)):
+        rows = _read_thumos14_file(path)
+        if name == _AMBIGUOUS:
+            num_ambiguous += len(rows)
+            continue
+        if not rows:
+            raise UserError(f"Annotation file '{path}' is empty; unpack the data set again.")
+        for where, video_id, segment in rows:
+            entry = video_entry(entries, where, video_id)
+            set_once(where, entry, "subset", subset)
+            entry["annotations"].append({"where": where, "label": name, "segment": segment})
+    logging.info("THUMOS14: %d ambiguous segments are left out.", num_ambiguous)
+    for entry in entries.values():
+        entry["annotations"].sort(key=lambda action: action["segment"])
+    _add_durations(entries, durations)
+    entries = dict(sorted(entries.items()))
+    return build_annotations(f"Folder '{folder}'", entries, THUMOS14_CLASSES, outside="keep")
+
+
+def _thumos14_files(folder):
+    """Returns (class name or `_AMBIGUOUS`, subset, path) of every text file, in this order."""
+    found = {}
+    # Unpacking on a Mac leaves files like ._Diving_val.txt.
+    for path in sorted(p for p in folder.rglob("*_*.txt") if not p.name.startswith(".")):
+        name, _, ending = path.stem.rpartition("_")
+        if ending not in ("val", "test"):
+            continue
+        if name not in (*THUMOS14_CLASSES, _AMBIGUOUS):
+            raise UserError(
+                f"Annotation file '{path}': {name!r} is none of the 20 classes of THUMOS14"
+                f"{suggest(name, THUMOS14_CLASSES) or '.'}"
+            )
+        if (name, _SUBSETS[ending]) in found:
+            raise UserError(
+                f"Folder '{folder}' has {path.name} twice, in '{path.parent}' and "
+                f"'{found[name, _SUBSETS[ending]].parent}'; remove one."
+            )
+        found[name, _SUBSETS[ending]] = path
+    subsets = {subset for _, subset in found}
+    if not subsets:
+        raise UserError(
+            f"Folder '{folder}' has no file like BaseballPitch_val.txt or BaseballPitch_test.txt; "
+            "give the folder of THUMOS14's temporal annotations."
+        )
+    missing = {(name, subset) for name in THUMOS14_CLASSES for subset in subsets} - set(found)
+    if missing:
+        raise UserError(
+            f"Folder '{folder}' lacks {len(missing)} class files, first that of "
+            f"{' in the subset '.join(min(missing))}; unpack the data set again."
+        )
+    return [(name, subset, path) for (name, subset), path in sorted(found.items())]
+
+
+def _read_thumos14_file(path):
+    """Returns [(place, video id, [start, end] in seconds)] of a file's lines."""
+    rows = []
+    for i, line in enumerate(read_text(path).splitlines(), start=1):
+        where, words = f"Annotation file '{path}', line {i}", line.split()
+        if words and len(words) != 3:
+            raise UserError(
+                f"{where} must be a video, a start and an end in seconds, but it is {line!r:.80}."
+            )
+        if words:
+            segment = [number(where, *pair) for pair in zip(("start", "end"), words[1:])]
+            rows.append((where, words[0], segment))
+    return rows
+
+
+# EPIC-KITCHENS-100 and EPIC-SOUNDS -------------------------------------
+
+# target -> the columns of a label's name and id, and how many classes there are.
+_EPIC_TARGETS = {
+    "verb": ("verb", "verb_class", 97),
+    "noun": ("noun", "noun_class", 300),
+    "sound": ("class", "class_id", 44),
+}
+_TIMESTAMP = re.compile(r"([0-9]+):([0-5][0-9]):([0-5][0-9](\.[0-9]+)?)")
+
+
+def read_epic100(csv_paths, target, class_file=None, durations=None):
+    """Reads the official CSV files of EPIC-KITCHENS-100 or, as target "sound", EPIC-SOUNDS.
+
+    Those are `EPIC_100_train.csv` and `EPIC_100_validation.csv` (`EPIC_Sounds_train.csv` and so
+    on), of which the columns `video_id`, `start_timestamp`, `stop_timestamp` (HH:MM:SS.ss) and
+    those of the target are read: `verb` and `verb_class`, `noun` and `noun_class`, or `class` and
+    `class_id`. Label ids are those of the files.
+
+    Args:
+      csv_paths: list of str or `os.PathLike`, files whose names tell the subset (train,
+        validation or test); or a dict from subset to file.
+      target: `"verb"` (97 classes), `"noun"` (300) or `"sound"` (44).
+      class_file: str or `os.PathLike`, `EPIC_100_verb_classes.csv` or `EPIC_100_noun_classes.csv`,
+        whose column `key` names the classes. Without it a class has the name that most of its
+        narrations use (of equally many the alphabetically first), or `class_<id>` when there is
+        none: the id is what counts, and narrations call one class by many names ("pick-up" and
+        "get" are both verb 0, "take").
+      durations: as for `read_thumos14`; `EPIC_100_video_info.csv` has the right form.
+
+    Returns:
+      `Annotations` with the subsets "training", "validation" and "test" as far as given.
+
+    Raises:
+      UserError: a file is unreadable, lacks a column, or has a wrong line.
+    """
+    if target not in _EPIC_TARGETS:
+        raise UserError(
+            f"target must be one of {', '.join(map(repr, _EPIC_TARGETS))}, but it is {target!r}"
+            f"{suggest(target, _EPIC_TARGETS) or '.'}"
+        )
+    name_column, id_column, num_classes = _EPIC_TARGETS[target]
+    columns = {
+        "video": ("video_id",),
+        "start": ("start_timestamp",),
+        "end": ("stop_timestamp",),
+        "label": (name_column,),
+        "label_id": (id_column,),
+    }
+    entries, spellings = {}, [collections.Counter() for _ in range(num_classes)]
+    for subset, path in _files_by_subset(csv_paths):
+        for where, row in read_table(path, columns, tuple(columns)):
+            entry = video_entry(entries, where, row["video"])
+            set_once(where, entry, "subset", subset)
+            id_ = _class_id(where, id_column, row["label_id"], num_classes)
+            spellings[id_][row["label"]] += 1
+            segment = [_seconds(where, columns[end][0], row[end]) for end in ("start", "end")]
+            entry["annotations"].append({"where": where, "label_id": id_, "segment": segment})
+    if class_file is None:
+        class_names = _most_frequent(spellings)
+    else:
+        class_names = _read_epic_classes(class_file, target, num_classes)
+    for entry in entries.values():
+        for action in entry["annotations"]:
+            action["label"] = class_names[action["label_id"]]
+    _add_durations(entries, durations)
+    return build_annotations(f"EPIC ({target}s)", entries, class_names, outside="keep")
+
+
+def _files_by_subset(paths):
+    """Returns [(subset, path)]."""
+    if isinstance(paths, dict):
+        return list(paths.items())
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    pairs = []
+    for path in paths:
+        words = re.split("[^a-z]+", pathlib.Path(path).stem.lower())
+        subsets = [_SUBSETS[word] for word in words if word in _SUBSETS]
+        if len(subsets) != 1:
+            raise UserError(
+                f"The name of '{path}' does not tell its subset (train, validation or test); give "
+                "a dict like {'training': path} instead of a list."
+            )
+        pairs.append((subsets[0], path))
+    return pairs
+
+
+def _class_id(where, column, text, num_classes):
+    id_ = whole_number(where, column, text)
+    if not 0 <= id_ < num_classes:
+        raise UserError(f"{where}: {column!r} {id_} is outside 0..{num_classes - 1}.")
+    return id_
+
+
+def _seconds(where, column, text):
+    match = _TIMESTAMP.fullmatch(text)
+    if not match:
+        raise UserError(f"{where}: {column!r} must be a time like 00:01:02.34, but it is {text!r}.")
+    hours, minutes, seconds = (float(part) for part in match.groups()[:3])
+    # The sum would turn 671.27 s into 671.2700000000001.
+    return round(hours * 3600 + minutes * 60 + seconds, 6)
+
+
+def _most_frequent(spellings):
+    names = [
+        min(counts, key=lambda name: (-counts[name], name)) if counts else f"class_{id_}"
+        for id_, counts in enumerate(spellings)
+    ]
+    for id_, name in enumerate(names):
+        if names.index(name) < id_:
+            raise UserError(
+                f"Most narrations of class {names.index(name)} and of class {id_} say {name!r}; "
+                "give the names of the classes as class_file."
+            )
+    return names
+
+
+def _read_epic_classes(path, target, num_classes):
+    names = {}
+    for where, row in read_table(path, {"id": ("id",), "key": ("key",)}, ("id", "key")):
+        id_ = _class_id(where, "id", row["id"], num_classes)
+        if not row["key"] or id_ in names:
+            raise UserError(f"{where}: class {id_} must have one name; take the official file.")
+        names[id_] = row["key"]
+    if len(names) != num_classes:
+        raise UserError(
+            f"Class file '{path}' names {len(names)} classes, but there are {num_classes} "
+            f"{target} classes; take the official file for {target}s."
+        )
+    return [names[id_] for id_ in range(num_classes)]
+
+
+# Ego4D Moment Queries --------------------------------------------------
+
+_EGO4D_NUM_CLASSES = 110
+# The reference leaves out shorter moments.
+_EGO4D_SHORTEST_SEC = 0.25
+_SIDES = ("start", "end")
+
+
+def read_ego4d(paths, class_names=None):
+    """Reads Ego4D's official Moment Queries files.
+
+    `moments_train.json`, `moments_val.json` and `moments_test_unannotated.json` hold videos, these
+    clips, and these the labels of each annotator, whose times count from the clip's start. Every
+    clip becomes one video: the id is its `clip_uid`, the duration `video_end_sec -
+    video_start_sec`, the frame rate that of its frames (unknown where the file's frame numbers
+    make no sense). Of its labels count, as in the reference, those that are `primary` (110
+    categories) and at least 0.25 s long; what several annotators mark alike, to 1 ms, counts once.
+
+    The reference's own converted files count time from the feature grid instead (up to 15 frames
+    before the clip's start), to fit the features it cuts from those of whole videos; with features
+    made so, use its files.
+
+    Args:
+      paths: str or `os.PathLike`, or a list of them.
+      class_names: list of str, the categories in the order of their ids; None takes the primary
+        labels of all files in alphabetical order, which are the reference's ids when training and
+        validation files are read together.
+
+    Returns:
+      `Annotations` with the subsets "training", "validation" and "test" as far as given.
+
+    Raises:
+      UserError: a file is unreadable or lacks a field, or a label is unknown.
+    """
+    paths = [paths] if isinstance(paths, str | os.PathLike) else paths
+    entries, num_short = {}, 0
+    for path in paths:
+        where = f"Annotation file '{path}'"
+        for video in _field(where, read_json(path), "videos", list):
+            here = f"{where}, video {_field(where, video, 'video_uid', str)!r}"
+            split = _field(here, video, "split", str)
+            if split not in _SUBSETS:
+                raise UserError(f"{here}: 'split' must be train, val or test, but it is {split!r}.")
+            for clip in _field(here, video, "clips", list):
+                clip_id = _field(here, clip, "clip_uid", str)
+                if clip_id in entries:
+                    raise UserError(f"{here} has clip {clip_id!r}, which was there before.")
+                place = f"{here}, clip {clip_id!r}"
+                moments = _primary_moments(place, clip)
+                kept = [m for m in moments if not _is_short(*m["segment"])]
+                num_short += len(moments) - len(kept)
+                entries[clip_id] = {"where": place, "subset": _SUBSETS[split], "annotations": kept}
+                entries[clip_id].update(_clip_times(place, clip))
+    logging.info("Ego4D: %d moments under %s s are left out.", num_short, _EGO4D_SHORTEST_SEC)
+    source = f"Ego4D in {', '.join(map(str, paths))}"
+    annotations = build_annotations(
+        source, entries, class_names, outside="keep", drop_duplicates=True
+    )
+    if len(annotations.class_names) != _EGO4D_NUM_CLASSES:
+        logging.warning(
+            "Ego4D: there are %d categories instead of %d, so their ids are not the usual ones; "
+            "read the training and validation files together, or give class_names.",
+            len(annotations.class_names),
+            _EGO4D_NUM_CLASSES,
+        )
+    return annotations
+
+
+def _clip_times(where, clip):
+    """Returns a clip's `duration` in seconds and, if its frame numbers make sense, its `fps`."""
+    start, end = (_field(where, clip, f"video_{side}_sec", int | float) for side in _SIDES)
+    frames = [clip.get(f"video_{side}_frame") for side in _SIDES]
+    times = {"duration": end - start}
+    if end > start and all(isinstance(frame, int) for frame in frames):
+        fps = (frames[1] - frames[0]) / (end - start)
+        # Some clips have the same number twice.
+        if 10 <= fps <= 100:
+            times["fps"] = round(fps, 3)
+    return times
+
+
+def _primary_moments(where, clip):
+    moments = []
+    # The clips of the test file have no annotations.
+    annotators = _field(where, clip, "annotations", list) if "annotations" in clip else []
+    for annotator in annotators:
+        for i, label in enumerate(_field(where, annotator, "labels", list)):
+            here = f"{where}, label {i} of annotator {annotator.get('annotator_uid')}"
+            if _field(here, label, "primary", bool):
+                name = _field(here, label, "label", str)
+                segment = [_field(here, label, f"{side}_time", int | float) for side in _SIDES]
+                moments.append({"where": here, "label": name, "segment": segment})
+    return moments
+
+
+def _is_short(start, end):
+    return end - start < _EGO4D_SHORTEST_SEC
+
+
+def _field(where, item, name, kind):
+    """Returns the field `name` of a JSON object, checked to be there and of a type."""
+    value = item.get(name) if isinstance(item, dict) else None
+    if not isinstance(value, kind):
+        raise UserError(
+            f"{where} must have {name!r} as Ego4D's moments files do, but it is {value!r:.60}."
+        )
+    return value
