@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from golden_files import GOLDEN, load
 
 from keras_actionformer.annotations import Annotations, Video, save_annotations
 from keras_actionformer.cli import VERBS
@@ -321,3 +322,83 @@ def test_detect_loses_nothing_it_could_have_told_before(folder, tmp_path, detect
 def test_detect_without_a_model(folder, tmp_path):
     done = run(tmp_path, "detect", f"--feats={folder / 'feats'}", "--workdir=absent")
     assert_told(done, "detect: absent/model.keras does not exist")
+
+
+# === Presets and checkpoints ===
+
+EXPERIMENT = GOLDEN / "j_checkpoint"
+needs_experiment = pytest.mark.skipif(
+    not (EXPERIMENT / "epoch_003.pth.tar").exists(), reason="no reference checkpoint here"
+)
+
+
+@needs_experiment
+def test_a_reference_checkpoint_becomes_a_preset_that_detects(tmp_path):
+    (tmp_path / "names.txt").write_text("run\njump\nfall\nsit\n")
+    done = run(
+        tmp_path, "convert", f"--checkpoint={EXPERIMENT}", "--output=preset",
+        "--classes=names.txt", "--description=A small one.",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    *lines, summary, written = done.stdout.splitlines()
+    assert summary == "All 142 parameters (19,242 numbers) found their place."
+    assert written == "Wrote preset."
+    assert len(lines) == 142
+    assert lines[0].split() == [
+        "backbone.embd.0.conv.weight", "(16,", "12,", "3)", "backbone/embd_0/kernel",
+    ]  # fmt: skip
+    metadata = json.loads((tmp_path / "preset" / "metadata.json").read_text())
+    assert metadata["source"] == "epoch_003.pth.tar, averaged weights"
+    assert metadata["class_names"] == ["run", "jump", "fall", "sit"]
+
+    feats = EXPERIMENT / "data" / "feats" / "vid8.npy"
+    done = run(
+        tmp_path, "detect", "--preset=preset", f"--feats={feats}", "--fps=30",
+        "--output=found.json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = load_detections(tmp_path / "found.json")["vid8"]
+    assert len(found) == 200
+    assert set(found.names) == {"run", "jump", "fall", "sit"}
+
+    without_fps = run(tmp_path, "detect", "--preset=preset", f"--feats={feats}")
+    assert_told(without_fps, "several frame rates: pass fps")
+
+
+@needs_experiment
+def test_the_scores_of_a_checkpoint_are_those_of_the_references_log(tmp_path):
+    done = run(
+        tmp_path, "evaluate", f"--preset={EXPERIMENT}", "--output=scores.json",
+        f"--ground_truth={EXPERIMENT / 'data' / 'anno.json'}",
+        f"--feats={EXPERIMENT / 'data' / 'feats'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    expected = load(EXPERIMENT / "j_outputs.npz")
+    np.testing.assert_allclose(scores["mean_ap"], expected["eval/mAP"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(scores["mean_recall"], expected["eval/mRecall"], rtol=0, atol=1e-9)
+
+
+@needs_experiment
+def test_wrong_ways_to_name_a_model(tmp_path):
+    feats = f"--feats={EXPERIMENT / 'data' / 'feats' / 'vid8.npy'}"
+    truth = f"--ground_truth={EXPERIMENT / 'data' / 'anno.json'}"
+    for arguments, text in (
+        (("detect", feats), "Give either --workdir=DIR or --preset=NAME"),
+        (("detect", feats, "--preset=a", "--workdir=b"), "Give either --workdir=DIR or --preset"),
+        (("detect", feats, "--preset=simulate"), "did you mean 'simulated'"),
+        (("evaluate", truth, "--preset=simulated"), "--preset needs --feats=DIR"),
+        (("evaluate", "--preset=simulated"), "Give --workdir=DIR, or --ground_truth=FILE"),
+        (("convert", "--checkpoint=none", "--output=x"), "Checkpoint 'none' does not exist"),
+        (("convert", "--checkpoint=.", "--output=x"), "The folder '.' holds no checkpoint"),
+        (
+            ("convert", f"--checkpoint={EXPERIMENT}", "--output=x", "--config=simulatedx.yaml"),
+            "Configuration file 'simulatedx.yaml' does not exist",
+        ),
+        (
+            ("convert", f"--checkpoint={EXPERIMENT}", "--output=x", "--classes=no.txt"),
+            "--classes=no.txt cannot be read",
+        ),
+    ):
+        assert_told(run(tmp_path, *arguments), text)
+    assert not list(tmp_path.iterdir())
