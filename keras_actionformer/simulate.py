@@ -16,6 +16,7 @@ import pathlib
 import numpy as np
 
 from keras_actionformer.annotations import Annotations, Video, save_annotations
+from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_write
 from keras_actionformer.timing import FeatureGrid
 
@@ -90,6 +91,44 @@ def simulate_dataset(output_dir, num_train=80, num_test=40, seed=0):
     annotations = Annotations(tuple(videos), tuple(CLASSES))
     save_annotations(output_dir / "annotations.json", annotations)
     return annotations
+
+
+def simulate_features(annotations, feats_dir, grid, feats_dim, seed=0, progress=print):
+    """Writes made-up features for real annotations, to try a benchmark's settings without its data.
+
+    Noise in every channel; while an action goes on, the direction of its class is added. The
+    sequences are as long as windows fit into their video.
+
+    Args:
+      annotations: `Annotations`, whose videos have a duration.
+      feats_dir: str or `os.PathLike`, gets `<video>.npy`, float32 (T, feats_dim).
+      grid: `FeatureGrid`; with `fps` None, each video's own.
+      feats_dim: int, C.
+      seed: int, 0 or more.
+      progress: function of one str, told after each video.
+
+    Raises:
+      UserError: a video has no duration, or no frame rate is known.
+    """
+    feats_dir = pathlib.Path(feats_dir)
+    directions = np.random.default_rng([seed, 0]).standard_normal(
+        (len(annotations.class_names), feats_dim), np.float32
+    )
+    for video in annotations.videos:
+        if video.duration_sec is None:
+            raise UserError(f"Video {video.video_id!r} has no duration in the annotations.")
+    for i, video in enumerate(annotations.videos):
+        video_grid = grid if grid.fps else grid.with_fps(video.fps)
+        last_window = video_grid.to_grid(video.duration_sec) - grid.offset_grid
+        steps = max(1, int(last_window) + 1)
+        rng = np.random.default_rng([seed, i + 1])
+        feats = rng.standard_normal((steps, feats_dim), np.float32)
+        for segment_sec, label in zip(video.segments_sec, video.labels, strict=True):
+            first, last = np.clip(np.round(video_grid.to_grid(segment_sec)), 0, steps).astype(int)
+            feats[first : last + 1] += 0.2 * directions[label]
+        with atomic_write(feats_dir / f"{video.video_id}.npy", "wb") as file:
+            np.save(file, feats)
+        progress(f"{i + 1:3d}/{len(annotations.videos)} {video.video_id}: {steps} steps")
 
 
 def _mixing(rng):

@@ -1,5 +1,6 @@
 """The made-up data set: its form, its repeatability, and that single steps do not solve it."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 
 from keras_actionformer import simulate
-from keras_actionformer.annotations import load_annotations
+from keras_actionformer.annotations import Annotations, Video, load_annotations
+from keras_actionformer.errors import UserError
 from keras_actionformer.features import FeatureFiles
-from keras_actionformer.simulate import simulate_dataset, simulated_grid
+from keras_actionformer.simulate import simulate_dataset, simulate_features, simulated_grid
+from keras_actionformer.timing import FeatureGrid
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +122,38 @@ def test_program(tmp_path):
     assert done.returncode == 0 and "Wrote 120 sequences" in done.stdout
     size = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*.*") if path.is_file())
     assert size < 30e6
+
+
+def test_features_for_real_annotations(tmp_path):
+    videos = (
+        Video("a", "training", 10.0, 25.0, np.array([[2.0, 4.0]]), np.array([1])),
+        Video("b", "test", 0.1, 30.0, np.zeros((0, 2)), np.zeros(0, int)),
+    )
+    annotations = Annotations(videos, ("walk", "run"))
+    told = []
+    simulate_features(
+        annotations, tmp_path, FeatureGrid(None, 5, 10), feats_dim=400, progress=told.append
+    )
+    # 250 frames hold the windows that start at 0, 5, ..., 240.
+    feats = FeatureFiles(tmp_path, feats_dim=400).load("a")
+    assert feats.shape == (49, 400)
+    assert FeatureFiles(tmp_path).load("b").shape == (1, 400)
+    assert told == ["  1/2 a: 49 steps", "  2/2 b: 1 steps"]
+    # Two seconds in are step 9, four are step 19: these, and no others, show the class.
+    energy = np.square(feats).mean(axis=1)
+    direction = feats[9:20].mean(axis=0) - feats[25:].mean(axis=0)
+    seen = feats @ direction
+    assert seen[9:20].min() > seen[25:].max() and seen[9:20].min() > seen[:9].max()
+    assert 0.8 < energy.mean() < 1.4
+    again = tmp_path / "again"
+    simulate_features(
+        annotations, again, FeatureGrid(25, 5, 10), feats_dim=400, progress=told.append
+    )
+    np.testing.assert_array_equal(np.load(again / "a.npy"), np.load(tmp_path / "a.npy"))
+    with pytest.raises(UserError, match="'b' has no duration"):
+        simulate_features(
+            Annotations((dataclasses.replace(videos[1], duration_sec=None),), ("walk",)),
+            tmp_path / "none",
+            FeatureGrid(None, 5, 10),
+            feats_dim=4,
+        )

@@ -1,18 +1,47 @@
 """Writes a small made-up data set to try everything on: annotations.json and feats/*.npy.
 
   simulate --output=data/simulated
+
+or made-up features for real annotations, to try a benchmark's settings without its data:
+
+  simulate --annotations=thumos14.csv --feats_dim=2048 --stride_frames=4 --window_frames=16 \\
+      --output=data/thumos14
 """
+
+import pathlib
 
 from absl import flags
 
-from keras_actionformer.simulate import simulate_dataset
+from keras_actionformer.annotations import load_annotations, save_annotations
+from keras_actionformer.errors import UserError
+from keras_actionformer.simulate import simulate_dataset, simulate_features
+from keras_actionformer.timing import FeatureGrid
 
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write the data set to.", required=True)
 _SEED = flags.DEFINE_integer("seed", 0, "Another seed gives another data set.", lower_bound=0)
+_ANNOTATIONS = flags.DEFINE_string("annotations", None, "JSON or CSV file of real annotations.")
+_FEATS_DIM = flags.DEFINE_integer("feats_dim", None, "Channels of the features.", lower_bound=1)
+_FPS = flags.DEFINE_float("fps", None, "Frames a second; without it, each video's own.")
+_STRIDE = flags.DEFINE_float("stride_frames", None, "Frames from one feature to the next.")
+_WINDOW = flags.DEFINE_float("window_frames", None, "Frames that one feature sees.")
 
 
 def main():
-    annotations = simulate_dataset(_OUTPUT.value, seed=_SEED.value)
+    if _ANNOTATIONS.value:
+        annotations = _simulate_features(pathlib.Path(_OUTPUT.value))
+    else:
+        annotations = simulate_dataset(_OUTPUT.value, seed=_SEED.value)
     actions = sum(len(video.labels) for video in annotations.videos)
     sequences = len(annotations.videos)
     print(f"Wrote {sequences} sequences with {actions} actions to '{_OUTPUT.value}'.")
+
+
+def _simulate_features(folder):
+    for flag in (_FEATS_DIM, _STRIDE, _WINDOW):
+        if flag.value is None:
+            raise UserError(f"--annotations needs --{flag.name}, too.")
+    annotations = load_annotations(_ANNOTATIONS.value, outside="keep")
+    grid = FeatureGrid(_FPS.value, _STRIDE.value, _WINDOW.value)
+    simulate_features(annotations, folder / "feats", grid, _FEATS_DIM.value, _SEED.value)
+    save_annotations(folder / "annotations.json", annotations)
+    return annotations
