@@ -19,12 +19,11 @@ def annotation_warnings(annotations, train_videos, eval_videos):
     Returns:
       list of str.
     """
-    warnings = [
+    return [
         *_label_warnings(annotations.class_names, train_videos, eval_videos),
         *_subset_warnings(annotations.videos, train_videos, eval_videos),
         *_segment_warnings([*train_videos, *eval_videos]),
     ]
-    return warnings
 
 
 def _label_warnings(class_names, train_videos, eval_videos):
@@ -33,13 +32,13 @@ def _label_warnings(class_names, train_videos, eval_videos):
     if train_videos and unlearned:
         yield (
             f"{len(unlearned)} of {len(class_names)} classes have no training action and will not "
-            f"be learnt: {_names(unlearned)}."
+            f"be learnt: {some_names(unlearned)}."
         )
     unknown = [class_names[i] for i in sorted(evaluated - trained)]
     if train_videos and unknown:
         yield (
-            f"{len(unknown)} classes of the evaluation subset have no training action and count "
-            f"as missed: {_names(unknown)}."
+            f"{len(unknown)} of {len(evaluated)} classes of the evaluation subset have no training "
+            f"action, so that theirs count as missed: {some_names(unknown)}."
         )
     seen = {}
     for name in class_names:
@@ -57,18 +56,18 @@ def _subset_warnings(videos, train_videos, eval_videos):
     if without:
         yield (
             f"{len(without)} of {len(train_videos)} training videos have no action: "
-            f"{_names(without)}."
+            f"{some_names(without)}."
         )
     used = {video.subset for video in (*train_videos, *eval_videos)}
     for subset in sorted({video.subset for video in videos} - used):
         if near := suggest(subset, used):
-            ids = [video.video_id for video in videos if video.subset == subset]
-            yield f"{len(ids)} videos have the subset {subset!r}, which is not used{near}"
+            count = sum(video.subset == subset for video in videos)
+            yield f"The subset {subset!r}, of {count} of {len(videos)} videos, is not used{near}"
     both = {v.video_id for v in train_videos} & {v.video_id for v in eval_videos}
     if both:
         yield (
-            f"{len(both)} videos are trained on and evaluated on, so that scores will be too "
-            f"good: {_names(sorted(both))}."
+            f"{len(both)} of {len(eval_videos)} videos to evaluate on are trained on, so that "
+            f"scores will be too good: {some_names(sorted(both))}."
         )
 
 
@@ -92,22 +91,23 @@ def _segment_warnings(videos):
     if len(outside):
         outside = outside[np.argsort(-late[outside], kind="stable")]
         yield (
-            f"{len(outside)} actions start before their video or end after it, the worst in "
-            f"{example(outside)}."
+            f"{len(outside)} of {len(labels)} actions start before their video or end after it, "
+            f"the worst in {example(outside)}."
         )
     repeated = np.flatnonzero(~usable & ~short)
     if len(repeated):
         yield (
-            f"{len(repeated)} actions are annotated twice (same label and times), first in "
-            f"{example(repeated)}; the evaluation counts them once."
+            f"{len(repeated)} of {len(labels)} actions are annotated twice (same label and times), "
+            f"first in {example(repeated)}; the evaluation counts them once."
         )
     if short.any():
         yield (
-            f"{np.count_nonzero(short)} actions are shorter than a millisecond, first in "
-            f"{example(np.flatnonzero(short))}; the evaluation leaves them out."
+            f"{np.count_nonzero(short)} of {len(labels)} actions are shorter than a millisecond, "
+            f"first in {example(np.flatnonzero(short))}; the evaluation leaves them out."
         )
 
 
-def _names(names):
+def some_names(names):
+    """Quotes the first of many names."""
     shown = ", ".join(map(repr, names[:_MOST_NAMED]))
     return f"{shown}, ..." if len(names) > _MOST_NAMED else shown

@@ -69,6 +69,7 @@ _RANGES = {
     "head_kernel_size": (1, math.inf),
     "head_num_layers": (1, math.inf),
     "max_seq_len": (1, math.inf),
+    "input_dropout": (0, 0.99),
     "dropout": (0, 0.99),
     "droppath": (0, 0.99),
     "cls_prior_prob": (1e-6, 1 - 1e-6),

@@ -49,9 +49,9 @@ class PadToStride(keras.layers.Layer):
 class Backbone(Composite):
     """Feature pyramid of `1 + arch[2]` levels (paper, section 3.2 and figure 2).
 
-    One projection a stream when there are several, `arch[0]` convolutions with layer
-    normalization and ReLU, optionally a position embedding, `arch[1]` blocks at full length (the
-    stem), `arch[2]` blocks that each stride by `scale_factor`.
+    One projection a stream when there are several, optionally dropout of whole channels, `arch[0]`
+    convolutions with layer normalization and ReLU, optionally a position embedding, `arch[1]`
+    blocks at full length (the stem), `arch[2]` blocks that each stride by `scale_factor`.
 
     Args:
       backbone_type: `"convTransformer"` or `"conv"`, the paper's convolutional baseline.
@@ -67,6 +67,9 @@ class Backbone(Composite):
       use_abs_pe: bool, sinusoidal position embedding.
       use_rel_pe: bool, relative position bias in local attention.
       max_seq_len: int, training length in steps (position embedding only).
+      input_dropout: float, probability that a training step zeroes an input channel (of several
+        streams: a channel of their projections) in all of a sequence; the others are divided by the
+        probability of being kept (OpenTAD's `input_pdrop`).
       dropout, droppath: floats, see `TransformerBlock`.
 
     Call: `(feats (B, T, C), mask (B, T)) -> ([(B, T_l, D)], [(B, T_l)])`, T a multiple of
@@ -87,6 +90,7 @@ class Backbone(Composite):
         use_abs_pe,
         use_rel_pe,
         max_seq_len,
+        input_dropout,
         dropout,
         droppath,
         **kwargs,
@@ -104,6 +108,7 @@ class Backbone(Composite):
         self.use_abs_pe = use_abs_pe
         self.use_rel_pe = use_rel_pe
         self.max_seq_len = max_seq_len
+        self.input_dropout = input_dropout
         self.dropout = dropout
         self.droppath = droppath
         self.num_levels = self.arch[2] + 1
@@ -121,6 +126,14 @@ class Backbone(Composite):
                 stream = (*shape[:2], source)
                 self.proj.append(self.add(MaskedConv1D, stream, target, 1, name=f"proj_{i}"))
             shape = (*shape[:2], self.dim)
+        if self.input_dropout:
+            self.drop = self.add(
+                keras.layers.Dropout,
+                shape,
+                self.input_dropout,
+                noise_shape=(None, 1, None),
+                name="drop",
+            )
         self.embd, self.embd_norm = [], []
         for i in range(self.arch[0]):
             conv = self.add(
@@ -173,6 +186,8 @@ class Backbone(Composite):
                 streams.append(proj(x[:, :, first : first + width], mask)[0])
                 first += width
             x = ops.concatenate(streams, axis=-1)
+        if self.input_dropout:
+            x = self.drop(x, training=training)
         for i, conv in enumerate(self.embd):
             x, _ = conv(x, mask)
             # Masked before the normalization and not after it, as in the reference: an invalid
@@ -213,6 +228,7 @@ class Backbone(Composite):
             "use_abs_pe": self.use_abs_pe,
             "use_rel_pe": self.use_rel_pe,
             "max_seq_len": self.max_seq_len,
+            "input_dropout": self.input_dropout,
             "dropout": self.dropout,
             "droppath": self.droppath,
         }

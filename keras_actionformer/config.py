@@ -35,18 +35,24 @@ def default_config(architecture=None):
 
     data = config.data = ml_collections.ConfigDict()
     data.annotations = ""  # ActivityNet-style JSON
-    data.feats = ""  # folder with one feature file a video
+    # Folder with one feature file a video, or a .h5 file; a tuple of them: one a stream.
+    data.feats = config_dict.FieldReference("", field_type=object)
     data.prefix = ""  # a feature file is <prefix><video id><suffix>
-    data.suffix = ".npy"  # .npy, or .npz with the key "feats"
+    data.suffix = ".npy"  # .npy, .npz (key "feats"), .pt or .pth
+    data.missing_features = "error"  # or "skip": leave out videos without features
     data.train_subset = "training"
     data.eval_subset = "test"
     data.outside = "error"  # segments beyond their video: "error", or "keep" as the reference
+    data.drop_duplicates = False  # leaves out annotations that repeat one or last no 1 ms
+    data.class_agnostic = False  # all labels are one class, "action": model.num_classes is 1
     data.fps = config_dict.placeholder(float)  # frames per second; None: each video's own
-    data.stride_frames = 1.0  # frames from one feature to the next
+    data.stride_frames = 1.0  # frames from one feature to the next; None: see `video_grid`
     data.window_frames = 1.0  # frames that one feature sees
     data.downsample_rate = 1  # keeps every n-th feature
     data.trunc_thresh = 0.5  # share of an action that must stay in a random window
     data.crop_ratio = config_dict.placeholder(tuple)  # (0.9, 1.0): short videos are cropped too
+    data.window_steps = 0  # cuts every sequence to sliding windows of so many features; 0: none
+    data.window_overlap = 0.5  # part of a sliding window that the next one repeats
     data.check_durations = True  # feature lengths must fit the videos' durations
     data.cache_gb = 4.0  # features stay in memory when they fit into this
 
@@ -57,6 +63,11 @@ def default_config(architecture=None):
 
     # Fields of `PostProcess`, which explains them.
     config.postprocess = ml_collections.ConfigDict(dataclasses.asdict(PostProcess()))
+
+    fusion = config.fusion = ml_collections.ConfigDict()  # for the evaluation, see `fuse_scores`
+    fusion.video_scores = ""  # file of the class scores of whole videos; "": no fusion
+    fusion.num_pred = 200  # most segments of a video
+    fusion.topk = 2  # classes that each is repeated for
 
     train = config.train = ml_collections.ConfigDict()
     train.batch_size = 2
@@ -89,13 +100,14 @@ def default_config(architecture=None):
     return config
 
 
-def load_config(path):
+def load_config(path, **arguments):
     """Returns what `get_config()` of a configuration file returns; for files that extend another.
 
     Args:
       path: str or `os.PathLike`.
+      **arguments: those of its `get_config`, where it has some.
     """
-    return runpy.run_path(str(path))["get_config"]()
+    return runpy.run_path(str(path))["get_config"](**arguments)
 
 
 def _keyword_defaults():
@@ -122,12 +134,14 @@ def check_config(config):
     for name in ("annotations", "feats"):
         if not config.data[name]:
             raise UserError(f"The configuration must set data.{name}: it is empty.")
-        if not pathlib.Path(config.data[name]).exists():
-            raise UserError(
-                f"data.{name} is '{config.data[name]}', which does not exist here: the first lines "
-                "of the configuration file say how to get the data, or set "
-                f"--config.data.{name}=PATH."
-            )
+        paths = config.data[name]
+        for path in [paths] if isinstance(paths, str) else paths:
+            if not pathlib.Path(path).exists():
+                raise UserError(
+                    f"data.{name} is '{path}', which does not exist here: the first lines of the "
+                    "configuration file say how to get the data, or set "
+                    f"--config.data.{name}=PATH."
+                )
     for name in ("input_dim", "num_classes"):
         if not config.model[name]:
             raise UserError(f"The configuration must set model.{name}: it is {config.model[name]}.")
@@ -136,6 +150,7 @@ def check_config(config):
         ("train", "schedule"): ("cosine", "multistep"),
         ("train", "jit_compile"): ("auto", "on", "off"),
         ("data", "outside"): ("error", "keep"),
+        ("data", "missing_features"): ("error", "skip"),
     }
     for (section, name), known in choices.items():
         value = config[section][name]

@@ -1,40 +1,66 @@
 """From annotated videos and feature files to training batches and evaluation sequences.
 
 Both meet the same steps: a feature file is read and checked (features.py), seconds become grid
-units (`video_grid`), long sequences are cut to a random window (`truncate`, training only) and
-equal shapes are stacked (`train_dataset`) or sequences handed out whole (`evaluation_items`).
+units (`video_grid`), sequences get the length the training wants and equal shapes are stacked
+(`train_dataset`), or sequences are handed out whole (`evaluation_items`). There are three ways to
+a training length, none of which changes what is evaluated:
+
+- padded: long sequences are cut to a random window (`truncate`), short ones filled with zeros;
+- resized: all sequences are resized to one length, then cropped as above (ActivityNet);
+- sliding: all sequences are cut to overlapping windows, each an item of its own.
+
 Readers and rules are those of ActionFormer (Zhang, Wu, Li, ECCV 2022, section 4.1 and its released
-code).
+code); the sliding windows are those of OpenTAD.
 """
 
-import collections
-import dataclasses
+import math
 
 import numpy as np
 from absl import logging
 
 from keras_actionformer.errors import UserError
+from keras_actionformer.feature_checks import late_problem, stop_at_error
+from keras_actionformer.items import cut_to_windows, make_items, read_sequences
+from keras_actionformer.lengths import length_problem
 from keras_actionformer.timing import FeatureGrid
-
-# A features length may differ from what duration, fps and stride give by the larger of these.
-LENGTH_TOLERANCE = 0.2
-LENGTH_TOLERANCE_STEPS = 2
+from keras_actionformer.windows import check_windows, sliding_windows, truncate
 
 
-def video_grid(video, stride_frames, window_frames, default_fps=None, downsample_rate=1):
+def video_grid(
+    video,
+    stride_frames,
+    window_frames,
+    default_fps=None,
+    downsample_rate=1,
+    num_steps=None,
+):
     """Returns the `FeatureGrid` of one video.
+
+    Features of fixed length, whatever the video's, have no stride in common: with `stride_frames`
+    None a video's duration is shared out over its steps, and a step sees as much as its stride.
 
     Args:
       video: `Video`.
-      stride_frames: float, frames from one step of the feature file to the next.
-      window_frames: float, frames a step has seen.
+      stride_frames: float, frames from one step of the feature file to the next, or None.
+      window_frames: float, frames a step has seen; not used where `stride_frames` is None.
       default_fps: float, frames a second of every video, or None to take each video's own.
       downsample_rate: int; of the steps in the file every `downsample_rate`-th is used.
+      num_steps: int, steps in the file; needed where `stride_frames` is None.
 
     Raises:
-      UserError: neither `default_fps` nor the annotations say the frame rate.
+      UserError: neither `default_fps` nor the annotations say the frame rate, or the annotations
+        do not say the duration that is to be shared out.
     """
     fps = video.fps if default_fps is None else default_fps
+    if stride_frames is None:
+        if not video.duration_sec:
+            raise UserError(
+                f"Video {video.video_id!r} has no 'duration' in the annotations, which "
+                "stride_frames=None shares out over its features; add it there or set "
+                "stride_frames."
+            )
+        fps = 1.0 if fps is None else fps  # Seconds do not depend on it here.
+        stride_frames = window_frames = video.duration_sec * fps / num_steps
     if fps is None:
         raise UserError(
             f"Video {video.video_id!r} has no 'fps' in the annotations; add it there or set "
@@ -43,86 +69,39 @@ def video_grid(video, stride_frames, window_frames, default_fps=None, downsample
     return FeatureGrid(fps, stride_frames, window_frames).downsample(downsample_rate)
 
 
-def segments_to_grid(segments_sec, grid):
-    """Converts segments (N, 2) in seconds to float32 grid units."""
-    return grid.to_grid(np.asarray(segments_sec, np.float64)).astype(np.float32)
+def count_items(videos, features, window_steps=None, window_overlap=0.5, downsample_rate=1):
+    """Returns the number of training items: videos, or sliding windows of them.
 
-
-def truncate(
-    feats_len,
-    segments_grid,
-    max_seq_len,
-    trunc_thresh,
-    offset_grid,
-    crop_ratio,
-    rng,
-    max_trials=200,
-):
-    """Chooses the random window of a training sequence (the reference's truncation rule).
-
-    1. A sequence longer than `max_seq_len` gets a window of that length. A shorter one stays whole
-       or, with a `crop_ratio` of (low, high), gets a window whose length is a uniform integer in
-       `[max(round(low * T), 1), min(round(high * T), T)]`; length T means it stays whole.
-    2. The window's start is a uniform integer in `[0, T - length]`. The window reaches half a
-       feature window (`offset_grid`) over both its ends, where actions still leave traces.
-    3. A segment is kept when at least `trunc_thresh` of its length lies in that reach.
-    4. Windows that keep no segment are drawn again, `max_trials` times at most; then the last one
-       stands. A sequence without segments takes the first.
-    5. Kept segments are cut to the reach and counted from the window's start.
-
-    Args:
-      feats_len: int, T.
-      segments_grid: float32 (N, 2), `[start, end]` in grid units.
-      max_seq_len: int, the longest sequence to return.
-      trunc_thresh: float in (0, 1].
-      offset_grid: float, `FeatureGrid.offset_grid`.
-      crop_ratio: (low, high), or None.
-      rng: `np.random.Generator`, or anything with its `integers(low, high, endpoint=True)`.
-      max_trials: int.
-
-    Returns:
-      (start, length, kept, segments): two ints, the int (M,) indices of kept segments, and these
-      segments as float32 (M, 2) in grid units of the window.
+    Args: see `train_dataset`. Features are opened, not read, and only to count windows.
     """
-    everything = (0, feats_len, np.arange(len(segments_grid)), segments_grid)
-    length = max_seq_len
-    if feats_len <= max_seq_len:
-        if crop_ratio is None:
-            return everything
-        shortest = max(round(crop_ratio[0] * feats_len), 1)
-        longest = max(min(round(crop_ratio[1] * feats_len), feats_len), shortest)
-        length = int(rng.integers(shortest, longest, endpoint=True))
-        if length == feats_len:
-            return everything
-
-    for _ in range(max_trials):
-        start = int(rng.integers(0, feats_len - length, endpoint=True))
-        left = np.maximum(segments_grid[:, 0], np.float32(start - offset_grid))
-        right = np.minimum(segments_grid[:, 1], np.float32(start + length + offset_grid))
-        # Rounding to float32 may leave a segment without length; 0 / 0 keeps it out.
-        with np.errstate(invalid="ignore"):
-            inside = np.maximum(right - left, 0) / (segments_grid[:, 1] - segments_grid[:, 0])
-        kept = np.flatnonzero(inside >= trunc_thresh)
-        if len(kept) or not len(segments_grid):
-            break
-    segments = np.stack([left[kept], right[kept]], axis=1) - np.float32(start)
-    return start, length, kept, segments
+    if window_steps is None:
+        return len(videos)
+    check_windows(window_steps, window_overlap)
+    return sum(
+        len(sliding_windows(length, window_steps, window_overlap))
+        for length in _open_lengths(videos, features, downsample_rate)
+    )
 
 
-def steps_per_epoch(num_videos, batch_size):
-    """Returns the number of full batches that `num_videos` videos give.
+def _open_lengths(videos, features, downsample_rate):
+    """Steps of each video's features after downsampling, without reading their values."""
+    return [-(-features.open(v.video_id).shape[0] // downsample_rate) for v in videos]
+
+
+def steps_per_epoch(num_items, batch_size):
+    """Returns the number of full batches that `num_items` training items give.
 
     Raises:
-      UserError: there is no video, or less than one batch of them.
+      UserError: there is no item, or less than one batch of them.
     """
-    if num_videos == 0:
+    if num_items == 0:
         raise UserError("There is no training video; check the name of the training subset.")
-    if batch_size < 1 or batch_size > num_videos:
+    if batch_size < 1 or batch_size > num_items:
         raise UserError(
-            f"batch_size is {batch_size} but there are {num_videos} training videos; set it to "
-            f"1..{num_videos}."
+            f"batch_size is {batch_size} but there are {num_items} training videos (or windows of "
+            f"them); set it to 1..{num_items}."
         )
-    return num_videos // batch_size
+    return num_items // batch_size
 
 
 def train_dataset(
@@ -137,6 +116,9 @@ def train_dataset(
     downsample_rate=1,
     trunc_thresh=0.5,
     crop_ratio=None,
+    resize_to=None,
+    window_steps=None,
+    window_overlap=0.5,
     seed=0,
     num_epochs=1,
     first_epoch=0,
@@ -147,16 +129,18 @@ def train_dataset(
     """Builds the stream of training batches, from `first_epoch` to the end of `num_epochs`.
 
     Every batch has the same shape, so the training step compiles once. The stream is a function of
-    its arguments alone: epoch e visits the videos in the order of `default_rng([seed, e])`, and
-    cuts the i-th of `videos` by `default_rng([seed, e, i])`. A run resumed at `first_epoch` thus
-    sees what an uninterrupted one would. Videos that fill no whole batch sit out an epoch.
+    its arguments alone: epoch e visits the items (videos, or windows of them) in the order of
+    `default_rng([seed, e])`, and cuts the i-th of them by `default_rng([seed, e, i])`. A run
+    resumed at `first_epoch` thus sees what an uninterrupted one would. Items that fill no whole
+    batch sit out an epoch.
 
     All feature files are read and checked before this function returns.
 
     Args:
       videos: sequence of `Video`, the training videos.
       features: `FeatureFiles`.
-      stride_frames: float, frames from one step of the feature files to the next.
+      stride_frames: float, frames from one step of the feature files to the next, or None to
+        share out each video's duration over its steps (see `video_grid`).
       window_frames: float, frames a step has seen.
       max_seq_len: int, T: longer sequences are truncated, shorter ones padded with zeros.
       batch_size: int, B.
@@ -164,6 +148,11 @@ def train_dataset(
       downsample_rate: int, take every so-many-th step (see `video_grid`).
       trunc_thresh: float, see `truncate`.
       crop_ratio: (low, high) or None, see `truncate`.
+      resize_to: int, steps that every sequence is resized to before it is cut (`resize_feats`),
+        or None; segments are then cut to the features as well (`cut_to_features`).
+      window_steps: int, length of sliding windows, up to `max_seq_len`, or None: every sequence is
+        cut to windows of this length (`sliding_windows`), each an item of its own.
+      window_overlap: float in [0, 1), the part of a sliding window that the next one repeats.
       seed: int, 0 or more.
       num_epochs: int, epochs of the whole training.
       first_epoch: int, epochs that are done already.
@@ -183,15 +172,31 @@ def train_dataset(
       UserError: too few videos, a feature file that fails a check, no fps, no action at all, or an
         argument out of its range.
     """
-    steps = steps_per_epoch(len(videos), batch_size)
     _check_settings(max_seq_len, trunc_thresh, crop_ratio, seed, num_epochs, first_epoch)
-    grids = [
-        video_grid(video, stride_frames, window_frames, default_fps, downsample_rate)
-        for video in videos
-    ]
-    items = _load_items(videos, grids, features, downsample_rate, cache_bytes)
-    _check_lengths(videos, grids, [item.feats_len for item in items], check_durations)
-    items = _drop_segments_beyond(items)
+    _check_length_mode(max_seq_len, resize_to, window_steps, window_overlap)
+
+    def grid_of(video, num_steps):
+        return video_grid(
+            video, stride_frames, window_frames, default_fps, downsample_rate, num_steps
+        )
+
+    for video in videos:  # What they lack is told before their features are read.
+        grid_of(video, num_steps=1)
+    num_items = count_items(videos, features, window_steps, window_overlap, downsample_rate)
+    steps = steps_per_epoch(num_items, batch_size)
+    sequences = read_sequences(videos, features, downsample_rate, resize_to, cache_bytes)
+    lengths = [sequence.num_steps for sequence in sequences]
+    grids = [grid_of(video, length) for video, length in zip(videos, lengths, strict=True)]
+    problem = length_problem(videos, grids, lengths)
+    if problem is not None:
+        sentence, is_error = problem
+        if is_error and check_durations:
+            raise UserError(sentence)
+        logging.warning("%s", sentence)
+    stop_at_error(late_problem(videos, grids, lengths))
+    items = make_items(videos, sequences, grids, resize_to, trunc_thresh)
+    if window_steps is not None:
+        items = cut_to_windows(items, window_steps, window_overlap, trunc_thresh)
     return _stream(
         _BatchMaker(items, max_seq_len, batch_size, trunc_thresh, crop_ratio, seed, shuffle),
         range(first_epoch * steps, num_epochs * steps),
@@ -213,106 +218,19 @@ def _check_settings(max_seq_len, trunc_thresh, crop_ratio, seed, num_epochs, fir
         raise UserError(f"first_epoch must lie in 0..{num_epochs}, but it is {first_epoch}.")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Item:
-    """A training video, ready to be cut: `window(start, length)` gives its features."""
-
-    feats_len: int
-    feats_dim: int
-    window: collections.abc.Callable
-    segments_grid: np.ndarray
-    labels: np.ndarray
-    offset_grid: float
-
-
-def _load_items(videos, grids, features, downsample_rate, cache_bytes):
-    """Reads and checks every feature file once, and keeps those that fit into `cache_bytes`."""
-    for video in videos:  # A missing file is told before minutes are spent on reading the others.
-        if not features.has(video.video_id):
-            features.load(video.video_id)
-    items, cached_bytes = [], 0
-    for video, grid in zip(videos, grids, strict=True):
-        feats = features.load(video.video_id)[::downsample_rate]
-        if items and feats.shape[1] != items[0].feats_dim:
-            raise UserError(
-                f"Feature file '{features.path(video.video_id)}' has {feats.shape[1]} channels but "
-                f"that of {videos[0].video_id!r} has {items[0].feats_dim}; all must be equal."
-            )
-        cached = cached_bytes + feats.nbytes <= cache_bytes
-        if cached:
-            cached_bytes += feats.nbytes
-            feats = np.ascontiguousarray(feats)
-        items.append(
-            _Item(
-                *feats.shape,
-                _window_of(feats) if cached
-                else _window_of_file(features, video.video_id, downsample_rate),
-                segments_to_grid(video.segments_sec, grid),
-                np.asarray(video.labels, np.int32),
-                grid.offset_grid,
-            )
-        )
-    logging.info(
-        "%d training videos with %d actions read from '%s', %.0f MB of features kept in memory.",
-        len(items), sum(len(item.labels) for item in items), features.folder, cached_bytes / 1e6,
-    )
-    return items
-
-
-def _window_of(feats):
-    return lambda start, length: feats[start : start + length]
-
-
-def _window_of_file(features, video_id, rate):
-    return lambda start, length: features.open(video_id)[::rate][start : start + length]
-
-
-def _check_lengths(videos, grids, lengths, check_durations):
-    """Compares the features' lengths with the videos' durations: a wrong fps or stride shows here.
-
-    Counting windows that lie in the video wholly or only in part gives different lengths; all
-    between the two are right.
-    """
-    known, wrong = 0, []
-    for video, grid, length in zip(videos, grids, lengths, strict=True):
-        if video.duration_sec is None:
-            continue
-        known += 1
-        steps = video.duration_sec * grid.fps / grid.stride_frames
-        most, least = steps + 1, steps + 1 - 2 * grid.offset_grid
-        gap = max(length - most, least - length)
-        if gap > max(LENGTH_TOLERANCE * steps, LENGTH_TOLERANCE_STEPS):
-            wrong.append((video, grid, length, steps))
-    if not wrong:
+def _check_length_mode(max_seq_len, resize_to, window_steps, window_overlap):
+    if window_steps is None:
         return
-    video, grid, length, steps = wrong[0]
-    message = (
-        f"The features of {len(wrong)} of {known} videos do not fit the videos' durations: "
-        f"{video.video_id!r} lasts {video.duration_sec:g} s, which at fps={grid.fps:g} and "
-        f"stride_frames={grid.stride_frames:g} makes {steps:.0f} steps, but it has {length} "
-        f"({length / max(steps, 1e-9):.2f} times as many); fps or stride_frames is likely wrong"
-    )
-    if check_durations and len(wrong) > known / 2:
-        raise UserError(message + ". Pass check_durations=False if the durations are wrong.")
-    logging.warning("%s.", message)
-
-
-def _drop_segments_beyond(items):
-    """Drops segments that start after the features' end: there is nothing to learn them from."""
-    keep = [item.segments_grid[:, 0] < item.feats_len + item.offset_grid for item in items]
-    dropped = sum(int(np.count_nonzero(~k)) for k in keep)
-    if dropped:
-        logging.warning(
-            "%d actions in %d videos start after the end of the features and are left out.",
-            dropped, sum(not k.all() for k in keep),
+    check_windows(window_steps, window_overlap)
+    if window_steps > max_seq_len:
+        raise UserError(
+            f"window_steps must be at most max_seq_len={max_seq_len}, but it is {window_steps}."
         )
-    items = [
-        dataclasses.replace(item, segments_grid=item.segments_grid[k], labels=item.labels[k])
-        for item, k in zip(items, keep, strict=True)
-    ]
-    if not any(len(item.labels) for item in items):
-        raise UserError("No training video has an action; check the subset and the annotations.")
-    return items
+    if resize_to is not None:
+        raise UserError(
+            "Sequences are resized to one length or cut to sliding windows, not both: leave out "
+            "window_steps or resize_to (force_upsampling)."
+        )
 
 
 class _BatchMaker:
@@ -339,7 +257,7 @@ class _BatchMaker:
         epoch, step_of_epoch = divmod(int(step), self.steps_per_epoch)
         batch_size = self.shapes[0][0]
         first = step_of_epoch * batch_size
-        feats = np.zeros(self.shapes[0], np.float32)
+        feats = _aligned_zeros(self.shapes[0])
         mask = np.zeros(self.shapes[1], np.bool_)
         segments = np.zeros(self.shapes[2], np.float32)
         labels = np.full(self.shapes[3], -1, np.int32)
@@ -368,6 +286,14 @@ class _BatchMaker:
             self.crop_ratio,
             np.random.default_rng([self.seed, epoch, index]),
         )
+
+
+def _aligned_zeros(shape):
+    """Returns float32 zeros that TensorFlow takes over as they are: it copies what is unaligned."""
+    alignment = 64
+    memory = np.zeros(4 * math.prod(shape) + alignment, np.uint8)
+    first = -memory.ctypes.data % alignment
+    return memory[first : first + 4 * math.prod(shape)].view(np.float32).reshape(shape)
 
 
 def _stream(batch_maker, steps):
@@ -408,7 +334,8 @@ def evaluation_items(
     Args:
       videos: sequence of `Video`.
       features: `FeatureFiles`.
-      stride_frames: float, frames from one step of the feature files to the next.
+      stride_frames: float, frames from one step of the feature files to the next, or None (see
+        `video_grid`).
       window_frames: float, frames a step has seen.
       default_fps: float, or None to take each video's own (see `video_grid`).
       downsample_rate: int, take every so-many-th step (see `video_grid`).
@@ -419,12 +346,14 @@ def evaluation_items(
     Raises:
       UserError: a video has no fps, or its feature file fails a check.
     """
+    lengths = _open_lengths(videos, features, downsample_rate)
     grids = [
-        video_grid(video, stride_frames, window_frames, default_fps, downsample_rate)
-        for video in videos
+        video_grid(video, stride_frames, window_frames, default_fps, downsample_rate, length)
+        for video, length in zip(videos, lengths, strict=True)
     ]
-    lengths = [len(features.open(video.video_id)[::downsample_rate]) for video in videos]
-    _check_lengths(videos, grids, lengths, check_durations=False)
+    problem = length_problem(videos, grids, lengths)
+    if problem is not None:
+        logging.warning("%s", problem[0])
     return (
         (video, np.ascontiguousarray(features.load(video.video_id)[::downsample_rate]), grid)
         for video, grid in zip(videos, grids, strict=True)

@@ -12,19 +12,23 @@ from keras_actionformer.detections import Detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.nms import suppress
 from keras_actionformer.points import make_points, padded_length, point_mask
+from keras_actionformer.windows import sliding_windows
+
+# Candidates of several windows are padded to this or its doubles: few shapes to compile for.
+LEAST_CANDIDATES = 1024
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")
-class DetectionDecoder(keras.layers.Layer):
-    """Raw outputs to detections in the graph: decoding, then suppression.
+class CandidateDecoder(keras.layers.Layer):
+    """Raw outputs to candidate segments in the graph.
 
     Args:
       strides: strides of the levels, in steps.
       regression_range: a pair a level.
       settings: `PostProcess`, or a dict of its fields.
 
-    Call: `(logits (B, P, K), offsets (B, P, 2), mask (B, T)) -> segments (B, M, 2) in grid
-    steps, scores (B, M), labels (B, M) int32, num_detections (B,) int32`.
+    Call: `(logits (B, P, K), offsets (B, P, 2), mask (B, T)) -> segments (B, N, 2) in grid
+    steps, scores (B, N), labels (B, N) int32, valid (B, N) bool`; see `decode`.
     """
 
     def __init__(self, strides, regression_range, settings, **kwargs):
@@ -35,7 +39,7 @@ class DetectionDecoder(keras.layers.Layer):
 
     def call(self, logits, offsets, mask):
         num_steps = ops.shape(mask)[1]
-        candidates = decode(
+        return decode(
             logits,
             offsets,
             make_points(num_steps, self.strides, self.regression_range),
@@ -43,10 +47,49 @@ class DetectionDecoder(keras.layers.Layer):
             [num_steps // stride for stride in self.strides],
             self.settings,
         )
-        return suppress(*candidates, self.settings)
 
     def compute_output_spec(self, logits, offsets, mask):
-        batch = logits.shape[0]
+        return _candidates_spec(logits.shape[0], keras.KerasTensor)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "strides": self.strides,
+            "regression_range": self.regression_range,
+            "settings": dataclasses.asdict(self.settings),
+        }
+
+
+def _candidates_spec(batch, tensor):
+    return (
+        tensor((batch, None, 2), dtype="float32"),
+        tensor((batch, None), dtype="float32"),
+        tensor((batch, None), dtype="int32"),
+        tensor((batch, None), dtype="bool"),
+    )
+
+
+@keras.saving.register_keras_serializable("keras_actionformer")
+class Suppression(keras.layers.Layer):
+    """Candidates to detections in the graph.
+
+    Args:
+      settings: `PostProcess`, or a dict of its fields.
+
+    Call: `(segments (B, N, 2), scores (B, N), labels (B, N) int32, valid (B, N) bool) ->
+    segments (B, M, 2), scores (B, M), labels (B, M) int32, num_detections (B,) int32`; see
+    `suppress`.
+    """
+
+    def __init__(self, settings, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.settings = PostProcess(**settings) if isinstance(settings, dict) else settings
+
+    def call(self, segments, scores, labels, valid):
+        return suppress(segments, scores, labels, valid, self.settings)
+
+    def compute_output_spec(self, segments, scores, labels, valid):
+        batch = segments.shape[0]
         limit = None if self.settings.nms_method == "none" else self.settings.max_seg_num
         return (
             keras.KerasTensor((batch, limit, 2), "float32"),
@@ -56,12 +99,7 @@ class DetectionDecoder(keras.layers.Layer):
         )
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "strides": self.strides,
-            "regression_range": self.regression_range,
-            "settings": dataclasses.asdict(self.settings),
-        }
+        return {**super().get_config(), "settings": dataclasses.asdict(self.settings)}
 
 
 class Detector:
@@ -74,14 +112,22 @@ class Detector:
 
     def __init__(self, model, settings):
         self._model = model
-        decoder = DetectionDecoder(
+        decoder = CandidateDecoder(
             model.strides, model.config["regression_range"], settings, name="decoder"
         )
+        suppression = Suppression(settings, name="suppression")
         inputs, outputs = model.input, model.output
         _, mask = model.get_layer("pad")(inputs["feats"], inputs["mask"])
-        self._graph = keras.Model(inputs, decoder(outputs["logits"], outputs["offsets"], mask))
+        candidates = decoder(outputs["logits"], outputs["offsets"], mask)
+        self._graph = keras.Model(inputs, suppression(*candidates))
+        # The two halves of this graph, for candidates of several windows.
+        self._candidates_graph = keras.Model(inputs, candidates)
+        merged = _candidates_spec(None, lambda shape, dtype: keras.Input(shape[1:], dtype=dtype))
+        self._suppression_graph = keras.Model(merged, suppression(*merged))
 
-    def detect(self, sequences, grids, durations_sec, batch_size):
+    def detect(
+        self, sequences, grids, durations_sec, batch_size, window_steps=None, window_overlap=0.5
+    ):
         """Detects actions in every sequence.
 
         Args:
@@ -89,25 +135,80 @@ class Detector:
           grids: list of `FeatureGrid`, one a sequence.
           durations_sec: list of floats or None, one a sequence.
           batch_size: int.
+          window_steps: int, longest sequence the network runs on at once, or None for any; longer
+            ones are cut to windows (see `sliding_windows`).
+          window_overlap: float in [0, 1).
 
         Returns:
           List of `Detections`, in the order of the sequences.
         """
+        if window_steps is None:
+            found = self._detect_whole(sequences, batch_size)
+        else:
+            found = self._detect_in_windows(sequences, batch_size, window_steps, window_overlap)
+        results = []
+        for (segments, scores, labels), grid, duration_sec in zip(
+            found, grids, durations_sec, strict=True
+        ):
+            # In float32, as the reference converts and clips.
+            segments_sec = np.maximum(grid.to_sec(segments), 0.0)
+            if duration_sec is not None:
+                segments_sec = np.minimum(segments_sec, duration_sec)
+            results.append(Detections(segments_sec, scores, labels, self._model.class_names))
+        return results
+
+    def _detect_whole(self, sequences, batch_size):
+        """Segments in steps (M, 2), scores (M,) and labels (M,) of every sequence."""
+        return self._run(self._graph, sequences, batch_size, _only_detected)
+
+    def _detect_in_windows(self, sequences, batch_size, window_steps, window_overlap):
+        """As `_detect_whole`: candidates of all windows of a sequence, suppressed together."""
+        places = [sliding_windows(len(feats), window_steps, window_overlap) for feats in sequences]
+        windows = [
+            feats[start : start + length]
+            for feats, windows in zip(sequences, places, strict=True)
+            for start, length in windows
+        ]
+        candidates = iter(self._run(self._candidates_graph, windows, batch_size, _only_valid))
+        found = []
+        for windows in places:
+            parts = [(start, *next(candidates)) for start, _ in windows]
+            segments = np.concatenate([segments + start for start, segments, _, _ in parts])
+            scores, labels = (np.concatenate([part[i] for part in parts]) for i in (2, 3))
+            outputs = self._suppression_graph.predict_on_batch(_pad(segments, scores, labels))
+            found.append(_only_detected(*(np.asarray(x[0]) for x in outputs)))
+        return found
+
+    def _run(self, graph, sequences, batch_size, compact):
+        """Runs a graph; returns `compact` of each sequence's outputs, in their order."""
         results = [None] * len(sequences)
         lengths = [len(feats) for feats in sequences]
         for padded_steps, indices in plan_batches(self._model, lengths, batch_size):
             batch = pad_batch([sequences[i] for i in indices], padded_steps)
-            outputs = self._graph.predict_on_batch(batch)
+            outputs = [np.asarray(x) for x in graph.predict_on_batch(batch)]
             for row, i in enumerate(indices):
-                segments, scores, labels, count = (np.asarray(x[row]) for x in outputs)
-                # In float32, as the reference converts and clips.
-                segments_sec = np.maximum(grids[i].to_sec(segments[:count]), 0.0)
-                if durations_sec[i] is not None:
-                    segments_sec = np.minimum(segments_sec, durations_sec[i])
-                results[i] = Detections(
-                    segments_sec, scores[:count], labels[:count], self._model.class_names
-                )
+                results[i] = compact(*(x[row] for x in outputs))
         return results
+
+
+def _only_detected(segments, scores, labels, count):
+    return segments[:count], scores[:count], labels[:count]
+
+
+def _only_valid(segments, scores, labels, valid):
+    """Keeps what counts: of many windows, all candidates would not fit into memory."""
+    return segments[valid], scores[valid], labels[valid]
+
+
+def _pad(segments, scores, labels):
+    """A batch of one for `Suppression`, padded to one of few lengths."""
+    length = LEAST_CANDIDATES
+    while length < len(scores):
+        length *= 2
+    missing = (0, length - len(scores))
+    valid = np.pad(np.ones(len(scores), bool), missing)
+    batch = (np.pad(segments, (missing, (0, 0))), np.pad(scores, missing), np.pad(labels, missing))
+    return [x[None] for x in (*batch, valid)]
 
 
 def check_feats(feats, channels, name):

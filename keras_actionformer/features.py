@@ -1,6 +1,7 @@
 """Feature files: one array (T, C) a video, read and checked."""
 
 import dataclasses
+import os
 import pathlib
 import zipfile
 import zlib
@@ -10,42 +11,73 @@ from absl import logging
 
 from keras_actionformer.errors import UserError, suggest
 
+HDF5_SUFFIXES = (".h5", ".hdf5")
+NUMPY_SUFFIXES = (".npy", ".npz")
+TORCH_SUFFIXES = (".pt", ".pth")
+
 
 @dataclasses.dataclass(frozen=True)
 class FeatureFiles:
-    """A folder with one feature file a video: `<folder>/<prefix><video id><suffix>`.
+    """The features of all videos: files in a folder, or data sets of one HDF5 file.
 
-    A file holds an array (T, C) of T time steps with C channels, as float16, float32, float64 or
-    whole numbers: alone in a `.npy`, or under the key `feats` in a `.npz`.
+    A video's features are an array (T, C) of T time steps with C channels, as float16, float32,
+    float64 or whole numbers. They stand
+
+    - in the file `<folder>/<prefix><video id><suffix>`: alone in a `.npy`, under the key `feats`
+      in a `.npz`, as a tensor that PyTorch saved in a `.pt` or `.pth`;
+    - or as the data set `<prefix><video id>` in the HDF5 file that `folder` names (it then ends
+      in `.h5` or `.hdf5`).
+
+    Of several folders each gives one stream (appearance and motion, say). A video's streams are
+    joined on the channels and must have the same number of steps: where one lacks a step, only
+    who computed it knows at which end, and a guess would shift the streams against each other.
 
     Args:
-      folder: str or `os.PathLike`.
-      feats_dim: int, the C every file must have, or None to take any.
-      prefix: str, what file names have before the video id.
-      suffix: str, `.npy` or `.npz`, or what file names end with, e.g. `_rgb.npy`.
+      folder: str or `os.PathLike`, or a sequence of them, one a stream.
+      feats_dim: int, the C every video must have; or a sequence of ints, the channels of each
+        stream, which sum to C; or None to take any.
+      prefix: str, what names have before the video id.
+      suffix: str, what file names end with, e.g. `.npy` or `_rgb.npz`; an HDF5 file ignores it.
 
     Raises:
-      UserError: the folder does not exist, or `suffix` is of another kind of file.
+      UserError: a folder does not exist, or `suffix` is of another kind of file.
     """
 
-    folder: str
-    feats_dim: int | None = None
+    folder: str | tuple[str, ...]
+    feats_dim: int | tuple[int, ...] | None = None
     prefix: str = ""
     suffix: str = ".npy"
 
     def __post_init__(self):
-        if not self.suffix.endswith((".npy", ".npz")):
-            raise UserError(f"suffix must end in .npy or .npz, but it is {self.suffix!r}.")
-        if not pathlib.Path(self.folder).is_dir():
-            raise UserError(f"Feature folder '{self.folder}' does not exist; check its path.")
+        if not self.folders:
+            raise UserError("folder must name at least one folder of features, but is empty.")
+        for stream in self._streams():
+            stream.check()
 
-    def path(self, video_id):
-        """Returns where the features of a video are expected."""
-        return pathlib.Path(self.folder) / f"{self.prefix}{video_id}{self.suffix}"
+    @property
+    def folders(self):
+        """The folders or HDF5 files as a tuple of `pathlib.Path`, one a stream."""
+        single = isinstance(self.folder, (str, os.PathLike))
+        return tuple(map(pathlib.Path, [self.folder] if single else self.folder))
+
+    def _streams(self):
+        return [
+            _Hdf5File(folder, self.prefix)
+            if folder.suffix in HDF5_SUFFIXES
+            else _Folder(folder, self.prefix, self.suffix)
+            for folder in self.folders
+        ]
+
+    def paths(self, video_id):
+        """Returns where the features of a video are expected, one path a stream.
+
+        That of an HDF5 data set is the file's path followed by its name.
+        """
+        return tuple(stream.path(video_id) for stream in self._streams())
 
     def has(self, video_id):
-        """Returns whether a video has a feature file."""
-        return self.path(video_id).is_file()
+        """Returns whether a video has features, of every stream."""
+        return all(stream.has(video_id) for stream in self._streams())
 
     def load(self, video_id):
         """Reads and checks the features of a video.
@@ -54,37 +86,120 @@ class FeatureFiles:
           float32 (T, C), T at least 1, all finite.
 
         Raises:
-          UserError: the file is missing, broken, empty, not two-dimensional, of another width
-            than `feats_dim`, or has a value that is NaN or infinite.
+          UserError: the features are missing, broken, empty, not two-dimensional, of another width
+            than `feats_dim`, of streams of unequal lengths, or have a value that is NaN or
+            infinite.
         """
         array = self.open(video_id)
-        with np.errstate(over="ignore"):  # What overflows becomes infinite and is found below.
-            feats = np.array(array, np.float32, order="C")
+        try:
+            with np.errstate(over="ignore"):  # What overflows becomes infinite, found below.
+                feats = np.array(array[:], np.float32, order="C")
+        except OSError as error:  # a damaged part of an HDF5 file
+            raise UserError(f"{self.describe(video_id)} cannot be read ({error}).") from None
         finite_steps = np.isfinite(feats).all(axis=1)
         if not finite_steps.all():
             step = int(np.argmin(finite_steps))
             raise UserError(
-                f"Feature file '{self.path(video_id)}' has a NaN or infinite value at step {step} "
+                f"{self.describe(video_id)} has a NaN or infinite value at step {step} "
                 f"({np.count_nonzero(~finite_steps)} of {len(feats)} steps); compute it again."
             )
         return feats
 
     def open(self, video_id):
-        """Opens the features of a video, from a `.npy` without reading its values.
+        """Opens the features of a video; values of a `.npy` or HDF5 file are read when sliced.
 
         Returns:
-          array (T, C) as stored, read-only memory for a `.npy`; checked like those of `load`
-          except for NaN and infinite values.
+          array-like (T, C) with `shape` and slices in time, as stored (read-only memory for a
+          `.npy`); checked like those of `load` except for NaN and infinite values.
 
         Raises:
           UserError: see `load`.
         """
+        arrays = [stream.open(video_id) for stream in self._streams()]
+        lengths = [array.shape[0] for array in arrays]
+        if len(set(lengths)) > 1:
+            raise UserError(
+                f"{self.describe(video_id)} must have the same number of time steps to be joined, "
+                f"but have {' and '.join(map(str, lengths))}; cut the longer one where it has the "
+                "steps that the other lacks (mostly at its end)."
+            )
+        array = arrays[0] if len(arrays) == 1 else _Joined(arrays)
+        self._check_width(video_id, arrays, array.shape)
+        return array
+
+    def describe(self, video_id):
+        """Returns "Feature file 'PATH'", or files, as the subject of a message."""
+        paths = [f"'{path}'" for path in self.paths(video_id)]
+        return f"Feature file{'s' if len(paths) > 1 else ''} {' and '.join(paths)}"
+
+    def _check_width(self, video_id, arrays, shape):
+        if self.feats_dim is None:
+            return
+        expected = int(np.sum(self.feats_dim))
+        if shape[1] == expected:
+            return
+        found = f"its shape is {shape}"
+        if len(arrays) > 1:
+            found = f"they have {' + '.join(str(a.shape[1]) for a in arrays)} = {shape[1]}"
+        fix = "correct feats_dim or take other features"
+        if shape[0] == expected:
+            fix = "it seems to be transposed: save it as (time steps, channels)"
+        raise UserError(
+            f"{self.describe(video_id)} must have {expected} channels, but {found}; {fix}."
+        )
+
+
+class _Joined:
+    """Streams of one video side by side; only what is sliced is read and joined."""
+
+    def __init__(self, arrays):
+        self._arrays = arrays
+        self.shape = (arrays[0].shape[0], sum(array.shape[1] for array in arrays))
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, steps):
+        return np.concatenate([array[steps] for array in self._arrays], axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Folder:
+    """One stream: a folder with one file a video."""
+
+    folder: pathlib.Path
+    prefix: str
+    suffix: str
+
+    def check(self):
+        if not self.suffix.endswith(NUMPY_SUFFIXES + TORCH_SUFFIXES):
+            raise UserError(
+                "suffix must end in .npy, .npz, .pt or .pth (HDF5 needs none: the folder is then "
+                f"the .h5 file), but it is {self.suffix!r}."
+            )
+        if self.folder.is_file():
+            raise UserError(
+                f"Feature folder '{self.folder}' is a file; name the folder it is in, or a .h5 or "
+                ".hdf5 file."
+            )
+        if not self.folder.is_dir():
+            raise UserError(f"Feature folder '{self.folder}' does not exist; check its path.")
+
+    def path(self, video_id):
+        return self.folder / f"{self.prefix}{video_id}{self.suffix}"
+
+    def has(self, video_id):
+        return self.path(video_id).is_file()
+
+    def open(self, video_id):
         path = self.path(video_id)
         if not path.is_file():
             raise UserError(f"Feature file '{path}' does not exist{self._nearest(path)}")
-        array = _open_array(path)
-        self._check(path, array)
-        return array
+        if self.suffix.endswith(TORCH_SUFFIXES):
+            from keras_actionformer.torch_files import read_tensor
+
+            return _checked(path, read_tensor(path))
+        return _checked(path, _open_numpy(path))
 
     def _nearest(self, path):
         names = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
@@ -93,27 +208,56 @@ class FeatureFiles:
             suggest(path.name, names) or "."
         )
 
-    def _check(self, path, array):
-        where = f"Feature file '{path}'"
-        if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
-            raise UserError(f"{where} must hold real numbers, but its type is {array.dtype}.")
-        if array.ndim != 2:
+
+@dataclasses.dataclass(frozen=True)
+class _Hdf5File:
+    """One stream: an HDF5 file with one data set a video."""
+
+    file: pathlib.Path
+    prefix: str
+
+    def check(self):
+        if not self.file.is_file():
+            raise UserError(f"Feature file '{self.file}' does not exist; check its path.")
+        self._open_file().close()
+
+    def path(self, video_id):
+        return self.file / f"{self.prefix}{video_id}"
+
+    def has(self, video_id):
+        with self._open_file() as file:
+            return f"{self.prefix}{video_id}" in file
+
+    def open(self, video_id):
+        import h5py
+
+        name = f"{self.prefix}{video_id}"
+        file = self._open_file()  # Lives as long as the data set that is taken from it.
+        if name not in file:
             raise UserError(
-                f"{where} must have the shape (time steps, channels), but it is {array.shape}."
+                f"Feature file '{self.file}' has no data set {name!r}, of {len(file)}"
+                f"{suggest(name, list(file)) or '.'}"
             )
-        if array.size == 0:
-            raise UserError(f"{where} is empty: its shape is {array.shape}; compute it again.")
-        if self.feats_dim is not None and array.shape[1] != self.feats_dim:
-            fix = "correct feats_dim or take other features"
-            if array.shape[0] == self.feats_dim:
-                fix = "it seems to be transposed: save it as (time steps, channels)"
+        if not isinstance(file[name], h5py.Dataset):
             raise UserError(
-                f"{where} must have {self.feats_dim} channels, but its shape is {array.shape}; "
-                f"{fix}."
+                f"Feature file '{self.file}' has a group {name!r} where a data set (time steps, "
+                "channels) must be."
             )
+        return _checked(self.path(video_id), file[name])
+
+    def _open_file(self):
+        import h5py
+
+        try:
+            return h5py.File(self.file, "r")
+        except OSError as error:
+            raise UserError(
+                f"Feature file '{self.file}' cannot be read as HDF5 ({error}); copy or write it "
+                "again."
+            ) from None
 
 
-def _open_array(path):
+def _open_numpy(path):
     try:
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -130,6 +274,20 @@ def _open_array(path):
     raise UserError(
         f"Feature file '{path}' has no array 'feats', only {names}; save it under this key."
     )
+
+
+def _checked(path, array):
+    """Returns the array of one stream if it holds numbers (time steps, channels)."""
+    where = f"Feature file '{path}'"
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise UserError(f"{where} must hold real numbers, but its type is {array.dtype}.")
+    if array.ndim != 2:
+        raise UserError(
+            f"{where} must have the shape (time steps, channels), but it is {array.shape}."
+        )
+    if array.size == 0:
+        raise UserError(f"{where} is empty: its shape is {array.shape}; compute it again.")
+    return array
 
 
 def resize_feats(feats, num_steps):
@@ -149,16 +307,18 @@ def resize_feats(feats, num_steps):
     feats = np.asarray(feats, np.float32)
     if len(feats) == num_steps:
         return feats
-    position = (np.arange(num_steps) + 0.5) * (len(feats) / num_steps) - 0.5
-    position = np.clip(position, 0, len(feats) - 1)
+    # In float32, as the reference: its rounding shows in long sequences.
+    scale = np.float32(len(feats)) / np.float32(num_steps)
+    position = scale * (np.arange(num_steps, dtype=np.float32) + np.float32(0.5))
+    position = np.clip(position - np.float32(0.5), 0, len(feats) - 1)
     left = position.astype(np.int64)
     right = np.minimum(left + 1, len(feats) - 1)
-    weight = (position - left).astype(np.float32)[:, None]
+    weight = (position - left.astype(np.float32))[:, None]
     return feats[left] * (1 - weight) + feats[right] * weight
 
 
 def videos_with_features(videos, features):
-    """Leaves out the videos that have no feature file, and logs how many those are.
+    """Leaves out the videos that lack features, of any stream, and logs how many those are.
 
     Released data sets lack some videos; leaving them out is a choice, so it is a step of its own.
 
@@ -168,13 +328,23 @@ def videos_with_features(videos, features):
 
     Returns:
       tuple of `Video`.
+
+    Raises:
+      UserError: not one of the videos has features.
     """
     present = tuple(video for video in videos if features.has(video.video_id))
     if len(present) < len(videos):
-        missing = [v.video_id for v in videos if not features.has(v.video_id)]
+        kept = {video.video_id for video in present}
+        missing = [video.video_id for video in videos if video.video_id not in kept]
+        if not present:
+            paths = " or ".join(f"'{path}'" for path in features.paths(missing[0]))
+            raise UserError(
+                f"None of the {len(videos)} videos has features: {paths} does not exist; correct "
+                "the folder, prefix or suffix."
+            )
         logging.warning(
-            "%d of %d videos have no feature file in '%s' and are left out: %s%s",
-            len(missing), len(videos), features.folder, ", ".join(missing[:5]),
-            ", ..." if len(missing) > 5 else "",
+            "%d of %d videos have no features in %s and are left out: %s%s",
+            len(missing), len(videos), " and ".join(f"'{folder}'" for folder in features.folders),
+            ", ".join(missing[:5]), ", ..." if len(missing) > 5 else "",
         )
     return present

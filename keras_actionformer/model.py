@@ -17,6 +17,7 @@ from keras_actionformer.neck import Neck
 from keras_actionformer.points import level_strides, make_points, point_mask
 from keras_actionformer.targets import assign_targets
 from keras_actionformer.timing import FeatureGrid
+from keras_actionformer.windows import check_windows
 
 
 class _BuiltInPresets:
@@ -70,6 +71,8 @@ class ActionFormer(keras.Model):
       max_seq_len: int, training length in steps.
       force_upsampling: bool, every sequence is resized to `max_seq_len` steps, in training and by
         `detect` (ActivityNet's fixed length).
+      input_dropout: float, share of the input channels that a training step drops, in a whole
+        sequence.
       dropout, droppath: floats.
       cls_prior_prob: float, probability every class starts from.
       head_empty_cls: ids of classes without training instances.
@@ -119,6 +122,7 @@ class ActionFormer(keras.Model):
         regression_range=None,
         max_seq_len=2304,
         force_upsampling=False,
+        input_dropout=0.0,
         dropout=0.0,
         droppath=0.1,
         cls_prior_prob=0.01,
@@ -160,6 +164,7 @@ class ActionFormer(keras.Model):
             "head_with_ln": head_with_ln,
             "max_seq_len": max_seq_len,
             "force_upsampling": force_upsampling,
+            "input_dropout": input_dropout,
             "dropout": dropout,
             "droppath": droppath,
             "cls_prior_prob": cls_prior_prob,
@@ -191,6 +196,7 @@ class ActionFormer(keras.Model):
             use_abs_pe=use_abs_pe,
             use_rel_pe=use_rel_pe,
             max_seq_len=max_seq_len,
+            input_dropout=input_dropout,
             dropout=dropout,
             droppath=droppath,
             dtype=dtype,
@@ -321,11 +327,15 @@ class ActionFormer(keras.Model):
         max_detections=None,
         score_threshold=None,
         grid=None,
+        window_steps=None,
+        window_overlap=0.5,
     ):
         """Detects actions in one sequence of features or in many.
 
         Sequences of any length run in batches, padded only as far as the network needs; neither
-        batching nor order changes a result.
+        batching nor order changes a result. With `window_steps` the network sees no more than so
+        many steps at once: longer sequences run in overlapping windows, whose candidates are put
+        together before suppression.
 
         Args:
           feats: (T, C) float array: one sequence; or a list, generator or `tf.data.Dataset` of
@@ -338,6 +348,9 @@ class ActionFormer(keras.Model):
           score_threshold: float, drops detections below it; default: none are dropped here.
           grid: `FeatureGrid` of these features (or a dict of its fields), where it differs from
             the model's.
+          window_steps: int, length of the windows that longer sequences are cut to (see
+            `sliding_windows`), or None for whole sequences. Not for models that resize.
+          window_overlap: float in [0, 1), the part of a window that the next one repeats.
 
         Returns:
           `Detections`, best first; a list of them, in the order of the input, for many.
@@ -365,6 +378,13 @@ class ActionFormer(keras.Model):
                 "The model was trained on videos of several frame rates: pass fps, the frames a "
                 "second of this one."
             )
+        if window_steps is not None:
+            check_windows(window_steps, window_overlap)
+            if self.config["force_upsampling"]:
+                raise UserError(
+                    "The model resizes sequences to one length (force_upsampling), which leaves no "
+                    "windows to cut: leave out window_steps."
+                )
         if self.config["force_upsampling"]:
             steps = self.config["max_seq_len"]
             grids = [g.resize(len(x), steps) for g, x in zip(grids, sequences, strict=True)]
@@ -372,7 +392,7 @@ class ActionFormer(keras.Model):
         durations_sec = one_each("duration_sec", duration_sec, len(sequences))
         check_durations(durations_sec)
         results = self._detector(max_detections).detect(
-            sequences, grids, durations_sec, batch_size
+            sequences, grids, durations_sec, batch_size, window_steps, window_overlap
         )
         if max_detections is not None:  # suppression has done it, but for the method "none"
             results = [detections[:max_detections] for detections in results]

@@ -32,10 +32,12 @@ from keras_actionformer.decode import PostProcess
 from keras_actionformer.detections import save_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation import evaluate
-from keras_actionformer.features import FeatureFiles
+from keras_actionformer.features import FeatureFiles, videos_with_features
 from keras_actionformer.files import atomic_path, atomic_write, remove_leftovers
+from keras_actionformer.fusion import fuse_videos, load_video_scores
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.optimizers import SGD, AdamW, WarmupSchedule
+from keras_actionformer.pyramid import check_reach, model_pyramid
 
 CONFIG, CHECKPOINT, MODEL, LOG = "config.json", "checkpoint.npz", "model.keras", "log.csv"
 
@@ -62,9 +64,10 @@ def train(config, workdir, resume=False):
     _check_workdir(config, workdir, resume)
     # === Data ===
     annotations = read_annotations(config)
-    videos = annotations.subset(config.data.train_subset)
     features = feature_files(config)
-    steps_per_epoch = data_pipeline.steps_per_epoch(len(videos), config.train.batch_size)
+    videos = present_videos(config, annotations.subset(config.data.train_subset), features)
+    steps_per_epoch = count_steps(config, videos, features)
+    check_levels(config, videos)
     num_epochs = config.train.warmup_epochs + config.train.epochs
     # === Model ===
     keras.utils.set_random_seed(config.seed)
@@ -91,6 +94,8 @@ def train(config, workdir, resume=False):
         batch_size=config.train.batch_size,
         trunc_thresh=config.data.trunc_thresh,
         crop_ratio=config.data.crop_ratio,
+        resize_to=config.model.max_seq_len if config.model.force_upsampling else None,
+        **_windows(config),
         seed=config.seed,
         num_epochs=num_epochs,
         first_epoch=first_epoch,
@@ -149,13 +154,38 @@ def read_config(workdir):
         ) from None
 
 
-def read_annotations(config):
-    """The annotations a configuration names, checked against its number of classes."""
+def read_annotations(config, on_error=None):
+    """The annotations a configuration names, checked against its number of classes.
+
+    Args:
+      config: `ConfigDict`.
+      on_error: see `load_annotations`.
+    """
     return load_annotations(
         config.data.annotations,
         num_classes=config.model.num_classes,
         outside=config.data.outside,
+        drop_duplicates=config.data.drop_duplicates,
+        class_agnostic=config.data.class_agnostic,
+        on_error=on_error,
     )
+
+
+def read_ground_truth(config):
+    """The annotations to score against, and the video scores to fuse detections with.
+
+    Returns:
+      (`Annotations`, `VideoScores`); without fusion the annotations of the training, and None.
+    """
+    if not config.fusion.video_scores:
+        return read_annotations(config), None
+    # With the classes of the file, whatever those of the model are.
+    annotations = load_annotations(
+        config.data.annotations,
+        outside=config.data.outside,
+        drop_duplicates=config.data.drop_duplicates,
+    )
+    return annotations, load_video_scores(config.fusion.video_scores, annotations.class_names)
 
 
 def feature_files(config):
@@ -165,20 +195,46 @@ def feature_files(config):
     )
 
 
+def present_videos(config, videos, features):
+    """The videos to use: all, or (`data.missing_features`) those that have features."""
+    if config.data.missing_features == "skip":
+        return videos_with_features(videos, features)
+    return videos
+
+
+def count_steps(config, videos, features):
+    """The number of full batches that the training videos, or windows of them, give."""
+    num_items = data_pipeline.count_items(
+        videos, features, **_windows(config), downsample_rate=config.data.downsample_rate
+    )
+    return data_pipeline.steps_per_epoch(num_items, config.train.batch_size)
+
+
+def check_levels(config, videos):
+    """Raises UserError where no level of the model would learn any action of training videos."""
+    data = config.data
+    if config.model.force_upsampling or data.stride_frames is None:
+        return  # The grid then depends on the features.
+    grids = [
+        data_pipeline.video_grid(
+            video, data.stride_frames, data.window_frames, data.fps, data.downsample_rate
+        )
+        for video in videos
+    ]
+    check_reach(videos, grids, model_pyramid(config.model.to_dict()))
+
+
+def _windows(config):
+    """The sliding windows of a configuration, as arguments."""
+    return {
+        "window_steps": config.data.window_steps or None,
+        "window_overlap": config.data.window_overlap,
+    }
+
+
 def build_model(config, annotations):
     """An `ActionFormer` with fresh weights for a configuration and its annotations."""
-    grids = {
-        data_pipeline.video_grid(
-            video,
-            config.data.stride_frames,
-            config.data.window_frames,
-            config.data.fps,
-            config.data.downsample_rate,
-        )
-        for video in annotations.subset(config.data.train_subset)
-    }
-    # Of several frame rates none is the model's: `detect` then asks for that of its video.
-    grid = grids.pop() if len(grids) == 1 else dataclasses.replace(grids.pop(), fps=None)
+    grid = _common_grid(config, annotations)
     names = list(annotations.class_names)
     names += [f"class_{i}" for i in range(len(names), config.model.num_classes)]
     arguments = config.model.to_dict()
@@ -192,6 +248,24 @@ def build_model(config, annotations):
         class_names=names,
         dtype="mixed_bfloat16" if config.train.mixed_precision else None,
     )
+
+
+def _common_grid(config, annotations):
+    """The timing that all training features share; None where each video has its own."""
+    if config.data.stride_frames is None:
+        return None
+    grids = {
+        data_pipeline.video_grid(
+            video,
+            config.data.stride_frames,
+            config.data.window_frames,
+            config.data.fps,
+            config.data.downsample_rate,
+        )
+        for video in annotations.subset(config.data.train_subset)
+    }
+    # Of several frame rates none is the model's: `detect` then asks for that of its video.
+    return grids.pop() if len(grids) == 1 else dataclasses.replace(grids.pop(), fps=None)
 
 
 def make_optimizer(config, steps_per_epoch):
@@ -338,13 +412,15 @@ def load_model(workdir):
 
 
 def check_evaluation(config):
-    """Raises UserError where the evaluation subset or one of its feature files is unusable.
+    """Raises UserError where the evaluation subset, its features or video scores are unusable.
 
     For before a training: its end is a bad time to hear of it.
     """
     check_config(config)
     features = feature_files(config)
-    for video in read_annotations(config).subset(config.data.eval_subset):
+    annotations, _ = read_ground_truth(config)
+    videos = annotations.subset(config.data.eval_subset)
+    for video in present_videos(config, videos, features):
         features.load(video.video_id)
 
 
@@ -357,21 +433,30 @@ def detect_subset(model, config, videos):
       videos: `Video` records.
 
     Returns:
-      {video id: `Detections`}.
+      {video id: `Detections`}; without the videos that `data.missing_features` lets be left out,
+      which an evaluation counts as missed.
     """
+    features = feature_files(config)
+    videos = present_videos(config, videos, features)
     items = data_pipeline.evaluation_items(
         videos,
-        feature_files(config),
+        features,
         stride_frames=config.data.stride_frames,
         window_frames=config.data.window_frames,
         default_fps=config.data.fps,
         downsample_rate=config.data.downsample_rate,
     )
-    return detect_items(model, items, len(videos))
+    return detect_items(model, items, len(videos), **_windows(config))
 
 
-def detect_items(model, items, count):
+def detect_items(model, items, count, **windows):
     """Detects actions in what `evaluation_items` hands out, `count` videos, with a progress bar.
+
+    Args:
+      model: `ActionFormer`.
+      items: see `evaluation_items`.
+      count: int.
+      **windows: `window_steps` and `window_overlap` of `ActionFormer.detect`, where wanted.
 
     Returns:
       {video id: `Detections`}.
@@ -379,7 +464,9 @@ def detect_items(model, items, count):
     found = {}
     progress = keras.utils.Progbar(count, unit_name="video", verbose=_progress())
     for video, feats, grid in items:
-        found[video.video_id] = model.detect(feats, duration_sec=video.duration_sec, grid=grid)
+        found[video.video_id] = model.detect(
+            feats, duration_sec=video.duration_sec, grid=grid, **windows
+        )
         progress.add(1)
     return found
 
@@ -388,8 +475,8 @@ def _progress():
     return 1 if sys.stdout.isatty() else 2
 
 
-def evaluate_workdir(workdir, subset=None, tiou_thresholds=None):
-    """Detects on a subset with a training folder's model and scores it.
+def evaluate_workdir(workdir, subset=None, tiou_thresholds=None, video_scores=None):
+    """Detects on a subset with a training folder's model, fuses where it is set, and scores.
 
     Writes `detections.json` and `evaluation.json` into the folder.
 
@@ -397,21 +484,29 @@ def evaluate_workdir(workdir, subset=None, tiou_thresholds=None):
       workdir: str or path.
       subset: str, default the configuration's `data.eval_subset`.
       tiou_thresholds: floats, default the configuration's.
+      video_scores: str or path, default the configuration's `fusion.video_scores`.
 
     Returns:
       `EvaluationResult`.
     """
     workdir = pathlib.Path(workdir)
     config = ml_collections.ConfigDict(read_config(workdir))
+    config.fusion.video_scores = str(video_scores or config.fusion.video_scores)
     model = load_model(workdir)
-    annotations = read_annotations(config)
+    annotations, video_scores = read_ground_truth(config)
+    class_names = model.class_names
     videos = annotations.subset(subset or config.data.eval_subset)
     detections = detect_subset(model, config, videos)
+    if video_scores is not None:
+        detections = fuse_videos(
+            detections, video_scores, config.fusion.num_pred, config.fusion.topk
+        )
+        class_names = annotations.class_names
     result = evaluate(
         videos,
         detections,
         tuple(tiou_thresholds or config.tiou_thresholds),
-        class_names=model.class_names,
+        class_names=class_names,
     )
     save_detections(workdir / "detections.json", detections)
     with atomic_write(workdir / "evaluation.json") as file:

@@ -127,7 +127,7 @@ def test_programs_of_the_checkout(tmp_path):
         (["simulate", "--output=x", "y"], ["Unknown arguments ['y']"]),
         (["simulate", "--output=x", "--seed=a"], ["--seed=a: expected a non-negative integer."]),
         (["simulate"], ["--output is missing"]),
-        (["prepare", "--dataset=hatp", "--from=x", "--to=y"], ["--dataset=hatp", "<hapt>"]),
+        (["prepare", "--dataset=hatp", "--from=x", "--to=y"], ["--dataset=hatp", "|hapt|"]),
         (["train", "--workdir=w"], ["--config is missing"]),
         (["train", "--config=no.py", "--workdir=w"], ["file 'no.py' does not exist"]),
         (["train", "--config.seed=1", "--workdir=w"], ["config.seed", "--config=FILE.py"]),

@@ -1,101 +1,81 @@
-"""Feature files, the truncation rule, training batches and evaluation sequences."""
+"""Items of the reference, training batches of the three length modes, evaluation sequences."""
 
 import golden_files
+import h5py
 import numpy as np
 import pytest
+from replayed_draws import ReplayedDraws
 
 from keras_actionformer.annotations import Video, load_annotations
 from keras_actionformer.dataset import (
+    _aligned_zeros,
+    count_items,
     evaluation_items,
-    segments_to_grid,
     steps_per_epoch,
     train_dataset,
-    truncate,
     video_grid,
 )
 from keras_actionformer.errors import UserError
-from keras_actionformer.features import FeatureFiles, videos_with_features
+from keras_actionformer.features import FeatureFiles, resize_feats, videos_with_features
+from keras_actionformer.items import Sequence, make_items, segments_to_grid
+from keras_actionformer.windows import truncate
 
 # The reference's items -------------------------------------------------
 
-# Readers that pad; the others resize the features or join several folders.
-PADDED_READERS = ("thumos", "epic")
+
+def reference_runs():
+    for case in golden_files.cases("h"):
+        for name in golden_files.load(case.values[0])["meta_json"]["runs"]:
+            yield pytest.param(case.values[0], name, id=f"{case.id}-{name}")
 
 
-class ReplayedDraws:
-    """Gives the random numbers the reference has drawn, and checks that it was asked the same."""
-
-    def __init__(self, calls):
-        self.calls = list(calls)
-
-    def integers(self, low, high, endpoint):
-        expected_low, expected_high, value = self.calls.pop(0)
-        assert endpoint and (low, high) == (expected_low, expected_high)
-        return value
-
-
-def supported(meta, run):
-    settings = run["kwargs"]
-    return (
-        meta["dataset"] in PADDED_READERS
-        and isinstance(settings["feat_folder"], str)
-        and settings["file_ext"].endswith((".npy", ".npz"))
-        and not settings["force_upsampling"]
-    )
-
-
-@pytest.mark.parametrize("path", golden_files.cases("h"))
-def test_items_of_the_reference(path):
+@pytest.mark.parametrize("path,name", list(reference_runs()))
+def test_items_of_the_reference(path, name):
+    """Features, timing, segments, labels and order of every item that the reference makes."""
     golden = golden_files.load(path)
     meta = golden["meta_json"]
-    runs = {name: run for name, run in meta["runs"].items() if supported(meta, run)}
-    if not runs:
-        pytest.skip("a reader that does not pad")
-    for name, run in runs.items():
-        check_run(path.parent / meta["dataset"], golden, name, run)
-
-
-def check_run(folder, golden, name, run):
+    run, folder = meta["runs"][name], path.parent / meta["dataset"]
     settings = run["kwargs"]
+    agnostic = settings["num_classes"] == 1
     annotations = load_annotations(
-        folder / settings["json_file"], num_classes=settings["num_classes"], outside="keep"
+        folder / settings["json_file"],
+        num_classes=settings["num_classes"],
+        class_agnostic=agnostic,
+        drop_duplicates=meta["dataset"] in ("anet", "ego4d"),
+        outside="keep",
     )
     assert list(annotations.empty_label_ids()) == run["attributes"]["empty_label_ids"]
-    assert all(annotations.class_names[id_] == n for n, id_ in run["label_dict"].items())
-
+    if not agnostic:
+        assert all(annotations.class_names[id_] == n for n, id_ in run["label_dict"].items())
+    folders = settings["feat_folder"]
     features = FeatureFiles(
-        folder / settings["feat_folder"],
+        [folder / name for name in ([folders] if isinstance(folders, str) else folders)],
         settings["input_dim"],
         prefix=settings["file_prefix"] or "",
         suffix=settings["file_ext"],
     )
     chosen = [v for v in annotations.videos if v.subset.lower() in run["split"]]
-    items = evaluation_items(
-        videos_with_features(chosen, features),
-        features,
-        stride_frames=settings["feat_stride"],
-        window_frames=settings["num_frames"],
-        default_fps=settings["default_fps"],
-        downsample_rate=settings["downsample_rate"],
+    items = list(
+        evaluation_items(
+            videos_with_features(chosen, features),
+            features,
+            stride_frames=settings["feat_stride"] if settings["feat_stride"] > 0 else None,
+            window_frames=settings["num_frames"],
+            default_fps=settings["default_fps"],
+            downsample_rate=settings["downsample_rate"],
+        )
     )
+    assert [video.video_id for video, _, _ in items] == [i["video_id"] for i in run["items"]]
     draws = ReplayedDraws(run.get("randint_calls", []))
-    items = list(items)
-    assert len(items) == run["n_items"]
     for i, ((video, feats, grid), timing) in enumerate(zip(items, run["items"], strict=True)):
-        assert (video.video_id, grid.fps, grid.stride_frames, grid.window_frames) == (
-            timing["video_id"], timing["fps"], timing["feat_stride"], timing["feat_num_frames"],
-        )  # fmt: skip
+        feats, segments, labels, grid = reference_item(run, video, feats, grid, draws)
+        assert (grid.fps, grid.stride_frames, grid.window_frames) == pytest.approx(
+            (timing["fps"], timing["feat_stride"], timing["feat_num_frames"]), rel=1e-9
+        )
         # The reference writes 1e8 for an unknown duration.
         assert (video.duration_sec or 1e8) == pytest.approx(timing["duration"])
         assert bool(len(video.labels)) == timing["has_segments"]
-        segments, labels = segments_to_grid(video.segments_sec, grid), video.labels
-        if run["is_training"]:
-            start, length, kept, segments = truncate(
-                len(feats), segments, settings["max_seq_len"], settings["trunc_thresh"],
-                grid.offset_grid, settings["crop_ratio"], draws,
-            )  # fmt: skip
-            feats, labels = feats[start : start + length], labels[kept]
-        np.testing.assert_array_equal(feats.T, golden[f"{name}/{i}/feats"])
+        np.testing.assert_allclose(feats.T, golden[f"{name}/{i}/feats"], rtol=0, atol=1e-5)
         if timing["has_segments"]:
             # The reference converts in float32: three roundings of numbers up to a few thousand.
             np.testing.assert_allclose(
@@ -105,176 +85,26 @@ def check_run(folder, golden, name, run):
     assert not draws.calls
 
 
-# Feature files ---------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int16, np.uint8])
-@pytest.mark.parametrize("suffix", [".npy", ".npz"])
-def test_feature_types(tmp_path, dtype, suffix):
-    stored = np.arange(12).reshape(4, 3).astype(dtype)
-    save_feats(tmp_path / f"x_v{suffix}", stored)
-    feats = FeatureFiles(tmp_path, feats_dim=3, prefix="x_", suffix=suffix).load("v")
-    assert feats.dtype == np.float32 and feats.flags["C_CONTIGUOUS"] and feats.flags["WRITEABLE"]
-    np.testing.assert_array_equal(feats, stored)
-
-
-def save_feats(path, feats):
-    if path.suffix == ".npz":
-        np.savez(path, feats=feats)
-    else:
-        np.save(path, feats)
-
-
-BAD_VALUE = np.zeros((9, 3))
-BAD_VALUE[4, 1] = np.inf
-BAD_VALUE[7, 2] = np.nan
-
-
-@pytest.mark.parametrize(
-    "feats,text",
-    [
-        (np.zeros(3), r"must have the shape \(time steps, channels\), but it is \(3,\)"),
-        (np.zeros((1, 3, 4)), r"but it is \(1, 3, 4\)"),
-        (np.zeros((0, 3)), r"is empty: its shape is \(0, 3\)"),
-        (np.zeros((3, 8)), r"its shape is \(3, 8\); it seems to be transposed"),
-        (np.zeros((8, 4)), "must have 3 channels.*correct feats_dim"),
-        (np.full((2, 3), "a"), "must hold real numbers"),
-        (np.zeros((2, 3), np.complex64), "must hold real numbers"),
-        (np.array([[None, "x", 1]], object), "cannot be read as a NumPy array"),
-        (BAD_VALUE, r"NaN or infinite value at step 4 \(2 of 9 steps\)"),
-        (np.full((5, 3), 1e300), r"NaN or infinite value at step 0 \(5 of 5 steps\)"),
-    ],
-)
-@pytest.mark.parametrize("suffix", [".npy", ".npz"])
-def test_wrong_features(tmp_path, feats, text, suffix):
-    save_feats(tmp_path / f"v{suffix}", feats)
-    with pytest.raises(UserError, match=text):
-        FeatureFiles(tmp_path, feats_dim=3, suffix=suffix).load("v")
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".npz"])
-@pytest.mark.parametrize("keep_bytes", [0, 5, 90, 200])
-def test_broken_files(tmp_path, suffix, keep_bytes):
-    path = tmp_path / f"v{suffix}"
-    save_feats(path, np.ones((50, 3)))
-    path.write_bytes(path.read_bytes()[:keep_bytes])
-    with pytest.raises(UserError, match=f"v{suffix}' cannot be read"):
-        FeatureFiles(tmp_path, suffix=suffix).load("v")
-
-
-def test_npz_without_feats(tmp_path):
-    np.savez(tmp_path / "v.npz", features=np.ones((2, 3)))
-    with pytest.raises(UserError, match="no array 'feats', only 'features'"):
-        FeatureFiles(tmp_path, suffix=".npz").load("v")
-
-
-def test_missing_features(tmp_path):
-    np.save(tmp_path / "video_0001.npy", np.ones((2, 3)))
-    with pytest.raises(UserError, match="holds 1 .*did you mean 'video_0001.npy'"):
-        FeatureFiles(tmp_path).load("video_001")
-    with pytest.raises(UserError, match="does not exist"):
-        FeatureFiles(tmp_path).load("folder/video")
-    with pytest.raises(UserError, match="Feature folder '.*none' does not exist"):
-        FeatureFiles(tmp_path / "none")
-    with pytest.raises(UserError, match="suffix must end in .npy or .npz"):
-        FeatureFiles(tmp_path, suffix=".pt")
-
-
-# Truncation ------------------------------------------------------------
-
-
-def test_truncation_by_hand():
-    # T = 10, window of 4 steps from 3, reach [3 - 1, 7 + 1] = [2, 8].
-    segments = np.array([[0, 4], [0, 4.1], [0, 3.9], [5, 6], [7, 9], [8, 9]], np.float32)
-    start, length, kept, cut = truncate(10, segments, 4, 0.5, 1.0, None, ReplayedDraws([(0, 6, 3)]))
-    assert (start, length) == (3, 4)
-    # Inside: 2 of 4, 2.1 of 4.1, 1.9 of 3.9, all, 1 of 2, none.
-    np.testing.assert_array_equal(kept, [0, 1, 3, 4])
-    np.testing.assert_allclose(cut, [[-1, 1], [-1, 1.1], [2, 3], [4, 5]], rtol=1e-6)
-    assert cut.dtype == np.float32
-
-
-def test_windows_without_an_action_are_drawn_again():
-    segments = np.array([[50, 60]], np.float32)
-    draws = ReplayedDraws([(0, 90, 0), (0, 90, 80), (0, 90, 52)])
-    start, _, kept, cut = truncate(100, segments, 10, 0.5, 0.0, None, draws)
-    assert start == 52 and not draws.calls
-    np.testing.assert_array_equal(kept, [0])
-    np.testing.assert_array_equal(cut, [[0, 8]])
-
-
-def test_the_last_window_stands_when_none_keeps_an_action():
-    segments = np.array([[50, 60]], np.float32)
-    draws = ReplayedDraws([(0, 95, 0)] * 199 + [(0, 95, 7)])
-    start, length, kept, cut = truncate(100, segments, 5, 0.9, 0.0, None, draws)
-    assert (start, length, len(kept)) == (7, 5, 0) and not draws.calls
-    assert cut.shape == (0, 2)
-
-
-def test_a_sequence_without_actions_takes_the_first_window():
-    none = np.zeros((0, 2), np.float32)
-    start, length, kept, cut = truncate(100, none, 10, 0.5, 1.0, None, ReplayedDraws([(0, 90, 42)]))
-    assert (start, length, len(kept), cut.shape) == (42, 10, 0, (0, 2))
-
-
-def test_short_sequences():
-    segments = np.array([[2, 5]], np.float32)
-    for crop_ratio, calls in [(None, []), ((0.9, 1.0), [(9, 10, 10)])]:
-        start, length, kept, cut = truncate(
-            10, segments, 20, 0.5, 1.0, crop_ratio, ReplayedDraws(calls)
-        )
-        assert (start, length, list(kept)) == (0, 10, [0])
-        np.testing.assert_array_equal(cut, segments)
-    draws = ReplayedDraws([(9, 10, 9), (0, 1, 1)])
-    start, length, _, cut = truncate(10, segments, 20, 0.5, 1.0, (0.9, 1.0), draws)
-    assert (start, length) == (1, 9)
-    np.testing.assert_array_equal(cut, [[1, 4]])
-
-
-def test_truncation_equals_a_transcription_over_many_draws():
-    """The rule written once more, one segment at a time, on the same random numbers."""
-    trials = np.random.default_rng(0)
-    shortened = 0
-    for trial in range(500):
-        feats_len = int(trials.integers(1, 60))
-        starts = trials.uniform(-2, feats_len, trials.integers(0, 6))
-        ends = starts + trials.uniform(0.2, 40, len(starts))
-        segments = np.stack([starts, ends], 1).astype(np.float32)
-        max_seq_len, thresh = int(trials.integers(1, 60)), trials.uniform(0.1, 1)
-        crop_ratio = None if trial % 2 else (0.5, 1.0)
-        offset = float(trials.integers(0, 5)) / 2
-        arguments = (feats_len, segments, max_seq_len, thresh, offset, crop_ratio)
-        found = truncate(*arguments, np.random.default_rng(trial))
-        expected = transcription(*arguments, np.random.default_rng(trial))
-        assert found[:2] == expected[:2]
-        assert list(found[2]) == expected[2]
-        np.testing.assert_allclose(
-            found[3], np.reshape(expected[3], (-1, 2)), rtol=1e-6, atol=1e-5
-        )
-        shortened += found[1] < feats_len
-    assert 100 < shortened < 450
-
-
-def transcription(feats_len, segments, max_seq_len, thresh, offset, crop_ratio, rng):
-    whole = (0, feats_len, list(range(len(segments))), segments)
-    if feats_len <= max_seq_len:
-        if not crop_ratio:
-            return whole
-        low = max(round(crop_ratio[0] * feats_len), 1)
-        max_seq_len = rng.integers(low, min(round(crop_ratio[1] * feats_len), feats_len) + 1)
-        if max_seq_len == feats_len:
-            return whole
-    for _ in range(200):
-        first = rng.integers(0, feats_len - max_seq_len + 1)
-        kept, cut = [], []
-        for i, (begin, end) in enumerate(segments):
-            left, right = max(first - offset, begin), min(first + max_seq_len + offset, end)
-            if max(right - left, 0) / abs(end - begin) >= thresh:
-                kept.append(i)
-                cut.append([left - first, right - first])
-        if kept or len(segments) == 0:
-            break
-    return first, max_seq_len, kept, cut
+def reference_item(run, video, feats, grid, draws):
+    """What the network gets of a video in a run of the reference."""
+    settings = run["kwargs"]
+    num_steps, resize_to, labels = len(feats), None, video.labels
+    if settings["force_upsampling"]:
+        resize_to = settings["max_seq_len"]
+        feats = resize_feats(feats, resize_to)
+    if run["is_training"] and len(labels):
+        sequence = Sequence(num_steps, *feats.shape, window=None)
+        (item,) = make_items([video], [sequence], [grid], resize_to, settings["trunc_thresh"])
+        start, length, kept, segments = truncate(
+            item.feats_len, item.segments_grid, settings["max_seq_len"],
+            settings["trunc_thresh"], item.offset_grid, settings["crop_ratio"], draws,
+        )  # fmt: skip
+        feats, labels = feats[start : start + length], item.labels[kept]
+    if resize_to is not None:
+        grid = grid.resize(num_steps, resize_to)
+    if not run["is_training"]:
+        segments = segments_to_grid(video.segments_sec, grid)
+    return feats, segments, labels, grid
 
 
 # Training batches ------------------------------------------------------
@@ -450,6 +280,10 @@ def test_features_that_do_not_fit_the_durations(small_set, caplog):
         (dict(first_epoch=2), "first_epoch must lie in 0..1"),
         (dict(default_fps=None), "Video 'v0' has no 'fps' in the annotations"),
         (dict(downsample_rate=0), "downsample_rate must be a whole number"),
+        (dict(window_steps=7), "window_steps must be at most max_seq_len=6, but it is 7"),
+        (dict(window_steps=0), "window_steps must be a whole number"),
+        (dict(window_steps=4, window_overlap=1), "window_overlap must lie in"),
+        (dict(window_steps=4, resize_to=6), "resized to one length or cut to sliding windows"),
     ],
 )
 def test_wrong_arguments(small_set, changes, text):
@@ -466,15 +300,162 @@ def test_wrong_data_is_told_before_training(small_set):
         train_dataset([], features, **arguments)
     with pytest.raises(UserError, match="No training video has an action"):
         train_dataset(videos[:1], features, **arguments)
-    np.save(features.path("v3"), np.ones((20, 4)))
+    np.save(features.paths("v3")[0], np.eye(20, 4))
     with pytest.raises(UserError, match="has 4 channels but that of 'v0' has 3"):
         train_dataset(videos, features, **arguments)
-    np.save(features.path("v3"), BAD_VALUE)
+    bad_value = np.eye(9, 3)
+    bad_value[4, 1] = np.inf
+    np.save(features.paths("v3")[0], bad_value)
     with pytest.raises(UserError, match="v3.npy' has a NaN or infinite value at step 4"):
         train_dataset(videos, features, **arguments)
-    features.path("v5").unlink()
+    features.paths("v5")[0].unlink()
     with pytest.raises(UserError, match="v5.npy' does not exist"):
         train_dataset(videos, features, **arguments)
+
+
+def test_formats_make_no_difference(small_set, tmp_path):
+    videos, features = small_set
+    (tmp_path / "halves").mkdir()
+    with h5py.File(tmp_path / "halves.h5", "w") as file:
+        for video in videos:
+            feats = features.load(video.video_id)
+            np.save(tmp_path / "halves" / f"{video.video_id}.npy", feats[:, :2])
+            file[video.video_id] = feats[:, 2:]
+    joined = FeatureFiles([tmp_path / "halves", tmp_path / "halves.h5"], feats_dim=(2, 1))
+    arguments = dict(max_seq_len=6, batch_size=2, num_epochs=2, downsample_rate=2, **GRID)
+    expected = batches(train_dataset(videos, features, **arguments))
+    for cache_bytes in (0, 10**6):
+        found = train_dataset(videos, joined, cache_bytes=cache_bytes, **arguments)
+        assert_equal_batches(batches(found), expected)
+
+
+def test_tensorflow_takes_the_features_over_uncopied():
+    """TensorFlow copies arrays that do not start at a multiple of 64 bytes."""
+    for shape in [(2, 3, 5), (1, 1, 1), (4, 1000, 7)]:
+        zeros = _aligned_zeros(shape)
+        assert zeros.shape == shape and zeros.dtype == np.float32 and not zeros.any()
+        assert zeros.ctypes.data % 64 == 0 and zeros.flags["C_CONTIGUOUS"]
+
+
+# Resized sequences -----------------------------------------------------
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 10**6])
+def test_resized_sequences(small_set, cache_bytes):
+    videos, features = small_set
+    dataset = train_dataset(
+        videos, features, max_seq_len=16, batch_size=7, resize_to=16, shuffle=False,
+        cache_bytes=cache_bytes, **GRID,
+    )  # fmt: skip
+    (batch,) = batches(dataset)
+    assert batch["mask"].all()
+    for i, video in enumerate(videos):
+        feats = features.load(video.video_id)
+        np.testing.assert_array_equal(batch["feats"][i], resize_feats(feats, 16))
+        # All T + 1 seconds that the steps have seen are shared out over the new steps.
+        segments = video.segments_sec * 16 / (len(feats) + 1) - 0.5
+        np.testing.assert_allclose(batch["segments"][i, : len(segments)], segments, atol=1e-5)
+
+
+def test_resized_sequences_are_cropped_and_resumed(small_set):
+    videos, features = small_set
+    arguments = dict(
+        max_seq_len=16, batch_size=3, resize_to=16, crop_ratio=(0.5, 1), num_epochs=3, **GRID
+    )
+    whole = batches(train_dataset(videos, features, **arguments))
+    lengths = {int(row.sum()) for batch in whole for row in batch["mask"]}
+    assert min(lengths) >= 8 and max(lengths) <= 16 and len(lengths) > 3
+    rest = batches(train_dataset(videos, features, first_epoch=1, **arguments))
+    assert_equal_batches(rest, whole[2:])
+
+
+def test_actions_mostly_behind_resized_features_are_left_out(small_set, caplog):
+    _, features = small_set
+    # v2 has seen 13 s: 2 of 8 s, 3 of 5 s and 2 of 2 s lie in it.
+    segments_sec = np.array([[11.0, 19.0], [10.0, 15.0], [2.0, 4.0]])
+    late = Video("v2", "training", None, None, segments_sec, np.array([0, 1, 2]))
+    with caplog.at_level("WARNING"):
+        dataset = train_dataset(
+            [late], features, max_seq_len=26, batch_size=1, resize_to=26, **GRID
+        )
+    assert "1 actions in 1 videos start after the end of the features, or lie most" in caplog.text
+    (batch,) = batches(dataset)
+    np.testing.assert_array_equal(batch["labels"], [[1, 2]])
+    np.testing.assert_allclose(batch["segments"], [[[19.5, 26.5], [3.5, 7.5]]], atol=1e-4)
+
+
+def test_a_duration_shared_out_over_the_steps():
+    none = np.zeros((0, 2)), np.zeros(0, int)
+    grid = video_grid(Video("v", "training", 40.0, 25.0, *none), None, 16, num_steps=10)
+    assert (grid.step_sec, grid.offset_grid) == (4.0, 0.5)
+    unknown_rate = video_grid(Video("v", "training", 40.0, None, *none), None, 16, num_steps=10)
+    assert unknown_rate.to_sec(3.0) == grid.to_sec(3.0) == 14.0
+    with pytest.raises(UserError, match="has no 'duration' .* stride_frames=None"):
+        video_grid(Video("v", "training", None, 25.0, *none), None, 16, num_steps=10)
+
+
+def test_features_of_fixed_length(small_set):
+    videos, features = small_set
+    arguments = dict(stride_frames=None, window_frames=0, max_seq_len=40, batch_size=7)
+    (batch,) = batches(train_dataset(videos, features, shuffle=False, **arguments))
+    for i, video in enumerate(videos):
+        length = batch["mask"][i].sum()
+        segments = video.segments_sec * length / video.duration_sec - 0.5
+        np.testing.assert_allclose(batch["segments"][i, : len(segments)], segments, atol=1e-5)
+
+
+# Sliding windows -------------------------------------------------------
+
+
+@pytest.mark.parametrize("downsample_rate", [1, 2])
+@pytest.mark.parametrize("cache_bytes", [0, 10**6])
+def test_every_sliding_window_is_an_item(small_set, cache_bytes, downsample_rate):
+    videos, features = small_set
+    windows = dict(window_steps=6, window_overlap=0.5, downsample_rate=downsample_rate)
+    count = count_items(videos, features, **windows)
+    dataset = train_dataset(
+        videos, features, max_seq_len=8, batch_size=1, shuffle=False, cache_bytes=cache_bytes,
+        **windows, **GRID,
+    )  # fmt: skip
+    found = batches(dataset)
+    assert len(found) == count == dataset.cardinality().numpy()
+    expected = []
+    for i, video in enumerate(videos):
+        num_steps = -(-int(video.duration_sec - 1) // downsample_rate)
+        starts = [*range(0, num_steps - 6, 3), num_steps - 6] if num_steps > 6 else [0]
+        expected += [(1000 * i + start * downsample_rate, video, start) for start in starts]
+    assert len(found) == len(expected)
+    for batch, (value, video, start) in zip(found, expected, strict=True):
+        length = batch["mask"].sum()
+        np.testing.assert_array_equal(
+            batch["feats"][0, :length, 0], value + downsample_rate * np.arange(length)
+        )
+        labels = batch["labels"][0][batch["labels"][0] >= 0]
+        offset = 1.0 / downsample_rate
+        whole = video.segments_sec / downsample_rate - offset
+        if length < 6 or video.duration_sec - 1 <= 6 * downsample_rate:
+            assert len(labels) == len(whole)  # One window holds everything, uncut.
+            continue
+        cut = np.clip(whole, start - offset, start + length + offset)
+        kept = (cut[:, 1] - cut[:, 0]) / (whole[:, 1] - whole[:, 0]) >= 0.5
+        np.testing.assert_array_equal(labels, video.labels[kept])
+        np.testing.assert_allclose(
+            batch["segments"][0, : len(labels)], cut[kept] - start, atol=1e-5
+        )
+
+
+def test_sliding_windows_are_shuffled_and_resumed(small_set):
+    videos, features = small_set
+    arguments = dict(
+        max_seq_len=6, batch_size=2, window_steps=6, window_overlap=0.5, num_epochs=3, **GRID
+    )
+    whole = batches(train_dataset(videos, features, **arguments))
+    steps = count_items(videos, features, 6, 0.5) // 2
+    assert len(whole) == 3 * steps
+    firsts = [tuple(b["feats"][:, 0, 0]) for b in whole]
+    assert firsts[:steps] != firsts[steps : 2 * steps]
+    rest = batches(train_dataset(videos, features, first_epoch=2, **arguments))
+    assert_equal_batches(rest, whole[2 * steps :])
 
 
 # Evaluation sequences --------------------------------------------------
@@ -492,7 +473,7 @@ def test_evaluation_items(small_set):
 
 def test_evaluation_checks_come_first(small_set):
     videos, features = small_set
-    features.path("v6").unlink()
+    features.paths("v6")[0].unlink()
     with pytest.raises(UserError, match="v6.npy' does not exist"):
         evaluation_items(videos, features, **GRID)
     assert len(videos_with_features(videos, features)) == 6

@@ -7,9 +7,17 @@ from golden_files import cases, load
 from reference_model import join_levels, reference_model, to_numpy
 
 from keras_actionformer.decode import PostProcess, decode
-from keras_actionformer.detector import inference_length, pad_batch, plan_batches
+from keras_actionformer.detector import (
+    CandidateDecoder,
+    Suppression,
+    inference_length,
+    pad_batch,
+    plan_batches,
+)
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
+from keras_actionformer.nms import suppress
+from keras_actionformer.points import point_mask
 from keras_actionformer.timing import FeatureGrid
 
 
@@ -173,6 +181,97 @@ def test_batches_share_a_length_only_where_it_changes_nothing(model):
         assert len(batch) <= 4 and padded == max(n for n, _ in plans)
         if any(exact for _, exact in plans):
             assert len(set(plans)) == 1
+
+
+def assert_identical(a, b):
+    for name in ("scores", "labels", "segments_sec"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+
+
+@pytest.fixture(scope="module", params=["soft", "hard", "none"])
+def any_model(model, request):
+    """The model with each method of suppression."""
+    settings = {**model.get_config()["postprocess"], "nms_method": request.param}
+    changed = ActionFormer.from_config({**model.get_config(), "postprocess": settings})
+    changed.set_weights(model.get_weights())
+    return changed
+
+
+def test_a_window_as_long_as_the_sequence_changes_nothing(any_model):
+    for feats in _sequences()[4:12:3]:
+        plain = any_model.detect(feats, duration_sec=14.0)
+        assert len(plain)
+        for window_steps in (len(feats), len(feats) + 30):
+            windowed = any_model.detect(feats, duration_sec=14.0, window_steps=window_steps)
+            assert_identical(windowed, plain)
+
+
+def test_candidates_of_all_windows_are_suppressed_together(any_model):
+    """The steps of a windowed detection, one after the other."""
+    model = any_model
+    feats = np.random.default_rng(5).normal(size=(90, 5)).astype("float32")
+    windows = []
+    for start in (0, 20, 40, 50):  # Windows of 40 that overlap by half; the last ends at 90.
+        padded, _ = inference_length(model, 40)
+        batch = pad_batch([feats[start : start + 40]], padded)
+        outputs = model(batch)
+        segments, *rest = decode(
+            outputs["logits"],
+            outputs["offsets"],
+            model.points(padded),
+            point_mask(batch["mask"], model.strides),
+            [padded // stride for stride in model.strides],
+            model.postprocess,
+        )
+        windows.append([to_numpy(segments) + np.float32(start), *map(to_numpy, rest)])
+    merged = [np.concatenate(parts, axis=1) for parts in zip(*windows, strict=True)]
+    segments, scores, labels, count = (
+        to_numpy(x)[0] for x in suppress(*merged, model.postprocess)
+    )
+    found = model.detect(
+        feats, grid=FeatureGrid(1, 1, 2000), window_steps=40, window_overlap=0.5
+    )
+    assert len(found) == count > 0
+    np.testing.assert_allclose(found.scores, scores[:count], rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(found.labels, labels[:count])
+    # A wide feature window moves all times away from 0, where they would be clipped.
+    np.testing.assert_allclose(found.segments_sec - 1000, segments[:count], rtol=0, atol=1e-3)
+
+
+def test_windows_of_many_sequences_share_batches(model):
+    sequences = _sequences()[::2]
+    windows = dict(window_steps=30, window_overlap=0.3)
+    alone = [model.detect(x, **windows) for x in sequences]
+    for found, expected in zip(
+        model.detect(sequences, batch_size=3, **windows), alone, strict=True
+    ):
+        assert_same(found, expected)
+    assert model.detect([], **windows) == []
+
+
+def test_no_candidates_in_any_window(model):
+    settings = {**model.get_config()["postprocess"], "pre_nms_thresh": 1.0}
+    silent = ActionFormer.from_config({**model.get_config(), "postprocess": settings})
+    assert len(silent.detect(_sequences()[-1], window_steps=40)) == 0
+
+
+def test_wrong_windows(model):
+    feats = _sequences()[-1]
+    with pytest.raises(UserError, match="window_steps must be a whole number"):
+        model.detect(feats, window_steps=0)
+    with pytest.raises(UserError, match="window_overlap must lie in"):
+        model.detect(feats, window_steps=40, window_overlap=1.0)
+    resizing = ActionFormer.from_config({**model.get_config(), "force_upsampling": True})
+    with pytest.raises(UserError, match="leaves no windows to cut"):
+        resizing.detect(feats, window_steps=40)
+
+
+def test_graph_layers_are_restored_from_their_configuration(model):
+    arguments = (model.strides, model.config["regression_range"], model.postprocess)
+    for layer in (CandidateDecoder(*arguments), Suppression(model.postprocess)):
+        restored = keras.layers.deserialize(keras.layers.serialize(layer))
+        assert restored.get_config() == layer.get_config()
+        assert restored.settings == model.postprocess and restored.dtype == "float32"
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="compares with TensorFlow")

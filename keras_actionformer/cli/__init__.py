@@ -15,6 +15,7 @@ from keras_actionformer.cli.quiet import quiet_start
 from keras_actionformer.errors import UserError, suggest
 
 VERBS = {
+    "inspect": "report what a data set holds and what is wrong with it",
     "train": "train a model from a configuration file",
     "evaluate": "score a trained model or a file of detections: mAP and recall",
     "detect": "detect actions in feature files with a trained model",

@@ -4,6 +4,7 @@
   detect --preset=presets/thumos14 --feats=video.npy --fps=30
   detect --workdir=runs/thumos14 --feats=new/a.npy,new/b.npy --fps=25 --output=found.json
   detect --workdir=runs/thumos14 --feats=new --score_threshold=0.3 --output=found.csv
+  detect --workdir=runs/anet --feats=new --video_scores=classifier.json --output=found.json
 
 A feature file holds an array (time steps, channels), `.npy` or `.npz` with the key "feats", of the
 kind the model was trained on. The timing of its steps is the model's; --fps tells where the video
@@ -19,6 +20,7 @@ from keras_actionformer.cli.quiet import import_trainer
 from keras_actionformer.detections import save_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.features import FeatureFiles
+from keras_actionformer.fusion import fuse_videos, load_video_scores
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run.")
 _PRESET = flags.DEFINE_string(
@@ -29,6 +31,9 @@ _FEATS = flags.DEFINE_list(
 )
 _FPS = flags.DEFINE_float("fps", None, "Frames a second, where it is not the model's.")
 _DURATION = flags.DEFINE_float("duration", None, "Seconds; detections are cut to end by then.")
+_VIDEO_SCORES = flags.DEFINE_string(
+    "video_scores", None, "File of the class scores of whole videos, for a model of one class."
+)
 _OUTPUT = flags.DEFINE_string("output", None, "JSON or CSV file to write the detections to.")
 _TOP_K = flags.DEFINE_integer(
     "top_k", None, "Keeps so many of the best detections of each file.", lower_bound=1
@@ -47,7 +52,8 @@ def main():
     if _DURATION.value is not None and len(paths) > 1:
         raise UserError(f"--duration is that of one video, but --feats names {len(paths)} files.")
 
-    model, data = _open_model()
+    video_scores = _VIDEO_SCORES.value and load_video_scores(_VIDEO_SCORES.value)
+    model, data, fusion = _open_model()
     channels = model.input["feats"].shape[-1]
     files = {}
     for path in paths:
@@ -63,8 +69,11 @@ def main():
             features.load(path.stem)[:: data["downsample_rate"]],
             fps=_FPS.value,
             duration_sec=_DURATION.value,
-            score_threshold=_SCORE_THRESHOLD.value,
         )
+        if video_scores:
+            detections = fuse_videos({video_id: detections}, video_scores, **fusion)[video_id]
+        if _SCORE_THRESHOLD.value is not None:
+            detections = detections.filter(min_score=_SCORE_THRESHOLD.value)
         if _TOP_K.value is not None:
             detections = detections.top_k(_TOP_K.value)
         found[video_id] = detections
@@ -75,15 +84,17 @@ def main():
 
 
 def _open_model():
-    """The model, and what its run's configuration says of feature files, or their defaults."""
+    """The model, and what its run's configuration says of feature files and of fusion."""
     if bool(_WORKDIR.value) == bool(_PRESET.value):
         raise UserError("Give either --workdir=DIR or --preset=NAME.")
     trainer = import_trainer()
     if _PRESET.value:
         data = {"prefix": "", "suffix": "", "downsample_rate": 1}
-        return trainer.ActionFormer.from_preset(_PRESET.value), data
-    data = trainer.read_config(_WORKDIR.value)["data"]
-    return trainer.load_model(_WORKDIR.value), data
+        return trainer.ActionFormer.from_preset(_PRESET.value), data, {}
+    model = trainer.load_model(_WORKDIR.value)
+    config = trainer.read_config(_WORKDIR.value)
+    fusion = {name: config["fusion"][name] for name in ("num_pred", "topk")}
+    return model, config["data"], fusion
 
 
 def _check_writable(output):

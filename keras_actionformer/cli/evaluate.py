@@ -8,6 +8,9 @@ or of a trained model, whose detections are computed first:
 
   evaluate --workdir=runs/thumos14
   evaluate --preset=presets/thumos14 --ground_truth=annotations.json --feats=feats
+
+With --video_scores the segments (of a model of one class) are first repeated for the best classes
+of their video, as is usual on ActivityNet.
 """
 
 import json
@@ -22,6 +25,7 @@ from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation import TIOU_THRESHOLDS, evaluate
 from keras_actionformer.features import FeatureFiles
 from keras_actionformer.files import atomic_write
+from keras_actionformer.fusion import fuse_videos, load_video_scores
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run to evaluate.")
 _PRESET = flags.DEFINE_string(
@@ -32,6 +36,9 @@ _DETECTIONS = flags.DEFINE_string("detections", None, "JSON or CSV file of detec
 _FEATS = flags.DEFINE_string("feats", None, "Folder of feature files, for --preset.")
 _PREFIX = flags.DEFINE_string("prefix", "", "A feature file is <prefix><video id><suffix>.")
 _SUFFIX = flags.DEFINE_string("suffix", ".npy", "See --prefix.")
+_VIDEO_SCORES = flags.DEFINE_string(
+    "video_scores", None, "File of the class scores of whole videos (.json, .csv, .npz, .pkl)."
+)
 _SUBSET = flags.DEFINE_string(
     "subset", None, "Subset to evaluate; without it, the run's data.eval_subset, or 'test'."
 )
@@ -57,7 +64,9 @@ def _evaluate(tiou_thresholds):
     """Returns the `EvaluationResult` of what the flags name."""
     if _WORKDIR.value and not any((_PRESET.value, _GROUND_TRUTH.value, _DETECTIONS.value)):
         # The only import of a framework, seconds long: the files need none.
-        return import_trainer().evaluate_workdir(_WORKDIR.value, _SUBSET.value, tiou_thresholds)
+        return import_trainer().evaluate_workdir(
+            _WORKDIR.value, _SUBSET.value, tiou_thresholds, _VIDEO_SCORES.value
+        )
     if _WORKDIR.value or not _GROUND_TRUTH.value or bool(_DETECTIONS.value) == bool(_PRESET.value):
         raise UserError(
             "Give --workdir=DIR, or --ground_truth=FILE.json and --detections=FILE, or "
@@ -66,10 +75,16 @@ def _evaluate(tiou_thresholds):
     # Published scores count annotations that reach beyond their video, so they stay as they are.
     annotations = load_annotations(_GROUND_TRUTH.value, outside="keep")
     videos = annotations.subset(_SUBSET.value or "test")
+    class_names, video_scores = annotations.class_names, None
+    if _VIDEO_SCORES.value:
+        video_scores = load_video_scores(_VIDEO_SCORES.value, class_names)
+        class_names = None  # those of the detections are about to be replaced
     if _PRESET.value:
         detections = _detect(videos)
     else:
-        detections = load_detections(_DETECTIONS.value, class_names=annotations.class_names)
+        detections = load_detections(_DETECTIONS.value, class_names=class_names)
+    if video_scores is not None:
+        detections = fuse_videos(detections, video_scores)
     return evaluate(
         videos,
         detections,

@@ -21,6 +21,18 @@ def check_config_file(argv):
         raise UserError(f"Configuration file '{path}' does not exist{hint}")
 
 
+def check_sections(config):
+    """Raises UserError for a configuration that does not come from `default_config`."""
+    # Here, as it loads Keras.
+    from keras_actionformer.config import default_config
+
+    if list(config) != list(default_config()):
+        raise UserError(
+            "get_config() of the configuration file must start with config = default_config(), "
+            "change its settings and return it."
+        )
+
+
 def flags_problem(error, argv, options):
     """Explains what was raised while absl gave the flags their values.
 

@@ -8,8 +8,8 @@
 from absl import flags
 from ml_collections import config_flags
 
+from keras_actionformer.cli.explain import check_sections
 from keras_actionformer.cli.quiet import import_trainer
-from keras_actionformer.errors import UserError
 
 AFTER_STOP = "go on with the same command and --resume"
 
@@ -26,13 +26,7 @@ flags.mark_flag_as_required("config")
 
 def main():
     trainer = import_trainer()
-    from keras_actionformer.config import default_config
-
-    if list(_CONFIG.value) != list(default_config()):
-        raise UserError(
-            "get_config() of the configuration file must start with config = default_config(), "
-            "change its settings and return it."
-        )
+    check_sections(_CONFIG.value)
     if _EVALUATE.value:
         trainer.check_evaluation(_CONFIG.value)
     trainer.train(_CONFIG.value, _WORKDIR.value, _RESUME.value)

@@ -1,0 +1,89 @@
+"""Reports what a data set holds and what is wrong with it, before a network is trained on it.
+
+With the settings it is to be trained with:
+
+  inspect --config=configs/thumos14.py
+
+or with the files alone, for which a pyramid of levels is then suggested:
+
+  inspect --annotations=annotations.json --feats=feats --fps=30 --stride_frames=4 --window_frames=16
+
+The exit status is 1 when there are errors, things that would make a training wrong and that `train`
+refuses with the same sentences; it is 0 when there are at most warnings.
+"""
+
+import json
+import sys
+
+from absl import flags, logging
+from ml_collections import config_flags
+
+from keras_actionformer.cli.explain import check_sections
+from keras_actionformer.cli.quiet import quiet_start
+from keras_actionformer.errors import UserError
+from keras_actionformer.files import atomic_write
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    help_string="Configuration file; --config.section.name=value changes one of its settings.",
+)
+_ANNOTATIONS = flags.DEFINE_string("annotations", None, "JSON or CSV file of annotations.")
+_FEATS = flags.DEFINE_list("feats", None, "Folder of feature files, or one a stream.")
+_PREFIX = flags.DEFINE_string("prefix", "", "What file names have before the video id.")
+_SUFFIX = flags.DEFINE_string("suffix", ".npy", "What file names end with.")
+_FPS = flags.DEFINE_float("fps", None, "Frames a second; without it, each video's own.")
+_STRIDE_FRAMES = flags.DEFINE_float("stride_frames", 1.0, "Frames from one feature to the next.")
+_WINDOW_FRAMES = flags.DEFINE_float("window_frames", 1.0, "Frames that one feature sees.")
+_SUBSET = flags.DEFINE_string("subset", "training", "Subset to train on.")
+_EVAL_SUBSET = flags.DEFINE_string("eval_subset", "", "Subset to evaluate on, if any.")
+_OUTSIDE = flags.DEFINE_enum(
+    "outside", "error", ["error", "keep"], "What to do about actions that end after their video."
+)
+_JSON = flags.DEFINE_string("json", None, "JSON file for the numbers; - prints them as JSON.")
+
+
+def main():
+    files = (_ANNOTATIONS.value, _FEATS.value)
+    if bool(_CONFIG.value) == any(files) or any(files) != all(files):
+        raise UserError("Give either --config=FILE.py, or both --annotations=FILE and --feats=DIR.")
+    with quiet_start():
+        from keras_actionformer.diagnosis import diagnose
+    # What it would log is in the report.
+    logging.set_verbosity(logging.ERROR)
+    config = _CONFIG.value or _config_of_files()
+    check_sections(config)
+    progress = _show_progress if sys.stderr.isatty() else None
+    diagnosis = diagnose(config, data_only=not _CONFIG.value, progress=progress)
+    if _JSON.value == "-":
+        print(json.dumps(diagnosis.to_dict(), indent=1))
+    else:
+        print(diagnosis)
+        if _JSON.value:
+            with atomic_write(_JSON.value) as file:
+                json.dump(diagnosis.to_dict(), file, indent=1)
+                file.write("\n")
+    return 1 if diagnosis.errors else 0
+
+
+def _config_of_files():
+    """A configuration whose section `data` has what the options say."""
+    from keras_actionformer.config import default_config
+
+    config = default_config()
+    config.data.annotations = _ANNOTATIONS.value
+    config.data.feats = tuple(_FEATS.value) if len(_FEATS.value) > 1 else _FEATS.value[0]
+    config.data.prefix = _PREFIX.value
+    config.data.suffix = _SUFFIX.value
+    config.data.fps = _FPS.value
+    config.data.stride_frames = _STRIDE_FRAMES.value
+    config.data.window_frames = _WINDOW_FRAMES.value
+    config.data.train_subset = _SUBSET.value
+    config.data.eval_subset = _EVAL_SUBSET.value
+    config.data.outside = _OUTSIDE.value
+    return config
+
+
+def _show_progress(done, total):
+    """Writes over the last line of the terminal; at the end the line is cleared."""
+    text = f"Reading features: {done} of {total}" if done < total else ""
+    print(f"\r{text:<50}", end="" if text else "\r", file=sys.stderr, flush=True)

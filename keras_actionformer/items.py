@@ -1,0 +1,185 @@
+"""Training items: videos, or windows of them, in the form from which batches are cut."""
+
+import collections
+import dataclasses
+
+import numpy as np
+from absl import logging
+
+from keras_actionformer.errors import UserError
+from keras_actionformer.feature_checks import constant_problem, stop_at_error
+from keras_actionformer.features import resize_feats
+from keras_actionformer.windows import cut_segments, cut_to_features, sliding_windows
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sequence:
+    """The features of one video, read and checked, in memory or to be read again.
+
+    Args:
+      num_steps: int, steps of the feature file after downsampling.
+      feats_len: int, steps after resizing.
+      feats_dim: int, C.
+      window: function of (start, length) to an array (length, C) of real numbers.
+    """
+
+    num_steps: int
+    feats_len: int
+    feats_dim: int
+    window: collections.abc.Callable
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Item:
+    """A sequence, or a window of one, with its segments.
+
+    Args:
+      feats_len: int, T.
+      feats_dim, window: see `Sequence`.
+      segments_grid: float32 (N, 2) in grid units.
+      labels: int32 (N,).
+      offset_grid: float, `FeatureGrid.offset_grid`.
+    """
+
+    feats_len: int
+    feats_dim: int
+    window: collections.abc.Callable
+    segments_grid: np.ndarray
+    labels: np.ndarray
+    offset_grid: float
+
+
+def read_sequences(videos, features, downsample_rate, resize_to, cache_bytes):
+    """Reads and checks every feature file once, and keeps those that fit into `cache_bytes`.
+
+    Args: see `train_dataset`.
+
+    Returns:
+      list of `Sequence`.
+    """
+    for video in videos:  # A missing file is told before minutes are spent on reading the others.
+        if not features.has(video.video_id):
+            features.load(video.video_id)
+    sequences, cached_bytes = [], 0
+    for video in videos:
+        feats = features.load(video.video_id)[::downsample_rate]
+        stop_at_error(constant_problem(video, feats, features.describe(video.video_id)))
+        num_steps, feats_dim = feats.shape
+        if sequences and feats_dim != sequences[0].feats_dim:
+            raise UserError(
+                f"{features.describe(video.video_id)} has {feats_dim} channels but that of "
+                f"{videos[0].video_id!r} has {sequences[0].feats_dim}; all must be equal."
+            )
+        if resize_to is not None:
+            feats = resize_feats(feats, resize_to)
+        feats_len = len(feats)
+        if cached_bytes + feats.nbytes <= cache_bytes:
+            cached_bytes += feats.nbytes
+            window = _window_of(np.ascontiguousarray(feats))
+        elif resize_to is None:
+            window = _window_of_file(features, video.video_id, downsample_rate)
+        else:
+            window = _window_of_resized(features, video.video_id, downsample_rate, resize_to)
+        sequences.append(Sequence(num_steps, feats_len, feats_dim, window))
+    logging.info(
+        "Features of %d videos read, %.0f MB of them kept in memory.",
+        len(videos), cached_bytes / 1e6,
+    )
+    return sequences
+
+
+def _window_of(feats):
+    return lambda start, length: feats[start : start + length]
+
+
+def _window_of_file(features, video_id, rate):
+    """Reads no more than the window's steps, where the file's format allows that."""
+    return lambda start, length: features.open(video_id)[
+        start * rate : (start + length - 1) * rate + 1 : rate
+    ]
+
+
+def _window_of_resized(features, video_id, rate, num_steps):
+    return lambda start, length: resize_feats(features.open(video_id)[::rate], num_steps)[
+        start : start + length
+    ]
+
+
+def segments_to_grid(segments_sec, grid):
+    """Converts segments (N, 2) in seconds to float32 grid units."""
+    return grid.to_grid(np.asarray(segments_sec, np.float64)).astype(np.float32)
+
+
+def make_items(videos, sequences, grids, resize_to, trunc_thresh):
+    """Joins features with the segments that there are features to learn from.
+
+    A segment that starts after the features' end is left out. Of resized sequences, one that lies
+    mostly behind it is left out as well, and the others are cut there (`cut_to_features`).
+
+    Args:
+      videos: sequence of `Video`.
+      sequences: sequence of `Sequence`, one a video.
+      grids: sequence of `FeatureGrid`, one a video, of the features before resizing.
+      resize_to, trunc_thresh: see `train_dataset`.
+
+    Returns:
+      list of `Item`.
+
+    Raises:
+      UserError: no video has an action.
+    """
+    items, num_dropped = [], []
+    for video, sequence, grid in zip(videos, sequences, grids, strict=True):
+        length = sequence.feats_len
+        if resize_to is not None:
+            grid = grid.resize(sequence.num_steps, resize_to)
+        segments = segments_to_grid(video.segments_sec, grid)
+        if resize_to is not None:
+            kept, segments = cut_to_features(segments, length, trunc_thresh, grid.offset_grid)
+        else:
+            kept = np.flatnonzero(segments[:, 0] < length + grid.offset_grid)
+            segments = segments[kept]
+        labels = np.asarray(video.labels, np.int32)[kept]
+        items.append(
+            Item(
+                length, sequence.feats_dim, sequence.window, segments, labels, grid.offset_grid
+            )
+        )
+        num_dropped.append(len(video.labels) - len(labels))
+    if any(num_dropped):
+        logging.warning(
+            "%d actions in %d videos start after the end of the features%s and are left out.",
+            sum(num_dropped), np.count_nonzero(num_dropped),
+            "" if resize_to is None else ", or lie mostly behind it,",
+        )
+    if not any(len(item.labels) for item in items):
+        raise UserError("No training video has an action; check the subset and the annotations.")
+    return items
+
+
+def cut_to_windows(items, window_steps, window_overlap, trunc_thresh):
+    """Cuts every item that is longer than a window into sliding windows, each an item."""
+    windows = []
+    for item in items:
+        places = sliding_windows(item.feats_len, window_steps, window_overlap)
+        if len(places) == 1:
+            windows.append(item)
+            continue
+        for start, length in places:
+            kept, segments = cut_segments(
+                item.segments_grid, start, length, trunc_thresh, item.offset_grid
+            )
+            windows.append(
+                dataclasses.replace(
+                    item,
+                    feats_len=length,
+                    window=_part_of(item.window, start),
+                    segments_grid=segments,
+                    labels=item.labels[kept],
+                )
+            )
+    return windows
+
+
+def _part_of(window, first):
+    return lambda start, length: window(first + start, length)

@@ -1,0 +1,244 @@
+"""From a published data set, as its authors offer it, to the files that a configuration names.
+
+Nothing is downloaded: whoever has an archive, or the folder it unpacks to, gets annotations in one
+checked form, features that are linked rather than copied, and video scores where there are some.
+"""
+
+import hashlib
+import os
+import pathlib
+import shutil
+import tarfile
+
+import numpy as np
+
+from keras_actionformer.annotations import save_annotations
+from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.features import FeatureFiles, videos_with_features
+from keras_actionformer.files import atomic_write
+from keras_actionformer.published import PUBLISHED
+
+_UNPACKED = "unpacked"
+
+
+def prepare_dataset(name, source, output_dir, progress=print, durations=None):
+    """Writes annotations, features and video scores of a data set as configurations name them.
+
+    Features are linked; those of an archive, which is unpacked into `output_dir`, are moved. The
+    annotations come last, so that where they are, the features are complete. Doing it again gives
+    the same files.
+
+    Args:
+      name: str, one of `PUBLISHED`.
+      source: str or `os.PathLike`: the authors' archive (a tar file), which is checked against
+        their MD5, or a folder that holds what it unpacks to, however deep.
+      output_dir: str or `os.PathLike`, created when missing.
+      progress: function of one str, told what is done.
+      durations: str or `os.PathLike`, CSV file of the columns `video,duration,fps`, for
+        annotations that do not tell them.
+
+    Returns:
+      dict from the name of an annotation file to its `Annotations`.
+
+    Raises:
+      UserError: the archive is damaged, or the files are not those that are expected.
+    """
+    if name not in PUBLISHED:
+        raise UserError(
+            f"There is no data set {name!r} among {', '.join(PUBLISHED)}"
+            f"{suggest(name, PUBLISHED) or '.'}"
+        )
+    dataset = PUBLISHED[name]
+    source, output_dir = pathlib.Path(source), pathlib.Path(output_dir)
+    if not source.exists():
+        raise UserError(f"'{source}' does not exist. {dataset.origin}")
+    folder = source if source.is_dir() else _unpack(dataset, source, output_dir, progress)
+    annotations = _read_annotations(dataset, folder, durations)
+    found = _find_features(dataset, folder, annotations)
+    for features, path in found:
+        _place_features(features, path, folder, output_dir, annotations, progress)
+    if dataset.video_scores:
+        file_name, write = dataset.video_scores
+        path = _find(folder, file_name)
+        if path is None:
+            progress(f"There is no {file_name}: without video scores, no fusion.")
+        else:
+            write(path, output_dir / "video_scores.json")
+            progress(f"Wrote {output_dir / 'video_scores.json'}.")
+    for target, content in annotations.items():
+        save_annotations(output_dir / target, content)
+        progress(f"Wrote {output_dir / target}: {_summary(content)}.")
+    return annotations
+
+
+# === Archives ===
+
+
+def _unpack(dataset, archive, output_dir, progress):
+    """Checks an archive and unpacks it, once; returns the folder."""
+    folder = output_dir / _UNPACKED / archive.name.split(".tar")[0]
+    if folder.exists():
+        progress(f"'{folder}' is there already.")
+        return folder
+    if archive.name in dataset.archives:
+        _check_md5(archive, dataset.archives[archive.name], progress)
+    else:
+        progress(f"No MD5 is known for '{archive.name}': it is not checked.")
+    progress(f"Unpacking '{archive}' to '{folder}' ...")
+    temporary = folder.with_name(f".{folder.name}.part")
+    # What an earlier call left when it was killed.
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        with tarfile.open(archive) as file:
+            # Refuses what would end up outside of the folder, and links that lead there.
+            file.extractall(temporary, filter="data")
+    except (tarfile.TarError, EOFError, OSError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive
+            raise
+        raise UserError(
+            f"'{archive}' cannot be unpacked ({error}); it must be a tar file. {dataset.origin}"
+        ) from None
+    os.replace(temporary, folder)
+    return folder
+
+
+def _check_md5(path, expected, progress):
+    """Raises UserError where a file is not the one that its authors offer."""
+    digest, size, done, told = hashlib.md5(), path.stat().st_size, 0, 0
+    with open(path, "rb") as file:
+        while block := file.read(2**24):
+            digest.update(block)
+            done += len(block)
+            if done - told >= size / 10:
+                progress(f"Checking '{path.name}': {100 * done // size} %")
+                told = done
+    if digest.hexdigest() != expected:
+        raise UserError(
+            f"The MD5 of '{path}' is {digest.hexdigest()}, but that of the authors' file is "
+            f"{expected}: the download is damaged or not complete; get it again."
+        )
+
+
+# === What lies where ===
+
+
+def _find(folder, *names):
+    """The first file or folder of one of these names below a folder, or None."""
+    for name in names:
+        for path in sorted(folder.rglob(name)):
+            return path
+    return None
+
+
+def _read_annotations(dataset, folder, durations):
+    """Returns {file to write: `Annotations`} of what there is."""
+    annotations = {}
+    for target, sources in dataset.annotations.items():
+        for name, read in sources.items():
+            path = _find(folder, name)
+            if path is not None:
+                annotations[target] = read(path, durations)
+                break
+    if not annotations:
+        names = [name for sources in dataset.annotations.values() for name in sources]
+        raise UserError(_lacks(dataset, folder, "annotation file", dict.fromkeys(names)))
+    return annotations
+
+
+def _find_features(dataset, folder, annotations):
+    """Returns [(`Features`, its folder)] of what there is, with annotations for it."""
+    found = []
+    for features in dataset.features:
+        if not set(features.annotations) & set(annotations):
+            continue
+        content = _annotations_of(features, annotations)
+        # Folders of other data sets may have this name, too.
+        paths = [path for name in features.folders for path in sorted(folder.rglob(name))]
+        paths = [path for path in paths if _has_any(features, path, content.videos)]
+        if len(paths) > 1:
+            raise UserError(
+                f"'{paths[0]}' and '{paths[1]}' both have features of {dataset.title}; give a "
+                "folder that has one of them."
+            )
+        found += [(features, path) for path in paths]
+    if not found:
+        names = [name for features in dataset.features for name in features.folders]
+        raise UserError(_lacks(dataset, folder, "folder with features of its videos", names))
+    return found
+
+
+def _annotations_of(features, annotations):
+    return next(annotations[name] for name in features.annotations if name in annotations)
+
+
+def _has_any(features, path, videos):
+    if not path.is_dir():
+        return False
+    files = FeatureFiles(path, None, features.prefix, features.suffix)
+    return any(files.has(video.video_id) for video in videos)
+
+
+def _lacks(dataset, folder, what, names):
+    there = sorted(path.name for path in folder.iterdir())
+    return (
+        f"'{folder}' has no {what} of {dataset.title}: expected {' or '.join(names)} in it, "
+        f"found {', '.join(there[:8]) or 'nothing'}{', ...' * (len(there) > 8)}. {dataset.origin}"
+    )
+
+
+# === Features ===
+
+
+def _place_features(features, path, folder, output_dir, annotations, progress):
+    """Checks features and brings them to their folder."""
+    target = output_dir / features.target
+    videos = _annotations_of(features, annotations).videos
+    files = FeatureFiles(path, features.channels, features.prefix, features.suffix)
+    present = videos_with_features(videos, files)
+    files.open(present[0].video_id)  # says so when it has another width
+    if features.first_channels:
+        for video in present:
+            feats = files.load(video.video_id)[:, : features.first_channels]
+            with atomic_write(target / f"{features.prefix}{video.video_id}.npy", "wb") as file:
+                np.save(file, feats)
+        done = f"Wrote the first {features.first_channels} channels of '{path}' to '{target}'"
+    elif target.exists() and target.samefile(path):
+        done = f"'{target}' is there already"
+    elif output_dir / _UNPACKED in folder.parents:
+        _make_room(target)
+        os.replace(path, target)
+        # Where it is found when all this is done again.
+        _link(target, path)
+        done = f"Moved '{path}' to '{target}'"
+    else:
+        _make_room(target)
+        _link(path, target)
+        done = f"Linked '{target}' to '{path}'"
+    progress(f"{done}: {len(present)} of {len(videos)} videos have features.")
+
+
+def _make_room(target):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_symlink():
+        target.unlink()
+    elif target.exists():
+        raise UserError(f"'{target}' is there already and holds other features; remove it.")
+
+
+def _link(path, link):
+    try:
+        os.symlink(path.absolute(), link, target_is_directory=True)
+    except OSError as error:
+        raise UserError(
+            f"'{link}' cannot be linked to '{path}' ({error.strerror}); move the folder there."
+        ) from None
+
+
+def _summary(annotations):
+    parts = []
+    for subset in dict.fromkeys(video.subset for video in annotations.videos):
+        videos = annotations.subset(subset)
+        actions = sum(len(video.labels) for video in videos)
+        parts.append(f"{len(videos)} {subset} videos with {actions} actions")
+    return f"{', '.join(parts)}, {len(annotations.class_names)} classes"

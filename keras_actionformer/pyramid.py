@@ -1,0 +1,154 @@
+"""What the levels of a pyramid would learn of a data set, and which pyramid would suit it.
+
+NumPy only: `count_points` follows the rule of `targets.assign_targets` without a network.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from keras_actionformer.arguments import check_agreement, check_ranges, ints, regression_pairs
+from keras_actionformer.errors import UserError
+
+# Actions as short as the shortest one at a point, up to this many steps, share the point.
+_TIE_STEPS = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Pyramid:
+    """Levels of points, and the length of the sequences they are trained on.
+
+    Args:
+      max_seq_len: int, training length in steps.
+      strides: L ints, steps between the points of a level.
+      regression_range: L pairs of numbers, in steps (see `make_points`).
+      center_sample: `"radius"` or `"none"` (see `assign_targets`).
+      center_sample_radius: float, in strides.
+    """
+
+    max_seq_len: int
+    strides: tuple
+    regression_range: tuple
+    center_sample: str = "radius"
+    center_sample_radius: float = 1.5
+
+
+def model_pyramid(arguments):
+    """Returns the `Pyramid` of a model.
+
+    Args:
+      arguments: dict of the arguments of `ActionFormer`.
+
+    Raises:
+      UserError: the model would refuse its arguments.
+    """
+    arguments = dict(arguments)
+    for name in ("input_dim", "embd_dim", "backbone_arch", "n_mha_win_size"):
+        arguments[name] = ints(name, arguments[name])
+    check_ranges(arguments)
+    levels = range(arguments["fpn_start_level"], arguments["backbone_arch"][2] + 1)
+    strides = tuple(arguments["scale_factor"] ** level for level in levels)
+    pairs = regression_pairs(arguments["regression_range"], len(strides))
+    check_agreement({**arguments, "regression_range": pairs}, strides)
+    return Pyramid(
+        arguments["max_seq_len"],
+        strides,
+        tuple(map(tuple, pairs)),
+        arguments["center_sample"],
+        arguments["center_sample_radius"],
+    )
+
+
+def suggest_pyramid(sequences):
+    """Suggests a pyramid whose levels double their stride.
+
+    1. With the ranges (0, 4), (4, 8), ..., (2^L, 10000) of L levels, level l takes actions of
+       2^(l+2) to 2^(l+3) steps: the center of an action lies half its length from its ends. L is
+       the least number of levels for which 199 in 200 actions are no longer than that on the last
+       one, which takes the others, too, for want of an upper limit.
+    2. `max_seq_len` holds 9 in 10 sequences whole, and twice the longest action of rule 1 (or
+       else the longest sequence) so that random windows rarely cut one. It is rounded up to a
+       multiple of the last stride.
+
+    Args:
+      sequences: objects with the fields `video` (`Video`), `grid` (`FeatureGrid`) and `num_steps`,
+        those of the training videos, with at least one action.
+
+    Returns:
+      `Pyramid`.
+    """
+    lengths = [sequence.num_steps for sequence in sequences]
+    durations = [np.diff(s.video.segments_sec)[:, 0] / s.grid.step_sec for s in sequences]
+    longest = max(np.quantile(np.concatenate(durations), 0.995), 1.0)
+    # The backbone has at least one strided level, and ten reach actions of 4096 steps.
+    num_levels = int(np.clip(np.ceil(np.log2(longest)) - 2, 2, 10))
+    strides = tuple(2**level for level in range(num_levels))
+    steps = max(np.quantile(lengths, 0.9), min(2 * longest, np.max(lengths)))
+    max_seq_len = int(np.ceil(steps / strides[-1])) * strides[-1]
+    return Pyramid(max_seq_len, strides, tuple(map(tuple, regression_pairs(None, num_levels))))
+
+
+def count_points(segments_grid, num_steps, pyramid):
+    """Counts the points of each level that learn each action of a sequence.
+
+    The sequence is taken whole, be it longer than `max_seq_len`; random windows that cut an action
+    may move it to a lower level.
+
+    Args:
+      segments_grid: float (N, 2), actions in steps of the feature grid.
+      num_steps: int, length of the sequence.
+      pyramid: `Pyramid`.
+
+    Returns:
+      int64 (N, L): positive points, zero in all levels for an action that nothing learns.
+    """
+    start, end = np.asarray(segments_grid, np.float32).reshape(-1, 2).T
+    length, center = end - start, np.float32(0.5) * (start + end)
+    counts = np.zeros((len(start), len(pyramid.strides)), np.int64)
+    levels = zip(pyramid.strides, pyramid.regression_range, strict=True)
+    for level, (stride, (low, high)) in enumerate(levels):
+        time = np.arange(0, num_steps, stride, dtype=np.float32)
+        inner_start, inner_end = start, end
+        if pyramid.center_sample == "radius":
+            reach = np.float32(stride * pyramid.center_sample_radius)
+            inner_start = np.maximum(center - reach, start)
+            inner_end = np.minimum(center + reach, end)
+        first = np.searchsorted(time, inner_start, side="right")
+        last = np.searchsorted(time, inner_end, side="left")
+        shortest, candidates = np.full(len(time), np.inf, np.float32), []
+        for i in range(len(start)):
+            points = np.arange(first[i], last[i])
+            farther = np.maximum(time[points] - start[i], end[i] - time[points])
+            points = points[(farther >= low) & (farther <= high)]
+            shortest[points] = np.minimum(shortest[points], length[i])
+            candidates.append(points)
+        for i, points in enumerate(candidates):
+            counts[i, level] = np.count_nonzero(length[i] <= shortest[points] + _TIE_STEPS)
+    return counts
+
+
+def check_reach(videos, grids, pyramid):
+    """Checks that the levels fit the lengths of the actions at all.
+
+    Args:
+      videos: sequence of `Video`, to be trained on.
+      grids: sequence of `FeatureGrid`, one a video.
+      pyramid: `Pyramid`.
+
+    Raises:
+      UserError: there are actions, and no level learns any of them.
+    """
+    durations = []
+    for video, grid in zip(videos, grids, strict=True):
+        segments_grid = grid.to_grid(video.segments_sec)
+        num_steps = int(np.ceil(np.max(segments_grid, initial=0.0))) + 1
+        if count_points(segments_grid, num_steps, pyramid).any():
+            return
+        durations.extend(np.diff(segments_grid)[:, 0])
+    if durations:
+        ranges = ", ".join(f"({low:g}, {high:g})" for low, high in pyramid.regression_range)
+        raise UserError(
+            f"No level of the model learns any of the {len(durations)} training actions: they last "
+            f"{min(durations):.3g} to {max(durations):.3g} steps of the features, while the "
+            f"levels' regression_range is {ranges}; correct fps, stride_frames or regression_range."
+        )

@@ -1,0 +1,131 @@
+"""Windows of long sequences, random or sliding, and the segments that a window keeps."""
+
+import numpy as np
+
+from keras_actionformer.errors import UserError
+
+
+def truncate(
+    feats_len,
+    segments_grid,
+    max_seq_len,
+    trunc_thresh,
+    offset_grid,
+    crop_ratio,
+    rng,
+    max_trials=200,
+):
+    """Chooses the random window of a training sequence (the reference's truncation rule).
+
+    1. A sequence longer than `max_seq_len` gets a window of that length. A shorter one stays whole
+       or, with a `crop_ratio` of (low, high), gets a window whose length is a uniform integer in
+       `[max(round(low * T), 1), min(round(high * T), T)]`; length T means it stays whole.
+    2. The window's start is a uniform integer in `[0, T - length]`. The window reaches half a
+       feature window (`offset_grid`) over both its ends, where actions still leave traces.
+    3. A segment is kept when at least `trunc_thresh` of its length lies in that reach.
+    4. Windows that keep no segment are drawn again, `max_trials` times at most; then the last one
+       stands. A sequence without segments takes the first.
+    5. Kept segments are cut to the reach and counted from the window's start.
+
+    Args:
+      feats_len: int, T.
+      segments_grid: float32 (N, 2), `[start, end]` in grid units.
+      max_seq_len: int, the longest sequence to return.
+      trunc_thresh: float in (0, 1].
+      offset_grid: float, `FeatureGrid.offset_grid`.
+      crop_ratio: (low, high), or None.
+      rng: `np.random.Generator`, or anything with its `integers(low, high, endpoint=True)`.
+      max_trials: int.
+
+    Returns:
+      (start, length, kept, segments): two ints, the int (M,) indices of kept segments, and these
+      segments as float32 (M, 2) in grid units of the window.
+    """
+    everything = (0, feats_len, np.arange(len(segments_grid)), segments_grid)
+    length = max_seq_len
+    if feats_len <= max_seq_len:
+        if crop_ratio is None:
+            return everything
+        shortest = max(round(crop_ratio[0] * feats_len), 1)
+        longest = max(min(round(crop_ratio[1] * feats_len), feats_len), shortest)
+        length = int(rng.integers(shortest, longest, endpoint=True))
+        if length == feats_len:
+            return everything
+
+    for _ in range(max_trials):
+        start = int(rng.integers(0, feats_len - length, endpoint=True))
+        kept, segments = cut_segments(segments_grid, start, length, trunc_thresh, offset_grid)
+        if len(kept) or not len(segments_grid):
+            break
+    return start, length, kept, segments
+
+
+def cut_segments(segments_grid, start, length, trunc_thresh, offset_grid):
+    """Cuts segments to a window: rules 3 and 5 of `truncate`.
+
+    Args:
+      segments_grid: float32 (N, 2), `[start, end]` in grid units of the sequence.
+      start: int, first step of the window.
+      length: int, steps of the window.
+      trunc_thresh: float in (0, 1].
+      offset_grid: float, `FeatureGrid.offset_grid`.
+
+    Returns:
+      (kept, segments): int (M,) indices of kept segments, and these as float32 (M, 2) in grid
+      units of the window.
+    """
+    left = np.maximum(segments_grid[:, 0], np.float32(start - offset_grid))
+    kept, right = _mostly_inside(segments_grid, left, start + length + offset_grid, trunc_thresh)
+    return kept, np.stack([left[kept], right[kept]], axis=1) - np.float32(start)
+
+
+def cut_to_features(segments_grid, feats_len, trunc_thresh, offset_grid):
+    """Cuts segments to where the features end, and drops those that lie mostly behind.
+
+    Features end at `feats_len + offset_grid`. As the reference for ActivityNet, whose features
+    sometimes miss the rest of a video; what reaches over their start stays as it is.
+
+    Args and Returns: see `cut_segments`.
+    """
+    start = segments_grid[:, 0]
+    kept, right = _mostly_inside(segments_grid, start, feats_len + offset_grid, trunc_thresh)
+    return kept, np.stack([start[kept], right[kept]], axis=1)
+
+
+def _mostly_inside(segments_grid, left, limit, trunc_thresh):
+    """Indices of segments of which `trunc_thresh` lies in [left, limit], and all their ends."""
+    right = np.minimum(segments_grid[:, 1], np.float32(limit))
+    # Rounding to float32 may leave a segment without length; 0 / 0 keeps it out.
+    with np.errstate(invalid="ignore"):
+        inside = np.maximum(right - left, 0) / (segments_grid[:, 1] - segments_grid[:, 0])
+    return np.flatnonzero(inside >= trunc_thresh), right
+
+
+def sliding_windows(num_steps, window_steps, window_overlap):
+    """Covers a sequence with windows of equal length.
+
+    Windows start every `window_steps * (1 - window_overlap)` steps, rounded, and at least one; the
+    last one is moved forward so that it ends with the sequence. A sequence that is not longer than
+    a window is one window.
+
+    Args:
+      num_steps: int, T.
+      window_steps: int.
+      window_overlap: float in [0, 1), the part of a window that the next one repeats.
+
+    Returns:
+      list of (start, length), ascending.
+    """
+    if num_steps <= window_steps:
+        return [(0, num_steps)]
+    last = num_steps - window_steps
+    stride = max(round(window_steps * (1 - window_overlap)), 1)
+    return [(start, window_steps) for start in [*range(0, last, stride), last]]
+
+
+def check_windows(window_steps, window_overlap):
+    """Raises UserError where sliding windows have no length or would not move on."""
+    if window_steps != int(window_steps) or window_steps < 1:
+        raise UserError(f"window_steps must be a whole number from 1 up, but it is {window_steps}.")
+    if not 0 <= window_overlap < 1:
+        raise UserError(f"window_overlap must lie in [0, 1), but it is {window_overlap}.")

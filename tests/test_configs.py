@@ -1,0 +1,221 @@
+"""Every configuration file: it loads, fits the data it names, trains a step and detects."""
+
+import pathlib
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from keras_actionformer import trainer
+from keras_actionformer.annotations import Annotations, Video, save_annotations
+from keras_actionformer.architectures import ARCHITECTURES
+from keras_actionformer.config import check_config, load_config
+from keras_actionformer.dataset import train_dataset
+from keras_actionformer.published import PUBLISHED
+from keras_actionformer.timing import FeatureGrid
+
+CONFIGS = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
+NAMES = [path.stem for path in CONFIGS]
+# Their data comes from elsewhere than the table of published data sets.
+OWN_DATA = ("custom", "hapt", "hapt_best", "simulated")
+# One of each kind: padded and resized, one class and many, one stream and three.
+REPRESENTATIVES = [
+    "anet_tsp", "ego4d_slowfast_omnivore_egovlp", "fineaction_videomae_h", "thumos14_i3d_strong",
+]  # fmt: skip
+
+# Of TensorFlow, which reads the data in a graph all the same.
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")
+tensorflow_only = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="training pipelines are TensorFlow's"
+)
+
+
+@pytest.fixture
+def eagerly():
+    """Runs steps as they are: for one step of each network, compiling takes most of the time."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def config_of(name):
+    return load_config(CONFIGS[NAMES.index(name)])
+
+
+def text_of(name):
+    return CONFIGS[NAMES.index(name)].read_text(encoding="utf-8").split('"""')[1]
+
+
+def feature_folders(config):
+    feats = config.data.feats
+    return [feats] if isinstance(feats, str) else list(feats)
+
+
+def write_data(folder, config, num_videos, num_steps):
+    """Writes data of a configuration's shapes below `folder`, and points the configuration to it.
+
+    Every video has an action of 0.3 and one of 0.05 of its length; one more video is for the
+    evaluation.
+    """
+    rng = np.random.default_rng(0)
+    data = config.data
+    stride_frames = data.stride_frames or 8.0
+    fps = data.fps or 25.0
+    grid = FeatureGrid(fps, stride_frames, data.window_frames)
+    duration = float(grid.to_sec(num_steps - 0.5)) + data.window_frames / 2 / fps
+    num_classes = 4 if config.fusion.video_scores else config.model.num_classes
+    videos = []
+    for i in range(num_videos + 1):
+        subset = data.eval_subset if i == num_videos else data.train_subset
+        segments = np.array([[0.1, 0.4], [0.6, 0.65]]) * duration
+        labels = np.array([0, num_classes - 1])
+        videos.append(Video(f"video_{i}", subset, duration, fps, segments, labels))
+    names = tuple(f"class {i}" for i in range(num_classes))
+    data.annotations = str(folder / "annotations.json")
+    save_annotations(data.annotations, Annotations(tuple(videos), names))
+    widths = config.model.input_dim
+    folders = feature_folders(config)
+    if isinstance(widths, int):  # streams in one projection
+        widths = [widths // len(folders)] * (len(folders) - 1)
+        widths.append(config.model.input_dim - sum(widths))
+    data.feats = tuple(str(folder / f"feats_{i}") for i in range(len(folders)))
+    for path, width in zip(map(pathlib.Path, data.feats), widths, strict=True):
+        path.mkdir()
+        for video in videos:
+            feats = rng.standard_normal((num_steps, width), np.float32)
+            file = path / f"{data.prefix}{video.video_id}{data.suffix}"
+            np.savez(file, feats=feats) if data.suffix == ".npz" else np.save(file, feats)
+    if config.fusion.video_scores:
+        config.fusion.video_scores = str(folder / "video_scores.csv")
+        rows = [f"{v.video_id},{','.join(map(str, rng.random(num_classes)))}" for v in videos]
+        header = f"video,{','.join(names)}"
+        (folder / "video_scores.csv").write_text("\n".join([header, *rows]))
+    check_config(config)
+
+
+def narrow(config):
+    """The configuration with a network of 48 channels, of the depth it has."""
+    streams = config.model.input_dim
+    config.model.embd_dim = 48 if isinstance(streams, int) else [48 // len(streams)] * len(streams)
+    config.model.fpn_dim = config.model.head_dim = 48
+    config.postprocess.max_seg_num = 50
+    return config
+
+
+def test_all_benchmarks_of_the_reference_have_a_configuration():
+    assert set(ARCHITECTURES) <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_first_lines_tell_how_to_run_it_and_what_comes_out(name):
+    text = text_of(name)
+    assert f"bin/train --config=configs/{name}.py --workdir=runs/" in text
+    score = r"Measured on|Published by .*, not\s+measured here:|Published score: none"
+    assert re.search(score, text) or name == "custom"
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_reference_configurations_have_the_published_architecture(name):
+    config, built_in = config_of(name), ARCHITECTURES[name]
+    for section, expected in (("model", built_in.model), ("postprocess", built_in.postprocess)):
+        ours = config[section].to_dict()
+        assert {key: ours[key] for key in expected} == expected
+    for key, value in built_in.grid.items():
+        assert config.data[key] == value
+    numbers = [f"{value:.2f}" for value in built_in.scores.values()]
+    # The text has them in this order.
+    assert re.search(r"\b[\s\S]*\b".join(map(re.escape, numbers)), text_of(name))
+
+
+@pytest.mark.parametrize(
+    "name, epochs, learning_rate, batch_size, trunc_thresh, num_levels, tiou",
+    [
+        ("thumos14_i3d", 30, 1e-4, 2, 0.5, 6, (0.3, 0.7, 5)),
+        ("anet_tsp", 10, 1e-3, 16, 0.5, 6, (0.5, 0.95, 10)),
+        ("anet_i3d", 10, 1e-3, 16, 0.5, 6, (0.5, 0.95, 10)),
+        ("epic_slowfast_verb", 16, 1e-4, 2, 0.3, 6, (0.1, 0.5, 5)),
+        ("epic_slowfast_noun", 16, 1e-4, 2, 0.3, 6, (0.1, 0.5, 5)),
+        ("ego4d_slowfast", 10, 1e-4, 2, 0.3, 7, (0.1, 0.5, 5)),
+        ("ego4d_omnivore_egovlp", 10, 1e-4, 2, 0.3, 8, (0.1, 0.5, 5)),
+        ("ego4d_slowfast_omnivore_egovlp", 10, 1e-4, 2, 0.3, 7, (0.1, 0.5, 5)),
+    ],
+)
+def test_training_settings_of_the_reference(
+    name, epochs, learning_rate, batch_size, trunc_thresh, num_levels, tiou
+):
+    config = config_of(name)
+    assert (config.train.epochs, config.train.warmup_epochs) == (epochs, 5)
+    assert (config.train.learning_rate, config.train.batch_size) == (learning_rate, batch_size)
+    assert (config.train.weight_decay, config.train.clip_norm) == (0.05, 1.0)
+    assert (config.data.trunc_thresh, config.data.crop_ratio) == (trunc_thresh, (0.9, 1.0))
+    assert config.model.backbone_arch[2] + 1 == num_levels
+    np.testing.assert_allclose(config.tiou_thresholds, np.linspace(*tiou))
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in OWN_DATA])
+def test_prepare_writes_what_a_configuration_names(name):
+    told = re.search(r"bin/prepare --dataset=(\w+) --from=\S+ --to=(\S+)", text_of(name))
+    dataset, folder = PUBLISHED[told[1]], pathlib.PurePosixPath(told[2])
+    config = config_of(name)
+    annotations = pathlib.PurePosixPath(config.data.annotations)
+    assert annotations.parent == folder and annotations.name in dataset.annotations
+    kinds = {str(folder / kind.target): kind for kind in dataset.features}
+    used = [kinds[path] for path in feature_folders(config)]
+    for kind in used:
+        assert annotations.name in kind.annotations
+        assert (kind.prefix, kind.suffix) == (config.data.prefix, config.data.suffix)
+    channels = sum(kind.first_channels or kind.channels for kind in used)
+    assert channels == np.sum(config.model.input_dim)
+    assert config.fusion.video_scores == (
+        str(folder / "video_scores.json") if dataset.video_scores else ""
+    )
+
+
+@tensorflow_only
+@pytest.mark.parametrize("name", REPRESENTATIVES)
+def test_a_narrow_network_trains_and_is_scored(eagerly, tmp_path, name):
+    config = narrow(config_of(name))
+    config.train.epochs, config.train.warmup_epochs, config.train.batch_size = 1, 0, 2
+    write_data(tmp_path, config, num_videos=2, num_steps=150)
+    trainer.train(config, tmp_path / "run")
+    result = trainer.evaluate_workdir(tmp_path / "run")
+    assert np.isfinite(result.average_mean_ap)
+    # With video scores those of the file, otherwise those of the model.
+    num_classes = 4 if config.fusion.video_scores else config.model.num_classes
+    assert set(result.class_names) <= {f"class {i}" for i in range(num_classes)}
+
+
+@pytest.mark.slow
+@tensorflow_only
+@pytest.mark.parametrize("name", NAMES)
+def test_the_network_trains_a_step_and_detects(eagerly, tmp_path, name):
+    """At full width, with one video a batch."""
+    config = config_of(name)
+    config.model.max_seq_len = min(config.model.max_seq_len, 2304)
+    config.postprocess.max_seg_num = 50
+    write_data(tmp_path, config, num_videos=1, num_steps=config.model.max_seq_len // 2)
+    annotations = trainer.read_annotations(config)
+    model = trainer.build_model(config, annotations)
+    model.compile(trainer.make_optimizer(config, steps_per_epoch=1), jit_compile=False)
+    batches = train_dataset(
+        annotations.subset(config.data.train_subset),
+        trainer.feature_files(config),
+        stride_frames=config.data.stride_frames,
+        window_frames=config.data.window_frames,
+        default_fps=config.data.fps,
+        max_seq_len=config.model.max_seq_len,
+        batch_size=1,
+        trunc_thresh=config.data.trunc_thresh,
+        crop_ratio=config.data.crop_ratio,
+        resize_to=config.model.max_seq_len if config.model.force_upsampling else None,
+    )
+    history = model.fit(batches, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    if name in ARCHITECTURES:
+        assert model.count_params() == pytest.approx(ARCHITECTURES[name].num_parameters, abs=9)
+    found = trainer.detect_subset(model, config, annotations.subset(config.data.eval_subset))
+    assert list(found) == ["video_1"]
+    keras.backend.clear_session()

@@ -1,0 +1,469 @@
+"""Faults are planted in a good data set, one at a time: each must be found, and stop a training."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from small_run import small_config, write_data
+
+from keras_actionformer import trainer
+from keras_actionformer.annotations import load_annotations
+from keras_actionformer.diagnosis import diagnose
+from keras_actionformer.errors import UserError
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="training pipelines are TensorFlow's"
+)
+
+
+@pytest.fixture
+def good(tmp_path):
+    """A folder with a good data set at 25 frames a second, a feature a second, and its settings."""
+    write_data(tmp_path)
+    change(tmp_path, lambda database: [video.update(fps=25) for video in database.values()])
+    config = small_config(tmp_path)
+    config.data.stride_frames = config.data.window_frames = 25.0
+    return tmp_path, config
+
+
+def change(folder, function):
+    """Applies a function to the videos of the annotation file."""
+    path = folder / "annotations.json"
+    content = json.loads(path.read_text())
+    function(content["database"])
+    path.write_text(json.dumps(content))
+
+
+def annotation(change_database):
+    """A fault in the annotation file: a function of its dict of videos."""
+    return lambda folder, config: change(folder, change_database)
+
+
+def segment(value, video="v0", index=0):
+    """A fault: one segment has this value."""
+    return annotation(
+        lambda database: database[video]["annotations"][index].update(segment=value)
+    )
+
+
+def each_action(function):
+    """A fault in every annotation: a function of its dict."""
+
+    def change_database(database):
+        for video in database.values():
+            for action in video["annotations"]:
+                function(action)
+
+    return annotation(change_database)
+
+
+def feats(function, name="v1"):
+    """A fault in a feature file: a function of its array."""
+
+    def plant(folder, config):
+        path = folder / "feats" / f"{name}.npy"
+        np.save(path, function(np.load(path)))
+
+    return plant
+
+
+def content(function, name="v1"):
+    """A fault in a feature file: a function of its bytes."""
+
+    def plant(folder, config):
+        path = folder / "feats" / f"{name}.npy"
+        path.write_bytes(function(path.read_bytes()))
+
+    return plant
+
+
+def setting(section, name, value):
+    """A fault in the configuration."""
+
+    def plant(folder, config):
+        config[section][name] = value
+
+    return plant
+
+
+def with_value(value):
+    def put(array):
+        array[3, 1] = value
+        return array
+
+    return put
+
+
+def as_npz(folder, config):
+    for path in (folder / "feats").iterdir():
+        np.savez(path.with_suffix(".npz"), features=np.load(path))
+    config.data.suffix = ".npz"
+
+
+def times_without_durations(factor):
+    """A fault: times in frames or milliseconds, and no durations that would show it at once."""
+
+    def change_database(database):
+        for video in database.values():
+            del video["duration"]
+            for action in video["annotations"]:
+                action["segment"] = [factor * time for time in action["segment"]]
+
+    return annotation(change_database)
+
+
+def move_ids(action):
+    action["label_id"] += 1
+
+
+def swap_id_once(database):
+    action = database["v0"]["annotations"][0]
+    action["label_id"] = 1 - action["label_id"]
+
+
+def same_id(action):
+    action["label_id"] = 0
+
+
+def scale_times(action):
+    action["segment"] = [25 * time for time in action["segment"]]
+
+
+def scale_durations(database):
+    for video in database.values():
+        video["duration"] *= 1000
+
+
+# (name, how it is planted in the folder and the configuration, what the sentence says)
+FAULTS = [
+    # The annotation file.
+    ("no file", lambda f, c: (f / "annotations.json").unlink(), "does not exist"),
+    ("no JSON", lambda f, c: (f / "annotations.json").write_text("{,}"), "not valid JSON"),
+    ("empty", lambda f, c: (f / "annotations.json").write_text("{}"), "lacks the field 'database'"),
+    ("no video", annotation(lambda d: d.clear()), "holds no video"),
+    ("no subset", annotation(lambda d: d["v0"].pop("subset")), "lacks the field 'subset'"),
+    ("no segment", each_action(lambda a: a.pop("segment")), "lacks the field 'segment'"),
+    # Labels.
+    ("ids off by one", each_action(move_ids), "label_id 2 of label 'b' is outside 0..1"),
+    ("negative id", each_action(lambda a: a.update(label_id=-1)), "label_id -1"),
+    ("one id, two names", each_action(same_id), "give every label its own id"),
+    ("one id swapped", annotation(swap_id_once), "but elsewhere"),
+    ("too few classes", setting("model", "num_classes", 1), "is outside 0..0"),
+    # Times.
+    ("negative start", segment([-3, 2]), "starts before 0 s"),
+    ("end before start", segment([6, 4]), "must end after it starts"),
+    ("no length", segment([4, 4]), "must end after it starts"),
+    ("NaN time", segment([float("nan"), 4]), "must be two finite numbers"),
+    ("text as time", segment(["0:03", 4]), "must be two finite numbers"),
+    ("end past the video", segment([2, 99]), "ends after the video's duration"),
+    ("all times in frames", each_action(scale_times), "after the video's duration"),
+    ("frames, no durations", times_without_durations(25), "are the times frames or milliseconds?"),
+    ("milliseconds, no durations", times_without_durations(1000), "are the times frames or"),
+    ("durations in ms", annotation(scale_durations), "do not fit the videos' durations"),
+    # Subsets.
+    ("unknown subset", setting("data", "train_subset", "trainig"), "did you mean 'training'?"),
+    (
+        "no training video",
+        annotation(lambda d: [v.update(subset="test") for v in d.values()]),
+        "No video has the subset 'training'",
+    ),
+    (
+        "no action",
+        annotation(lambda d: [v.update(annotations=[]) for v in d.values()]),
+        "No training video has an action",
+    ),
+    ("large batches", setting("train", "batch_size", 5), "batch_size is 5 but there are 4"),
+    # Timing.
+    ("no fps", annotation(lambda d: d["v2"].pop("fps")), "'v2' has no 'fps'"),
+    ("twice the fps", setting("data", "fps", 50.0), "fps=25 or stride_frames=50 would fit"),
+    ("half the stride", setting("data", "stride_frames", 12.5), "stride_frames is likely wrong"),
+    ("twice the stride", setting("data", "stride_frames", 50.0), "stride_frames is likely wrong"),
+    (
+        "ranges in seconds",
+        setting("model", "regression_range", ((0, 0.1), (0.1, 0.2), (0.2, 0.3))),
+        "No level of the model learns any of the",
+    ),
+    # Feature files.
+    ("no folder", setting("data", "feats", "nowhere"), "'nowhere', which does not exist"),
+    ("wrong suffix", setting("data", "suffix", "_rgb.npy"), "v0_rgb.npy' does not exist"),
+    ("no features", lambda f, c: (f / "feats" / "v1.npy").unlink(), "v1.npy' does not exist"),
+    ("no bytes", content(lambda b: b""), "cannot be read"),
+    ("half a file", content(lambda b: b[: len(b) // 2]), "cannot be read"),
+    ("a web page", content(lambda b: b"<!DOCTYPE html><html>"), "cannot be read"),
+    ("no steps", feats(lambda x: x[:0]), "is empty: its shape is (0, 4)"),
+    ("NaN", feats(with_value(np.nan)), "NaN or infinite value at step 3"),
+    ("infinite", feats(with_value(np.inf)), "NaN or infinite value at step 3"),
+    ("too wide", feats(lambda x: np.hstack([x, x])), "must have 4 channels"),
+    ("transposed", feats(lambda x: x.T), "seems to be transposed"),
+    ("one axis", feats(np.ravel), "must have the shape (time steps, channels)"),
+    ("three axes", feats(lambda x: x[None]), "must have the shape (time steps, channels)"),
+    ("texts", feats(lambda x: x.astype(str)), "must hold real numbers"),
+    ("objects", feats(lambda x: x.astype(object)), "cannot be read"),
+    ("complex", feats(lambda x: x.astype("complex64")), "must hold real numbers"),
+    ("other key", as_npz, "has no array 'feats', only 'features'"),
+    ("zeros", feats(np.zeros_like), "v1.npy' holds only zeros"),
+    ("constant", feats(lambda x: np.tile(x[:1], (len(x), 1))), "is the same at every step"),
+]
+
+
+@pytest.mark.parametrize("plant, text", [fault[1:] for fault in FAULTS], ids=[f[0] for f in FAULTS])
+def test_a_fault_is_found_and_stops_the_training(good, monkeypatch, plant, text):
+    folder, config = good
+    plant(folder, config)
+    monkeypatch.setattr(trainer.ActionFormer, "fit", lambda *_, **__: pytest.fail("trains"))
+    diagnosis = diagnose(config)
+    assert diagnosis.errors and text in diagnosis.errors[0]
+    assert diagnosis.errors[0] in str(diagnosis)
+    with pytest.raises(UserError, match=f"^{re.escape(diagnosis.errors[0])}$"):
+        trainer.train(config, folder / "run")
+    assert not list((folder / "run").glob("*"))
+
+
+def test_good_data_is_trained_on(good, monkeypatch):
+    folder, config = good
+    diagnosis = diagnose(config)
+    assert diagnosis.problems == () and "No errors." in str(diagnosis)
+
+    class Trains(Exception):
+        pass
+
+    def fit(*_, **__):
+        raise Trains
+
+    monkeypatch.setattr(trainer.ActionFormer, "fit", fit)
+    with pytest.raises(Trains):
+        trainer.train(config, folder / "run")
+
+
+# --- warnings ------------------------------------------------------------------------------------
+
+
+def repeat(database):
+    actions = database["v0"]["annotations"]
+    actions.append(actions[0])
+
+
+def copy_features(folder, config):
+    """Test video v4 has the features of training video v0."""
+    feats = np.load(folder / "feats" / "v0.npy")
+    np.save(folder / "feats" / "v4.npy", feats)
+    change(folder, lambda d: d["v4"].update(duration=d["v0"]["duration"], annotations=[]))
+
+
+def keep_outside(folder, config):
+    config.data.outside = "keep"
+    change(folder, lambda d: d["v0"]["annotations"][-1]["segment"].__setitem__(1, 99))
+
+
+def third_class(folder, config):
+    """Only the evaluation has the class 'c'."""
+    config.model.num_classes = 3
+    change(folder, lambda d: d["v4"]["annotations"][0].update(label="c", label_id=2))
+
+
+def like_another(folder, config):
+    config.model.num_classes = 3
+    change(folder, lambda d: d["v0"]["annotations"][0].update(label="A", label_id=2))
+
+
+def leave_out(folder, config):
+    config.data.missing_features = "skip"
+    (folder / "feats" / "v0.npy").unlink()
+
+
+WARNINGS = [
+    ("too many classes", setting("model", "num_classes", 4), "2 of 4 classes have no training"),
+    ("class to evaluate only", third_class, "1 of 3 classes of the evaluation subset have no"),
+    ("nearly the same name", like_another, "The classes 'a' and 'A' differ in spelling only"),
+    ("twice", annotation(repeat), " actions are annotated twice (same label and times)"),
+    ("below a millisecond", segment([2, 2.0005]), " actions are shorter than a millisecond"),
+    ("below a step", segment([2.1, 2.3]), "1 of them are shorter than one step"),
+    ("past the end, kept", keep_outside, " actions start before their video or end after it"),
+    ("longer than max_seq_len", setting("model", "max_seq_len", 5), "are never seen whole"),
+    (
+        "no action in one",
+        annotation(lambda d: d["v0"].update(annotations=[])),
+        "1 of 4 training videos have no action: 'v0'",
+    ),
+    (
+        "misspelt subset",
+        annotation(lambda d: d["v0"].update(subset="trainng")),
+        "The subset 'trainng', of 1 of 6 videos, is not used; did you mean 'training'?",
+    ),
+    ("evaluated on training", setting("data", "eval_subset", "training"), "will be too good"),
+    ("one short file", feats(lambda x: x[:10]), "The features of 1 of 4 videos do not fit"),
+    ("copied features", copy_features, "'v0' (training) and 'v4' (test) have the same features"),
+    (
+        "feature file too many",
+        lambda f, c: np.save(f / "feats" / "w.npy", np.ones((4, 4))),
+        "1 of the feature files in",
+    ),
+    ("left out", leave_out, "1 of 4 videos of the subset 'training' have no features and are left"),
+    ("zeros to evaluate", feats(np.zeros_like, "v4"), "v4.npy' holds only zeros"),
+]
+
+
+@pytest.mark.parametrize(
+    "plant, text", [case[1:] for case in WARNINGS], ids=[case[0] for case in WARNINGS]
+)
+def test_what_looks_wrong_is_a_warning(good, plant, text):
+    folder, config = good
+    plant(folder, config)
+    diagnosis = diagnose(config)
+    assert not diagnosis.errors
+    assert any(text in sentence for sentence in diagnosis.warnings), diagnosis.warnings
+
+
+# --- several faults, evaluation ------------------------------------------------------------------
+
+
+def test_every_fault_is_told_and_the_rest_is_reported(good):
+    folder, config = good
+    segment([6, 4])(folder, config)
+    segment([-3, 4], video="v1")(folder, config)
+    feats(with_value(np.nan), "v2")(folder, config)
+    feats(lambda x: x.T, "v3")(folder, config)
+    config.train.batch_size = 1
+    diagnosis = diagnose(config)
+    texts = ["video 'v0', annotation 0", "video 'v1', annotation 0", "v2.npy", "v3.npy"]
+    assert len(diagnosis.errors) == len(texts)
+    assert all(text in error for text, error in zip(texts, diagnosis.errors, strict=True))
+    assert diagnosis.statistics["subsets"]["training"]["videos"] == 2
+
+
+def test_evaluation_data_is_checked_as_before_a_training(good):
+    folder, config = good
+    feats(with_value(np.nan), "v5")(folder, config)
+    (error,) = diagnose(config).errors
+    with pytest.raises(UserError, match=f"^{re.escape(error)}$"):
+        trainer.check_evaluation(config)
+    config.data.eval_subset = ""
+    assert not diagnose(config).errors
+
+
+# --- numbers -------------------------------------------------------------------------------------
+
+
+def test_numbers_by_hand(good):
+    folder, config = good
+    for name, seconds in (("v0", 40), ("v1", 20), ("v2", 30), ("v3", 30), ("v4", 40), ("v5", 30)):
+        np.save(folder / "feats" / f"{name}.npy", np.random.default_rng(seconds).normal(
+            size=(seconds, 4)))  # fmt: skip
+        change(folder, lambda d: d[name].update(duration=seconds, annotations=[]))
+    actions = [
+        {"label": "a", "label_id": 0, "segment": [0, 4]},
+        {"label": "a", "label_id": 0, "segment": [2, 6]},  # seconds 2 to 4 count once
+        {"label": "b", "label_id": 1, "segment": [10, 30]},
+    ]
+    change(folder, lambda d: d["v0"].update(annotations=actions))
+    done = []
+    diagnosis = diagnose(config, progress=lambda *counts: done.append(counts))
+    assert done == [(i, 6) for i in range(1, 7)]
+    numbers = json.loads(json.dumps(diagnosis.to_dict()))
+    training = numbers["subsets"]["training"]
+    assert training["videos"] == 4 and training["videos_without_actions"] == 3
+    assert training["actions"] == 3 and training["hours"] == pytest.approx(120 / 3600)
+    assert training["share_in_actions"] == pytest.approx(26 / 120)
+    assert [c["actions"]["training"] for c in numbers["classes"]] == [2, 1]
+    assert [c["median_sec"] for c in numbers["classes"]] == [4, 20]
+    lengths = numbers["action_lengths_sec"]
+    assert lengths["quantiles"]["min"] == 4 and lengths["quantiles"]["max"] == 20
+    # [4, 8), [8, 16), [16, 32]
+    assert lengths["histogram"] == {"edges": [4, 8, 16, 32], "counts": [2, 0, 1]}
+    assert numbers["features"]["channels"] == [4]
+    assert numbers["features"]["steps"]["max"] == 40
+    pyramid = numbers["pyramid"]
+    assert (pyramid["max_seq_len"], pyramid["videos_longer"]) == (32, 1)
+    assert (pyramid["actions"], pyramid["actions_longer_than_half"]) == (3, 1)
+    # Levels (0, 4), (4, 8), (8, 10000) at 1, 2, 4 steps: half of 20 steps belongs to the last.
+    assert [level["actions"] for level in pyramid["levels"]] == [2, 0, 1]
+    assert not pyramid["unlearnt"]
+
+
+def test_resized_sequences_are_counted_at_their_new_length(good):
+    _, config = good
+    config.model.force_upsampling = True
+    config.model.max_seq_len = 64
+    pyramid = diagnose(config).statistics["pyramid"]
+    assert pyramid["videos_longer"] == 0
+    # Twice as many steps and more: actions of 3 to 7 seconds leave the level of (0, 4) steps.
+    assert pyramid["levels"][0]["actions"] < pyramid["levels"][1]["actions"]
+
+
+def test_files_alone(good):
+    folder, config = good
+    config.model.input_dim = config.model.num_classes = None
+    diagnosis = diagnose(config, data_only=True)
+    assert not diagnosis.errors
+    assert diagnosis.statistics["pyramid"]["num_levels"] == 2
+    feats(lambda x: x.T)(folder, config)
+    (error,) = diagnose(config, data_only=True).errors
+    assert "v1.npy' must have 4 channels" in error
+
+
+def test_annotations_that_are_wrong_in_several_videos(good):
+    folder, config = good
+    segment([6, 4], "v0")(folder, config)
+    segment([6, 4], "v3")(folder, config)
+    told = []
+    annotations = load_annotations(config.data.annotations, on_error=told.append)
+    assert [video.video_id for video in annotations.videos] == ["v1", "v2", "v4", "v5"]
+    assert ["'v0'" in str(told[0]), "'v3'" in str(told[-1])] == [True, True]
+
+
+# --- the program ---------------------------------------------------------------------------------
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def run(folder, *arguments):
+    """Runs `inspect` in a folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "keras_actionformer.cli", "inspect", *arguments],
+        capture_output=True, text=True, timeout=120, cwd=folder, check=False,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+    )  # fmt: skip
+
+
+CONFIG = """
+import pathlib
+from small_run import small_config
+
+def get_config():
+    config = small_config(pathlib.Path("."))
+    config.data.stride_frames = config.data.window_frames = 25.0
+    return config
+"""
+
+
+def test_program_with_a_configuration(good):
+    folder, _ = good
+    (folder / "config.py").write_text(CONFIG)
+    done = run(folder, "--config=config.py", "--config.data.fps=50", "--json=-")
+    assert done.returncode == 1 and not done.stderr
+    numbers = json.loads(done.stdout)
+    assert len(numbers["errors"]) == 1 and "fps=25" in numbers["errors"][0]
+    assert numbers["subsets"]["training"]["videos"] == 4
+
+
+def test_program_with_files(good):
+    folder, _ = good
+    done = run(
+        folder, "--annotations=annotations.json", "--feats=feats", "--stride_frames=25",
+        "--window_frames=25", "--eval_subset=test", "--json=numbers.json",
+    )  # fmt: skip
+    assert done.returncode == 0 and not done.stderr
+    assert "\n\nNo errors.\n" in done.stdout and "Suggested: max_seq_len = " in done.stdout
+    assert json.loads((folder / "numbers.json").read_text())["errors"] == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["--annotations=a.json"], ["--feats=feats"]])
+def test_program_without_what_it_needs(tmp_path, arguments):
+    done = run(tmp_path, *arguments)
+    assert done.returncode == 2 and "Give either --config=FILE.py" in done.stderr

@@ -1,0 +1,123 @@
+"""ActivityNet's protocol: a model of one class, video scores, and a score by class."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from small_run import small_config, write_data
+
+from keras_actionformer import trainer
+from keras_actionformer.annotations import load_annotations
+from keras_actionformer.detections import load_detections, save_detections
+from keras_actionformer.errors import UserError
+from keras_actionformer.evaluation import evaluate
+from keras_actionformer.fusion import fuse_videos, load_video_scores
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="training pipelines are TensorFlow's"
+)
+
+
+def one_class_config(folder):
+    config = small_config(folder)
+    config.data.class_agnostic = True
+    config.data.drop_duplicates = True
+    config.model.num_classes = 1
+    config.model.force_upsampling = True
+    config.train.epochs, config.train.warmup_epochs = 1, 0
+    config.fusion.video_scores = str(folder / "video_scores.json")
+    return config
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Data of two classes and their video scores, a run on it, and its unfused detections."""
+    folder = tmp_path_factory.mktemp("one_class")
+    write_data(folder)
+    scores = {f"v{i}": [0.9, 0.04, 0.36] for i in range(6)}
+    scores = {"results": scores, "class": ["b", "other", "a"]}
+    (folder / "video_scores.json").write_text(json.dumps(scores))
+    config = one_class_config(folder)
+    model = trainer.train(config, folder / "run")
+    videos = load_annotations(config.data.annotations).subset("test")
+    save_detections(folder / "raw.json", trainer.detect_subset(model, config, videos))
+    return folder
+
+
+def by_hand(folder, topk=2):
+    annotations = load_annotations(folder / "annotations.json")
+    video_scores = load_video_scores(folder / "video_scores.json", annotations.class_names)
+    fused = fuse_videos(load_detections(folder / "raw.json"), video_scores, topk=topk)
+    return evaluate(annotations.subset("test"), fused, class_names=annotations.class_names), fused
+
+
+def run(*arguments):
+    program = [sys.executable, "-m", "keras_actionformer.cli", *map(str, arguments)]
+    root = pathlib.Path(__file__).parents[1]
+    return subprocess.run(program, capture_output=True, text=True, cwd=root)
+
+
+def test_the_model_has_one_class_and_the_score_those_of_the_data(folder):
+    assert trainer.load_model(folder / "run").class_names == ("action",)
+    assert load_detections(folder / "raw.json")["v4"].class_names == ("action",)
+    result = trainer.evaluate_workdir(folder / "run")
+    assert result.class_names == ("a", "b")
+    expected, fused = by_hand(folder)
+    assert result.to_dict() == expected.to_dict()
+    # Every segment, for the two best of the three classes; the score is a geometric mean.
+    written = load_detections(folder / "run" / "detections.json")["v4"]
+    raw = load_detections(folder / "raw.json")["v4"]
+    assert len(written) == 2 * len(raw) and set(written.names) == {"a", "b"}
+    np.testing.assert_allclose(written.scores.max(), np.sqrt(0.9 * raw.scores.max()), rtol=1e-6)
+    assert len(fused["v4"]) == len(written)
+
+
+def test_settings_of_the_fusion_count(folder, monkeypatch):
+    config = trainer.read_config(folder / "run")
+    config["fusion"]["topk"] = 1
+    monkeypatch.setattr(trainer, "read_config", lambda workdir: config)
+    result = trainer.evaluate_workdir(folder / "run")
+    assert result.to_dict() == by_hand(folder, topk=1)[0].to_dict()
+
+
+def test_without_video_scores_one_class_is_scored(folder, monkeypatch):
+    config = trainer.read_config(folder / "run")
+    config["fusion"]["video_scores"] = ""
+    monkeypatch.setattr(trainer, "read_config", lambda workdir: config)
+    assert trainer.evaluate_workdir(folder / "run").class_names == ("action",)
+
+
+def test_missing_video_scores_are_told_before_a_training(folder):
+    config = one_class_config(folder)
+    trainer.check_evaluation(config)
+    config.fusion.video_scores = str(folder / "no.json")
+    with pytest.raises(UserError, match=r"no\.json' does not exist"):
+        trainer.check_evaluation(config)
+
+
+def test_programs(folder, tmp_path):
+    scores, truth = folder / "video_scores.json", folder / "annotations.json"
+    common = ("evaluate", f"--ground_truth={truth}", f"--video_scores={scores}")
+    done = run(*common, f"--detections={folder / 'raw.json'}", f"--output={tmp_path / 'a.json'}")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "a.json").read_text()) == by_hand(folder)[0].to_dict()
+    model = trainer.load_model(folder / "run")
+    model.save_to_preset(tmp_path / "preset")
+    done = run(
+        *common, f"--preset={tmp_path / 'preset'}", f"--feats={folder / 'feats'}",
+        f"--output={tmp_path / 'b.json'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "b.json").read_text() == (tmp_path / "a.json").read_text()
+    done = run(
+        "detect", f"--workdir={folder / 'run'}", f"--feats={folder / 'feats' / 'v4.npy'}",
+        f"--video_scores={scores}", "--top_k=7", f"--output={tmp_path / 'c.json'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found, fused = load_detections(tmp_path / "c.json")["v4"], by_hand(folder)[1]["v4"]
+    np.testing.assert_allclose(found.scores, fused.top_k(7).scores, rtol=1e-5)
+    assert found.names == fused.top_k(7).names

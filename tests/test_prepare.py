@@ -1,0 +1,305 @@
+"""Published data sets brought into our form, from made-up folders and archives of their layouts."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import pathlib
+import subprocess
+import sys
+import tarfile
+
+import numpy as np
+import pytest
+
+from keras_actionformer import prepare
+from keras_actionformer.annotation_formats import THUMOS14_CLASSES
+from keras_actionformer.annotations import load_annotations
+from keras_actionformer.errors import UserError
+from keras_actionformer.features import FeatureFiles
+from keras_actionformer.fusion import load_video_scores
+from keras_actionformer.prepare import prepare_dataset
+from keras_actionformer.published import PUBLISHED
+
+
+def action(label, start, end, **fields):
+    return {"label": label, "segment": [start, end], **fields}
+
+
+def write_json(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def write_database(path, videos, train="training", test="validation"):
+    """Writes an annotation file: `{video id: actions}`, the last video is for the test."""
+    entries = {
+        video_id: {"subset": train, "duration": 20.0, "fps": 30.0, "annotations": actions}
+        for video_id, actions in videos.items()
+    }
+    entries[list(entries)[-1]]["subset"] = test
+    write_json(path, {"database": entries})
+
+
+def write_feats(folder, names, channels):
+    folder.mkdir(parents=True)
+    for i, name in enumerate(names):
+        feats = np.full((5, channels), i, np.float32)
+        with open(folder / name, "wb") as file:
+            np.savez(file, feats=feats) if name.endswith(".npz") else np.save(file, feats)
+
+
+@pytest.fixture
+def thumos(tmp_path):
+    """What the reference's thumos.tar.gz unpacks to."""
+    folder = tmp_path / "source" / "thumos"
+    videos = {
+        "video_validation_1": [
+            action("Diving", 1.0, 2.0, label_id=7),
+            action("Diving", 1.0, 2.0, label_id=7),
+            action("Ambiguous", 3.0, 4.0, label_id=20),
+        ],
+        "video_test_1": [action("Billiards", 15.0, 20.5, label_id=2)],
+    }
+    write_database(folder / "annotations" / "thumos14.json", videos, "Validation", "Test")
+    write_feats(folder / "i3d_features", [f"{video_id}.npy" for video_id in videos], 2048)
+    return folder
+
+
+def test_thumos14(thumos, tmp_path):
+    lines = []
+    annotations = prepare_dataset("thumos14", thumos.parent, tmp_path / "out", lines.append)
+    (video,) = annotations["annotations.json"].subset("validation")
+    assert len(video.labels) == 1  # the repeated and the ambiguous one are left out
+    written = load_annotations(tmp_path / "out" / "annotations.json", outside="keep")
+    assert written.class_names[7] == "Diving" and written.class_names[2] == "Billiards"
+    (video,) = written.subset("test")
+    np.testing.assert_array_equal(video.segments_sec, [[15.0, 20.5]])  # stays beyond its video
+    feats = tmp_path / "out" / "feats"
+    assert feats.is_symlink() and feats.samefile(thumos / "i3d_features")
+    assert FeatureFiles(feats, 2048).load("video_test_1").shape == (5, 2048)
+    assert "2 of 2 videos have features" in lines[0]
+    assert "1 Validation videos with 1 actions, 1 Test videos with 1" in lines[-1]
+    # Again, and the same comes out.
+    prepare_dataset("thumos14", thumos.parent, tmp_path / "out", lines.append)
+    assert "is there already" in lines[2]
+
+
+def archive_of(folder, path):
+    with tarfile.open(path, "w:gz") as file:
+        file.add(folder, folder.name)
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def with_md5(monkeypatch, name, archives):
+    changed = dataclasses.replace(PUBLISHED[name], archives=archives)
+    monkeypatch.setitem(prepare.PUBLISHED, name, changed)
+
+
+def test_archive_is_checked_and_unpacked_once(thumos, tmp_path, monkeypatch):
+    archive, lines = tmp_path / "thumos.tar.gz", []
+    md5 = archive_of(thumos, archive)
+    with_md5(monkeypatch, "thumos14", {"thumos.tar.gz": md5})
+    prepare_dataset("thumos14", archive, tmp_path / "out", lines.append)
+    assert lines[0] == "Checking 'thumos.tar.gz': 100 %" and "Unpacking" in lines[1]
+    assert "Moved" in lines[2]
+    feats = tmp_path / "out" / "feats"
+    assert not feats.is_symlink() and (feats / "video_test_1.npy").is_file()
+    before = (tmp_path / "out" / "annotations.json").read_bytes()
+    prepare_dataset("thumos14", archive, tmp_path / "out", lines.append)
+    assert "unpacked/thumos' is there already" in lines[4] and "feats' is there" in lines[5]
+    assert (tmp_path / "out" / "annotations.json").read_bytes() == before
+
+
+def test_damaged_archive(thumos, tmp_path):
+    archive = tmp_path / "thumos.tar.gz"
+    archive_of(thumos, archive)
+    with pytest.raises(UserError, match="375f76ffbf7447af1035e694971ec9b2: the download is damag"):
+        prepare_dataset("thumos14", archive, tmp_path / "out", lambda line: None)
+    assert not (tmp_path / "out").exists()
+    # Of another name nothing is known: it is unpacked as far as it goes, and nothing is left.
+    cut = tmp_path / "mine.tar.gz"
+    cut.write_bytes(archive.read_bytes()[:-40])
+    lines = []
+    with pytest.raises(UserError, match="cannot be unpacked .* must be a tar file"):
+        prepare_dataset("thumos14", cut, tmp_path / "out", lines.append)
+    assert "No MD5 is known for 'mine.tar.gz'" in lines[0]
+    assert not list((tmp_path / "out").rglob("*.part"))
+
+
+def test_archive_that_would_write_elsewhere(tmp_path):
+    archive = tmp_path / "a.tar"
+    with tarfile.open(archive, "w") as file:
+        info = tarfile.TarInfo("../evil.txt")
+        info.size = 1
+        file.addfile(info, io.BytesIO(b"x"))
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        prepare_dataset("thumos14", archive, tmp_path / "out", lambda line: None)
+    assert not list(tmp_path.rglob("evil.txt"))
+
+
+def test_official_text_files_need_frame_rates(tmp_path):
+    source = tmp_path / "source"
+    for subset, short in (("validation", "val"), ("test", "test")):
+        folder = source / f"TH14_{subset}"
+        folder.mkdir(parents=True)
+        for name in THUMOS14_CLASSES:
+            (folder / f"{name}_{short}.txt").write_text(f"video_{subset}_1  1.0 2.5\n")
+    write_feats(source / "i3d_features", ["video_validation_1.npy", "video_test_1.npy"], 2048)
+    with pytest.raises(UserError, match="--durations=FILE.csv with the columns"):
+        prepare_dataset("thumos14", source, tmp_path / "out", lambda line: None)
+    table = tmp_path / "durations.csv"
+    table.write_text("video,duration,fps\nvideo_validation_1,20,30\nvideo_test_1,20,25\n")
+    found = prepare_dataset("thumos14", source, tmp_path / "out", lambda line: None, table)
+    (video,) = found["annotations.json"].subset("test")
+    assert (video.fps, len(video.labels)) == (25.0, 20)
+
+
+def test_activitynet_has_two_kinds_of_features_and_video_scores(tmp_path):
+    source, lines = tmp_path / "anet_1.3", []
+    videos = {"a": [action("jump", 1, 2)], "b": [action("run", 3, 4)]}
+    for kind, channels in (("tsp", 512), ("i3d", 2048)):
+        write_database(source / "annotations" / f"anet1.3_{kind}_filtered.json", videos)
+        write_feats(source / f"{kind}_features", ["v_a.npy", "v_b.npy"], channels)
+    scores = {"results": {"a": [0.2, 0.8], "b": [1, 0]}, "class": ["run", "jump"]}
+    write_json(source / "annotations" / "cuhk_val_simp_share.json", scores)
+    prepare_dataset("activitynet", source, tmp_path / "out", lines.append)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {
+        "annotations_tsp.json", "annotations_i3d.json", "feats_tsp", "feats_i3d",
+        "video_scores.json",
+    }  # fmt: skip
+    found = load_video_scores(tmp_path / "out" / "video_scores.json", ("jump", "run"))
+    assert found["a"].tolist() == [0.8, 0.2]
+
+
+def test_only_some_of_it(tmp_path):
+    """One kind of features, no video scores, and a video without features."""
+    source, lines = tmp_path / "anet_1.3", []
+    write_database(source / "anet1.3_i3d_filtered.json", {"a": [action("x", 1, 2)], "b": []})
+    write_feats(source / "i3d_features", ["v_a.npy"], 2048)
+    prepare_dataset("activitynet", source, tmp_path / "out", lines.append)
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"annotations_i3d.json", "feats_i3d"}
+    assert "1 of 2 videos have features" in lines[0]
+    assert "There is no cuhk_val_simp_share.json: without video scores, no fusion." == lines[1]
+
+
+EPIC_HEAD = "narration_id,video_id,start_timestamp,stop_timestamp,verb,verb_class,noun,noun_class\n"
+
+
+def test_epic_from_csv_files(tmp_path):
+    source = tmp_path / "epic"
+    write_feats(source / "features", ["P01_01.npz", "P01_02.npz"], 2304)
+    for subset, row in (
+        ("train", "n,P01_01,00:00:01.00,00:00:02.50,take,0,tap,3\n"),
+        ("validation", "n,P01_02,00:01:00.00,00:01:01.00,open,3,tap,3\n"),
+    ):
+        (source / f"EPIC_100_{subset}.csv").write_text(EPIC_HEAD + row)
+    info = "video_id,duration,fps,resolution\nP01_01,652.8,60,a\nP01_02,100,50,a\n"
+    (source / "EPIC_100_video_info.csv").write_text(info)
+    found = prepare_dataset("epic100", source, tmp_path / "out", lambda line: None)
+    assert len(found["annotations_verb.json"].class_names) == 97
+    assert len(found["annotations_noun.json"].class_names) == 300
+    (video,) = found["annotations_noun.json"].subset("validation")
+    assert (video.duration_sec, video.labels.tolist()) == (100.0, [3])
+    assert FeatureFiles(tmp_path / "out" / "feats", 2304, suffix=".npz").has("P01_01")
+
+
+def test_ego4d_streams_and_the_times_of_clips(tmp_path):
+    source = tmp_path / "ego4d"
+    write_database(source / "ego4d.json", {"c1": [action("x", 1, 2)], "c2": []})
+    for name, channels in (("slowfast", 2304), ("egovlp", 256)):
+        write_feats(source / f"{name}_features", ["c1.npy", "c2.npy"], channels)
+    internvideo = "videomae_large_internvideo_img256_stride8_len16_interval1_ego4d"
+    write_feats(source / internvideo, ["c1.npy", "c2.npy"], 1024)
+    entry = {"duration": 20.0, "frame": 600, "annotations": [action("x", 1, 2)]}
+    database = {"c1": {"subset": "train", **entry}, "c2": {"subset": "val", **entry}}
+    write_json(source / "ego4d_v2_220429.json", {"database": database})
+    found = prepare_dataset("ego4d", source, tmp_path / "out", lambda line: None)
+    (video,) = found["annotations_clips.json"].subset("validation")
+    assert video.fps == 30.0  # of 600 frames in 20 s
+    folders = [tmp_path / "out" / f"feats_{name}" for name in ("slowfast", "egovlp")]
+    assert FeatureFiles(folders, (2304, 256)).load("c1").shape == (5, 2560)
+    assert (tmp_path / "out" / "feats_internvideo" / "c2.npy").exists()
+    assert not (tmp_path / "out" / "feats_omnivore").exists()
+
+
+def test_hacs_scores_are_logits(tmp_path):
+    source = tmp_path / "hacs"
+    write_database(source / "HACS_segments_v1.1.1.json", {"a": [action("x", 1, 2)], "b": []})
+    write_feats(source / "slowfast101_15fps_stride8_len32_hacs", ["a.npy", "b.npy"], 2304)
+    logits = {"a": [[np.log(3.0), 0.0]], "b": [[0.0, 800.0]]}
+    write_json(source / "validation94.32.json", {"results": logits, "class": ["x", "y"]})
+    prepare_dataset("hacs", source, tmp_path / "out", lambda line: None)
+    found = load_video_scores(tmp_path / "out" / "video_scores.json")
+    np.testing.assert_allclose(found["a"], [0.75, 0.25])
+    np.testing.assert_allclose(found["b"], [0.0, 1.0])
+
+
+def test_the_rgb_half_is_copied(thumos, tmp_path):
+    write_database(thumos / "multithumos_anno.json", {"video_test_1": [action("x", 1, 2)]})
+    prepare_dataset("multithumos_rgb", thumos, tmp_path / "out", lambda line: None)
+    feats = np.load(tmp_path / "out" / "feats" / "video_test_1.npy")
+    assert feats.shape == (5, 1024) and (feats == 1).all()
+
+
+@pytest.mark.parametrize(
+    "break_it, message",
+    [
+        (
+            lambda folder: (folder / "annotations" / "thumos14.json").unlink(),
+            r"has no annotation file of THUMOS14: expected thumos14.json or BaseballPitch_val.txt "
+            r"in it, found annotations, i3d_features\. The README of github.com/happyharrycn",
+        ),
+        (
+            lambda folder: (folder / "i3d_features").rename(folder / "feats"),
+            r"has no folder with features of its videos of THUMOS14: expected i3d_features or .* "
+            r"found annotations, feats\.",
+        ),
+        (
+            lambda folder: np.save(folder / "i3d_features" / "video_validation_1.npy", [[1.0]]),
+            "must have 2048 channels, but its shape is",
+        ),
+        (
+            lambda folder: write_feats(folder / "b" / "i3d_features", ["video_test_1.npy"], 2048),
+            "both have features of THUMOS14",
+        ),
+    ],
+)
+def test_unknown_layouts(thumos, tmp_path, break_it, message):
+    break_it(thumos)
+    with pytest.raises(UserError, match=message):
+        prepare_dataset("thumos14", thumos, tmp_path / "out", lambda line: None)
+    assert not (tmp_path / "out" / "annotations.json").exists()
+
+
+def test_folder_in_the_way(thumos, tmp_path):
+    (tmp_path / "out" / "feats").mkdir(parents=True)
+    with pytest.raises(UserError, match="feats' is there already and holds other features"):
+        prepare_dataset("thumos14", thumos, tmp_path / "out", lambda line: None)
+
+
+def test_scores_of_another_form(tmp_path):
+    source = tmp_path / "hacs"
+    write_database(source / "HACS_segments_v1.1.1.json", {"a": [action("x", 1, 2)], "b": []})
+    write_feats(source / "slowfast101_15fps_stride8_len32_hacs", ["a.npy"], 2304)
+    write_json(source / "validation94.32.json", {"results": {"a": 3}, "class": ["x"]})
+    with pytest.raises(UserError, match="validation94.32.json' must hold"):
+        prepare_dataset("hacs", source, tmp_path / "out", lambda line: None)
+
+
+def run(*arguments):
+    program = [sys.executable, "-m", "keras_actionformer.cli", "prepare", *map(str, arguments)]
+    root = pathlib.Path(__file__).parents[1]
+    return subprocess.run(program, capture_output=True, text=True, cwd=root)
+
+
+def test_program(thumos, tmp_path):
+    to = f"--to={tmp_path / 'out'}"
+    done = run("--dataset=thumos14", f"--from={thumos}", to)
+    assert done.returncode == 0 and "Linked" in done.stdout, done.stderr
+    done = run("--dataset=thumos14", "--from=thumos.tar.gz", to)
+    assert done.returncode == 2 and "README of github.com/happyharrycn" in done.stderr
+    done = run("--dataset=thumos14", f"--from={thumos}", to, "--stride_frames=3")
+    assert done.returncode == 2
+    assert "--stride_frames means nothing for --dataset=thumos14" in done.stderr
