@@ -49,7 +49,7 @@ def machine():
     """Describes where measurements were made: dict of str to str or int."""
     return {
         "processor": platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": os.cpu_count(),
         "python": platform.python_version(),
         "keras": keras.__version__,
         "backend": f"{keras.backend.backend()} {_backend_version()}",

@@ -29,8 +29,7 @@ from keras_actionformer.feature_checks import constant_problem, late_problem
 from keras_actionformer.items import Sequence, make_items
 from keras_actionformer.lengths import length_problem
 from keras_actionformer.pyramid import model_pyramid, suggest_pyramid
-from keras_actionformer.timing import FeatureGrid
-from keras_actionformer.trainer import (
+from keras_actionformer.recipe import (
     check_levels,
     count_steps,
     feature_files,
@@ -38,6 +37,7 @@ from keras_actionformer.trainer import (
     read_annotations,
     read_ground_truth,
 )
+from keras_actionformer.timing import FeatureGrid
 
 # As many errors, and as many warnings, are printed; `to_dict` has them all.
 _MOST_PRINTED = 20

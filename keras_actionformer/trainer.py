@@ -11,7 +11,6 @@ Each file appears or changes in one step: whoever reads it never meets half of i
 """
 
 import csv
-import dataclasses
 import importlib.util
 import json
 import pathlib
@@ -22,22 +21,13 @@ import zipfile
 import zlib
 
 import keras
-import ml_collections
 import numpy as np
 
-from keras_actionformer import dataset as data_pipeline
-from keras_actionformer.annotations import load_annotations
-from keras_actionformer.config import check_config, first_difference, to_plain
-from keras_actionformer.decode import PostProcess
-from keras_actionformer.detections import save_detections
+from keras_actionformer import recipe
+from keras_actionformer.config import check_config, default_config, first_difference, to_plain
 from keras_actionformer.errors import UserError
-from keras_actionformer.evaluation import evaluate
-from keras_actionformer.features import FeatureFiles, videos_with_features
 from keras_actionformer.files import atomic_path, atomic_write, remove_leftovers
-from keras_actionformer.fusion import fuse_videos, load_video_scores
 from keras_actionformer.model import ActionFormer
-from keras_actionformer.optimizers import SGD, AdamW, WarmupSchedule
-from keras_actionformer.pyramid import check_reach, model_pyramid
 
 CONFIG, CHECKPOINT, MODEL, LOG = "config.json", "checkpoint.npz", "model.keras", "log.csv"
 
@@ -63,17 +53,17 @@ def train(config, workdir, resume=False):
     check_config(config)
     _check_workdir(config, workdir, resume)
     # === Data ===
-    annotations = read_annotations(config)
-    features = feature_files(config)
-    videos = present_videos(config, annotations.subset(config.data.train_subset), features)
-    steps_per_epoch = count_steps(config, videos, features)
-    check_levels(config, videos)
+    annotations = recipe.read_annotations(config)
+    features = recipe.feature_files(config)
+    videos = recipe.present_videos(config, annotations.subset(config.data.train_subset), features)
+    steps_per_epoch = recipe.count_steps(config, videos, features)
+    recipe.check_levels(config, videos)
     num_epochs = config.train.warmup_epochs + config.train.epochs
     # === Model ===
     keras.utils.set_random_seed(config.seed)
-    model = build_model(config, annotations)
+    model = recipe.build_model(config, annotations)
     model.compile(
-        make_optimizer(config, steps_per_epoch),
+        recipe.make_optimizer(config, steps_per_epoch),
         jit_compile={"on": True, "off": False, "auto": "auto"}[config.train.jit_compile],
     )
     remove_leftovers(workdir)
@@ -83,25 +73,7 @@ def train(config, workdir, resume=False):
         print(f"{workdir}: all {num_epochs} epochs are done already.")
         return load_model(workdir)
     # === Fit ===
-    stream = data_pipeline.train_dataset(
-        videos,
-        features,
-        stride_frames=config.data.stride_frames,
-        window_frames=config.data.window_frames,
-        default_fps=config.data.fps,
-        downsample_rate=config.data.downsample_rate,
-        max_seq_len=config.model.max_seq_len,
-        batch_size=config.train.batch_size,
-        trunc_thresh=config.data.trunc_thresh,
-        crop_ratio=config.data.crop_ratio,
-        resize_to=config.model.max_seq_len if config.model.force_upsampling else None,
-        **_windows(config),
-        seed=config.seed,
-        num_epochs=num_epochs,
-        first_epoch=first_epoch,
-        check_durations=config.data.check_durations,
-        cache_bytes=int(config.data.cache_gb * 2**30),
-    )
+    stream = recipe.training_stream(config, videos, features, num_epochs, first_epoch)
     with atomic_write(workdir / CONFIG) as file:
         json.dump(to_plain(config), file, indent=2)
     callbacks = [run, _DeadOutputWarning()]
@@ -114,7 +86,7 @@ def train(config, workdir, resume=False):
         steps_per_epoch=steps_per_epoch,
         shuffle=False,  # the stream has its order already
         callbacks=callbacks,
-        verbose=_progress(),
+        verbose=verbosity(),
     )
     return load_model(workdir)
 
@@ -140,12 +112,15 @@ def _check_workdir(config, workdir, resume):
 def read_config(workdir):
     """The settings of a training folder as nested dicts.
 
+    Settings that did not exist yet when it was written have their defaults.
+
     Raises:
       UserError: the folder holds none, or the file is damaged.
     """
     path = pathlib.Path(workdir) / CONFIG
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        return _filled(saved, to_plain(default_config()))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: {workdir} is no training folder.") from None
     except ValueError as error:
@@ -154,142 +129,18 @@ def read_config(workdir):
         ) from None
 
 
-def read_annotations(config, on_error=None):
-    """The annotations a configuration names, checked against its number of classes.
-
-    Args:
-      config: `ConfigDict`.
-      on_error: see `load_annotations`.
-    """
-    return load_annotations(
-        config.data.annotations,
-        num_classes=config.model.num_classes,
-        outside=config.data.outside,
-        drop_duplicates=config.data.drop_duplicates,
-        class_agnostic=config.data.class_agnostic,
-        on_error=on_error,
-    )
-
-
-def read_ground_truth(config):
-    """The annotations to score against, and the video scores to fuse detections with.
-
-    Returns:
-      (`Annotations`, `VideoScores`); without fusion the annotations of the training, and None.
-    """
-    if not config.fusion.video_scores:
-        return read_annotations(config), None
-    # With the classes of the file, whatever those of the model are.
-    annotations = load_annotations(
-        config.data.annotations,
-        outside=config.data.outside,
-        drop_duplicates=config.data.drop_duplicates,
-    )
-    return annotations, load_video_scores(config.fusion.video_scores, annotations.class_names)
-
-
-def feature_files(config):
-    """The feature files a configuration names, checked against its feature width."""
-    return FeatureFiles(
-        config.data.feats, config.model.input_dim, config.data.prefix, config.data.suffix
-    )
-
-
-def present_videos(config, videos, features):
-    """The videos to use: all, or (`data.missing_features`) those that have features."""
-    if config.data.missing_features == "skip":
-        return videos_with_features(videos, features)
-    return videos
-
-
-def count_steps(config, videos, features):
-    """The number of full batches that the training videos, or windows of them, give."""
-    num_items = data_pipeline.count_items(
-        videos, features, **_windows(config), downsample_rate=config.data.downsample_rate
-    )
-    return data_pipeline.steps_per_epoch(num_items, config.train.batch_size)
-
-
-def check_levels(config, videos):
-    """Raises UserError where no level of the model would learn any action of training videos."""
-    data = config.data
-    if config.model.force_upsampling or data.stride_frames is None:
-        return  # The grid then depends on the features.
-    grids = [
-        data_pipeline.video_grid(
-            video, data.stride_frames, data.window_frames, data.fps, data.downsample_rate
-        )
-        for video in videos
-    ]
-    check_reach(videos, grids, model_pyramid(config.model.to_dict()))
-
-
-def _windows(config):
-    """The sliding windows of a configuration, as arguments."""
+def _filled(saved, defaults):
+    """`saved` with the defaults of the settings it lacks."""
+    if not isinstance(saved, dict):
+        raise ValueError(f"{saved!r} stands where sections of settings are expected")
     return {
-        "window_steps": config.data.window_steps or None,
-        "window_overlap": config.data.window_overlap,
+        **saved,
+        **{
+            key: _filled(saved.get(key, {}), value) if isinstance(value, dict) else value
+            for key, value in defaults.items()
+            if key not in saved or isinstance(value, dict)
+        },
     }
-
-
-def build_model(config, annotations):
-    """An `ActionFormer` with fresh weights for a configuration and its annotations."""
-    grid = _common_grid(config, annotations)
-    names = list(annotations.class_names)
-    names += [f"class_{i}" for i in range(len(names), config.model.num_classes)]
-    arguments = config.model.to_dict()
-    if not arguments["head_empty_cls"]:  # classes that no annotation names, as the reference
-        empty = {*annotations.empty_label_ids(), *range(len(annotations.class_names), len(names))}
-        arguments["head_empty_cls"] = sorted(empty)
-    return ActionFormer(
-        **arguments,
-        postprocess=PostProcess(**config.postprocess.to_dict()),
-        grid=grid,
-        class_names=names,
-        dtype="mixed_bfloat16" if config.train.mixed_precision else None,
-    )
-
-
-def _common_grid(config, annotations):
-    """The timing that all training features share; None where each video has its own."""
-    if config.data.stride_frames is None:
-        return None
-    grids = {
-        data_pipeline.video_grid(
-            video,
-            config.data.stride_frames,
-            config.data.window_frames,
-            config.data.fps,
-            config.data.downsample_rate,
-        )
-        for video in annotations.subset(config.data.train_subset)
-    }
-    # Of several frame rates none is the model's: `detect` then asks for that of its video.
-    return grids.pop() if len(grids) == 1 else dataclasses.replace(grids.pop(), fps=None)
-
-
-def make_optimizer(config, steps_per_epoch):
-    """The optimizer with its schedule: one learning rate for every step."""
-    settings = config.train
-    warmup_steps = settings.warmup_epochs * steps_per_epoch
-    schedule = WarmupSchedule(
-        settings.learning_rate,
-        warmup_steps,
-        decay=settings.schedule,
-        total_steps=warmup_steps + settings.epochs * steps_per_epoch,
-        milestones=[epoch * steps_per_epoch for epoch in settings.milestones],
-        gamma=settings.gamma,
-    )
-    common = dict(
-        learning_rate=schedule,
-        weight_decay=settings.weight_decay,
-        global_clipnorm=settings.clip_norm if settings.clip_norm > 0 else None,
-        use_ema=True,
-        ema_momentum=settings.ema,
-    )
-    if settings.optimizer == "AdamW":
-        return AdamW(**common)
-    return SGD(momentum=settings.momentum, **common)
 
 
 class _Run(keras.callbacks.Callback):
@@ -411,104 +262,6 @@ def load_model(workdir):
         ) from None
 
 
-def check_evaluation(config):
-    """Raises UserError where the evaluation subset, its features or video scores are unusable.
-
-    For before a training: its end is a bad time to hear of it.
-    """
-    check_config(config)
-    features = feature_files(config)
-    annotations, _ = read_ground_truth(config)
-    videos = annotations.subset(config.data.eval_subset)
-    for video in present_videos(config, videos, features):
-        features.load(video.video_id)
-
-
-def detect_subset(model, config, videos):
-    """Detects actions in videos of a configuration's data.
-
-    Args:
-      model: `ActionFormer`.
-      config: `ConfigDict`.
-      videos: `Video` records.
-
-    Returns:
-      {video id: `Detections`}; without the videos that `data.missing_features` lets be left out,
-      which an evaluation counts as missed.
-    """
-    features = feature_files(config)
-    videos = present_videos(config, videos, features)
-    items = data_pipeline.evaluation_items(
-        videos,
-        features,
-        stride_frames=config.data.stride_frames,
-        window_frames=config.data.window_frames,
-        default_fps=config.data.fps,
-        downsample_rate=config.data.downsample_rate,
-    )
-    return detect_items(model, items, len(videos), **_windows(config))
-
-
-def detect_items(model, items, count, **windows):
-    """Detects actions in what `evaluation_items` hands out, `count` videos, with a progress bar.
-
-    Args:
-      model: `ActionFormer`.
-      items: see `evaluation_items`.
-      count: int.
-      **windows: `window_steps` and `window_overlap` of `ActionFormer.detect`, where wanted.
-
-    Returns:
-      {video id: `Detections`}.
-    """
-    found = {}
-    progress = keras.utils.Progbar(count, unit_name="video", verbose=_progress())
-    for video, feats, grid in items:
-        found[video.video_id] = model.detect(
-            feats, duration_sec=video.duration_sec, grid=grid, **windows
-        )
-        progress.add(1)
-    return found
-
-
-def _progress():
+def verbosity():
+    """Keras' `verbose`: a bar on a terminal, lines in a log."""
     return 1 if sys.stdout.isatty() else 2
-
-
-def evaluate_workdir(workdir, subset=None, tiou_thresholds=None, video_scores=None):
-    """Detects on a subset with a training folder's model, fuses where it is set, and scores.
-
-    Writes `detections.json` and `evaluation.json` into the folder.
-
-    Args:
-      workdir: str or path.
-      subset: str, default the configuration's `data.eval_subset`.
-      tiou_thresholds: floats, default the configuration's.
-      video_scores: str or path, default the configuration's `fusion.video_scores`.
-
-    Returns:
-      `EvaluationResult`.
-    """
-    workdir = pathlib.Path(workdir)
-    config = ml_collections.ConfigDict(read_config(workdir))
-    config.fusion.video_scores = str(video_scores or config.fusion.video_scores)
-    model = load_model(workdir)
-    annotations, video_scores = read_ground_truth(config)
-    class_names = model.class_names
-    videos = annotations.subset(subset or config.data.eval_subset)
-    detections = detect_subset(model, config, videos)
-    if video_scores is not None:
-        detections = fuse_videos(
-            detections, video_scores, config.fusion.num_pred, config.fusion.topk
-        )
-        class_names = annotations.class_names
-    result = evaluate(
-        videos,
-        detections,
-        tuple(tiou_thresholds or config.tiou_thresholds),
-        class_names=class_names,
-    )
-    save_detections(workdir / "detections.json", detections)
-    with atomic_write(workdir / "evaluation.json") as file:
-        json.dump(result.to_dict(), file, indent=2)
-    return result

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_actionformer import trainer
+from keras_actionformer import recipe, scoring, trainer
 from keras_actionformer.annotations import Annotations, Video, save_annotations
 from keras_actionformer.architectures import ARCHITECTURES
 from keras_actionformer.config import check_config, load_config
@@ -181,7 +181,7 @@ def test_a_narrow_network_trains_and_is_scored(eagerly, tmp_path, name):
     config.train.epochs, config.train.warmup_epochs, config.train.batch_size = 1, 0, 2
     write_data(tmp_path, config, num_videos=2, num_steps=150)
     trainer.train(config, tmp_path / "run")
-    result = trainer.evaluate_workdir(tmp_path / "run")
+    result = scoring.evaluate_workdir(tmp_path / "run")
     assert np.isfinite(result.average_mean_ap)
     # With video scores those of the file, otherwise those of the model.
     num_classes = 4 if config.fusion.video_scores else config.model.num_classes
@@ -197,12 +197,12 @@ def test_the_network_trains_a_step_and_detects(eagerly, tmp_path, name):
     config.model.max_seq_len = min(config.model.max_seq_len, 2304)
     config.postprocess.max_seg_num = 50
     write_data(tmp_path, config, num_videos=1, num_steps=config.model.max_seq_len // 2)
-    annotations = trainer.read_annotations(config)
-    model = trainer.build_model(config, annotations)
-    model.compile(trainer.make_optimizer(config, steps_per_epoch=1), jit_compile=False)
+    annotations = recipe.read_annotations(config)
+    model = recipe.build_model(config, annotations)
+    model.compile(recipe.make_optimizer(config, steps_per_epoch=1), jit_compile=False)
     batches = train_dataset(
         annotations.subset(config.data.train_subset),
-        trainer.feature_files(config),
+        recipe.feature_files(config),
         stride_frames=config.data.stride_frames,
         window_frames=config.data.window_frames,
         default_fps=config.data.fps,
@@ -216,6 +216,6 @@ def test_the_network_trains_a_step_and_detects(eagerly, tmp_path, name):
     assert np.isfinite(history["loss"]).all()
     if name in ARCHITECTURES:
         assert model.count_params() == pytest.approx(ARCHITECTURES[name].num_parameters, abs=9)
-    found = trainer.detect_subset(model, config, annotations.subset(config.data.eval_subset))
+    found = scoring.detect_subset(model, config, annotations.subset(config.data.eval_subset))
     assert list(found) == ["video_1"]
     keras.backend.clear_session()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from small_run import small_config, write_data
 
-from keras_actionformer import trainer
+from keras_actionformer import scoring, trainer
 from keras_actionformer.annotations import load_annotations
 from keras_actionformer.diagnosis import diagnose
 from keras_actionformer.errors import UserError
@@ -342,7 +342,7 @@ def test_evaluation_data_is_checked_as_before_a_training(good):
     feats(with_value(np.nan), "v5")(folder, config)
     (error,) = diagnose(config).errors
     with pytest.raises(UserError, match=f"^{re.escape(error)}$"):
-        trainer.check_evaluation(config)
+        scoring.check_evaluation(config)
     config.data.eval_subset = ""
     assert not diagnose(config).errors
 

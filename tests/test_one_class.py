@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_run import small_config, write_data
 
-from keras_actionformer import trainer
+from keras_actionformer import scoring, trainer
 from keras_actionformer.annotations import load_annotations
 from keras_actionformer.detections import load_detections, save_detections
 from keras_actionformer.errors import UserError
@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
     config = one_class_config(folder)
     model = trainer.train(config, folder / "run")
     videos = load_annotations(config.data.annotations).subset("test")
-    save_detections(folder / "raw.json", trainer.detect_subset(model, config, videos))
+    save_detections(folder / "raw.json", scoring.detect_subset(model, config, videos))
     return folder
 
 
@@ -64,7 +64,7 @@ def run(*arguments):
 def test_the_model_has_one_class_and_the_score_those_of_the_data(folder):
     assert trainer.load_model(folder / "run").class_names == ("action",)
     assert load_detections(folder / "raw.json")["v4"].class_names == ("action",)
-    result = trainer.evaluate_workdir(folder / "run")
+    result = scoring.evaluate_workdir(folder / "run")
     assert result.class_names == ("a", "b")
     expected, fused = by_hand(folder)
     assert result.to_dict() == expected.to_dict()
@@ -79,24 +79,24 @@ def test_the_model_has_one_class_and_the_score_those_of_the_data(folder):
 def test_settings_of_the_fusion_count(folder, monkeypatch):
     config = trainer.read_config(folder / "run")
     config["fusion"]["topk"] = 1
-    monkeypatch.setattr(trainer, "read_config", lambda workdir: config)
-    result = trainer.evaluate_workdir(folder / "run")
+    monkeypatch.setattr(scoring, "read_config", lambda workdir: config)
+    result = scoring.evaluate_workdir(folder / "run")
     assert result.to_dict() == by_hand(folder, topk=1)[0].to_dict()
 
 
 def test_without_video_scores_one_class_is_scored(folder, monkeypatch):
     config = trainer.read_config(folder / "run")
     config["fusion"]["video_scores"] = ""
-    monkeypatch.setattr(trainer, "read_config", lambda workdir: config)
-    assert trainer.evaluate_workdir(folder / "run").class_names == ("action",)
+    monkeypatch.setattr(scoring, "read_config", lambda workdir: config)
+    assert scoring.evaluate_workdir(folder / "run").class_names == ("action",)
 
 
 def test_missing_video_scores_are_told_before_a_training(folder):
     config = one_class_config(folder)
-    trainer.check_evaluation(config)
+    scoring.check_evaluation(config)
     config.fusion.video_scores = str(folder / "no.json")
     with pytest.raises(UserError, match=r"no\.json' does not exist"):
-        trainer.check_evaluation(config)
+        scoring.check_evaluation(config)
 
 
 def test_programs(folder, tmp_path):

@@ -16,7 +16,7 @@ import pytest
 from reference_model import to_numpy
 from small_run import small_config, write_data
 
-from keras_actionformer import trainer
+from keras_actionformer import recipe, scoring, trainer
 from keras_actionformer.config import default_config, first_difference
 from keras_actionformer.errors import UserError
 
@@ -75,7 +75,7 @@ def test_the_saved_model_has_the_averaged_weights(finished):
 
 
 def test_evaluation_writes_scores_and_detections(finished):
-    result = trainer.evaluate_workdir(finished, tiou_thresholds=(0.5,))
+    result = scoring.evaluate_workdir(finished, tiou_thresholds=(0.5,))
     assert 0 <= result.average_mean_ap <= 1
     written = json.loads((finished / "detections.json").read_text())["results"]
     assert set(written) == {"v4", "v5"}
@@ -110,7 +110,7 @@ PROGRAM = """
 import pathlib, sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from small_run import small_config
-from keras_actionformer import trainer
+from keras_actionformer import recipe, scoring, trainer
 trainer.train(small_config(pathlib.Path({data!r})), {workdir!r}, resume=True)
 """
 
@@ -227,13 +227,13 @@ def test_unusable_evaluation_data_is_told_before_the_training(data):
     config = small_config(data)
     config.data.eval_subset = "tset"
     with pytest.raises(UserError, match="tset"):
-        trainer.check_evaluation(config)
+        scoring.check_evaluation(config)
 
 
 def test_classes_without_annotations_start_as_good_as_impossible(data):
     config = small_config(data)
     config.model.num_classes = 3
-    model = trainer.build_model(config, trainer.read_annotations(config))
+    model = recipe.build_model(config, recipe.read_annotations(config))
     assert model.config["head_empty_cls"] == [2] and model.class_names[2] == "class_2"
 
 
@@ -298,7 +298,7 @@ def test_loading_what_is_not_there(tmp_path):
     with pytest.raises(UserError, match="is no training folder"):
         trainer.load_model(tmp_path)
     with pytest.raises(UserError, match="is no training folder"):
-        trainer.evaluate_workdir(tmp_path)
+        scoring.evaluate_workdir(tmp_path)
 
 
 def test_configurations_are_locked_and_compared():
@@ -308,3 +308,47 @@ def test_configurations_are_locked_and_compared():
     assert first_difference({"a": {"b": 1}}, {"a": {"b": 1}}) is None
     assert first_difference({"a": {"b": 1}}, {"a": {"b": 2}}) == ("a.b", 1, 2)
     assert first_difference({}, {"c": 1}) == ("c", None, 1)
+
+
+def test_settings_that_an_older_run_did_not_know_have_their_defaults(finished, data, tmp_path):
+    workdir = tmp_path / "old"
+    shutil.copytree(finished, workdir)
+    saved = json.loads((workdir / "config.json").read_text())
+    del saved["fusion"], saved["data"]["window_steps"]
+    (workdir / "config.json").write_text(json.dumps(saved))
+    assert trainer.read_config(workdir) == trainer.read_config(finished)
+    (workdir / "config.json").write_text(json.dumps({**saved, "data": 3}))
+    with pytest.raises(UserError, match="config.json is damaged"):
+        trainer.read_config(workdir)
+
+
+def test_videos_without_features_can_be_left_out(tmp_path, monkeypatch):
+    write_data(tmp_path)
+    (tmp_path / "feats" / "v0.npy").unlink()
+    (tmp_path / "feats" / "v5.npy").unlink()
+    config = small_config(tmp_path)
+    config.train.epochs = config.train.warmup_epochs = 1
+    config.train.batch_size = 3  # as many as the training videos that are left
+    config.data.missing_features = "skip"
+    model = trainer.train(config, tmp_path / "run")
+    videos = recipe.read_annotations(config).subset("test")
+    assert list(scoring.detect_subset(model, config, videos)) == ["v4"]
+    # The one that was left out counts as missed.
+    assert scoring.evaluate_workdir(tmp_path / "run").num_videos_without_detections == 1
+
+
+def test_sliding_windows_train_and_detect(data, tmp_path):
+    config = small_config(data)
+    config.train.epochs = config.train.warmup_epochs = 1
+    config.data.window_steps = 16
+    config.data.crop_ratio = None
+    config.model.max_seq_len = 16
+    videos = recipe.read_annotations(config).subset("training")
+    features = recipe.feature_files(config)
+    # Windows start every 8 steps, and one more ends with the sequence.
+    num_windows = sum(-(-(len(features.load(v.video_id)) - 16) // 8) + 1 for v in videos)
+    assert recipe.count_steps(config, videos, features) == num_windows // 2
+    model = trainer.train(config, tmp_path / "run")
+    for _, found in scoring.detect_subset(model, config, videos).items():
+        assert 0 < len(found) <= 20
+        assert found.segments_sec.max() > 17  # beyond the first window

@@ -21,6 +21,7 @@ VERBS = {
     "detect": "detect actions in feature files with a trained model",
     "convert": "turn a checkpoint of the reference PyTorch implementation into a preset",
     "prepare": "bring a known data set into the form that train reads",
+    "benchmark": "measure how fast things are on this machine",
     "simulate": "write a small made-up data set to try everything on",
 }
 _HELP = {"--help", "-help", "-h"}

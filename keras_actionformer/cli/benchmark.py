@@ -13,8 +13,8 @@ import json
 from absl import flags
 from ml_collections import config_flags
 
-from keras_actionformer.cli import explain
-from keras_actionformer.cli.quiet import import_trainer
+from keras_actionformer.cli.explain import check_sections
+from keras_actionformer.cli.quiet import import_keras
 from keras_actionformer.files import atomic_write
 
 _WHAT = flags.DEFINE_enum("what", "data", ["data"], "What to measure.")
@@ -29,11 +29,11 @@ flags.mark_flag_as_required("config")
 
 
 def main():
-    import_trainer()
+    import_keras()
     from keras_actionformer import benchmark
     from keras_actionformer.config import check_config
 
-    explain.check_sections(_CONFIG.value)
+    check_sections(_CONFIG.value)
     check_config(_CONFIG.value)
     machine = benchmark.machine()
     print(", ".join(f"{name} {value}" for name, value in machine.items()))

@@ -16,7 +16,7 @@ import pathlib
 
 from absl import flags
 
-from keras_actionformer.cli.quiet import import_trainer
+from keras_actionformer.cli.quiet import import_keras
 from keras_actionformer.detections import save_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.features import FeatureFiles
@@ -87,12 +87,15 @@ def _open_model():
     """The model, and what its run's configuration says of feature files and of fusion."""
     if bool(_WORKDIR.value) == bool(_PRESET.value):
         raise UserError("Give either --workdir=DIR or --preset=NAME.")
-    trainer = import_trainer()
+    import_keras()
+    from keras_actionformer.model import ActionFormer
+    from keras_actionformer.trainer import load_model, read_config
+
     if _PRESET.value:
         data = {"prefix": "", "suffix": "", "downsample_rate": 1}
-        return trainer.ActionFormer.from_preset(_PRESET.value), data, {}
-    model = trainer.load_model(_WORKDIR.value)
-    config = trainer.read_config(_WORKDIR.value)
+        return ActionFormer.from_preset(_PRESET.value), data, {}
+    model = load_model(_WORKDIR.value)
+    config = read_config(_WORKDIR.value)
     fusion = {name: config["fusion"][name] for name in ("num_pred", "topk")}
     return model, config["data"], fusion
 

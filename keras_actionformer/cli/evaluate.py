@@ -18,7 +18,7 @@ import json
 from absl import flags
 
 from keras_actionformer.annotations import load_annotations
-from keras_actionformer.cli.quiet import import_trainer
+from keras_actionformer.cli.quiet import import_keras
 from keras_actionformer.dataset import evaluation_items
 from keras_actionformer.detections import load_detections
 from keras_actionformer.errors import UserError
@@ -63,8 +63,10 @@ def main():
 def _evaluate(tiou_thresholds):
     """Returns the `EvaluationResult` of what the flags name."""
     if _WORKDIR.value and not any((_PRESET.value, _GROUND_TRUTH.value, _DETECTIONS.value)):
-        # The only import of a framework, seconds long: the files need none.
-        return import_trainer().evaluate_workdir(
+        import_keras()  # seconds long, and files of detections do without
+        from keras_actionformer.scoring import evaluate_workdir
+
+        return evaluate_workdir(
             _WORKDIR.value, _SUBSET.value, tiou_thresholds, _VIDEO_SCORES.value
         )
     if _WORKDIR.value or not _GROUND_TRUTH.value or bool(_DETECTIONS.value) == bool(_PRESET.value):
@@ -97,8 +99,11 @@ def _detect(videos):
     """Detections of a preset's model in the feature files of videos."""
     if not _FEATS.value:
         raise UserError("--preset needs --feats=DIR, the folder of the feature files.")
-    trainer = import_trainer()
-    model = trainer.ActionFormer.from_preset(_PRESET.value)
+    import_keras()
+    from keras_actionformer.model import ActionFormer
+    from keras_actionformer.scoring import detect_items
+
+    model = ActionFormer.from_preset(_PRESET.value)
     if model.grid is None:
         raise UserError(f"The preset '{_PRESET.value}' does not know the timing of its features.")
     channels = model.input["feats"].shape[-1]
@@ -109,7 +114,7 @@ def _detect(videos):
         window_frames=model.grid.window_frames,
         default_fps=model.grid.fps,
     )
-    return trainer.detect_items(model, items, len(videos))
+    return detect_items(model, items, len(videos))
 
 
 def _thresholds(texts):

@@ -41,10 +41,3 @@ def import_keras():
     """Imports Keras and its backend."""
     with quiet_start():
         import keras  # noqa: F401
-
-
-def import_trainer():
-    """Imports and returns `keras_actionformer.trainer`, and with it Keras and TensorFlow."""
-    with quiet_start():
-        from keras_actionformer import trainer
-    return trainer

@@ -9,7 +9,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from keras_actionformer.cli.explain import check_sections
-from keras_actionformer.cli.quiet import import_trainer
+from keras_actionformer.cli.quiet import import_keras
 
 AFTER_STOP = "go on with the same command and --resume"
 
@@ -25,10 +25,13 @@ flags.mark_flag_as_required("config")
 
 
 def main():
-    trainer = import_trainer()
+    import_keras()
+    from keras_actionformer.scoring import check_evaluation, evaluate_workdir
+    from keras_actionformer.trainer import train
+
     check_sections(_CONFIG.value)
     if _EVALUATE.value:
-        trainer.check_evaluation(_CONFIG.value)
-    trainer.train(_CONFIG.value, _WORKDIR.value, _RESUME.value)
+        check_evaluation(_CONFIG.value)
+    train(_CONFIG.value, _WORKDIR.value, _RESUME.value)
     if _EVALUATE.value:
-        print(trainer.evaluate_workdir(_WORKDIR.value))
+        print(evaluate_workdir(_WORKDIR.value))

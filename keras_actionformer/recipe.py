@@ -1,0 +1,173 @@
+"""What a configuration names, ready for use: annotations, features, batches, model, optimizer."""
+
+import dataclasses
+
+from keras_actionformer import dataset as data_pipeline
+from keras_actionformer.annotations import load_annotations
+from keras_actionformer.decode import PostProcess
+from keras_actionformer.features import FeatureFiles, videos_with_features
+from keras_actionformer.fusion import load_video_scores
+from keras_actionformer.model import ActionFormer
+from keras_actionformer.optimizers import SGD, AdamW, WarmupSchedule
+from keras_actionformer.pyramid import check_reach, model_pyramid
+
+
+def read_annotations(config, on_error=None):
+    """The annotations a configuration names, checked against its number of classes.
+
+    Args:
+      config: `ConfigDict`.
+      on_error: see `load_annotations`.
+    """
+    return load_annotations(
+        config.data.annotations,
+        num_classes=config.model.num_classes,
+        outside=config.data.outside,
+        drop_duplicates=config.data.drop_duplicates,
+        class_agnostic=config.data.class_agnostic,
+        on_error=on_error,
+    )
+
+
+def read_ground_truth(config):
+    """The annotations to score against, and the video scores to fuse detections with.
+
+    Returns:
+      (`Annotations`, `VideoScores`); without fusion the annotations of the training, and None.
+    """
+    if not config.fusion.video_scores:
+        return read_annotations(config), None
+    # With the classes of the file, whatever those of the model are.
+    annotations = load_annotations(
+        config.data.annotations,
+        outside=config.data.outside,
+        drop_duplicates=config.data.drop_duplicates,
+    )
+    return annotations, load_video_scores(config.fusion.video_scores, annotations.class_names)
+
+
+def feature_files(config):
+    """The feature files a configuration names, checked against its feature width."""
+    return FeatureFiles(
+        config.data.feats, config.model.input_dim, config.data.prefix, config.data.suffix
+    )
+
+
+def present_videos(config, videos, features):
+    """The videos to use: all, or (`data.missing_features`) those that have features."""
+    if config.data.missing_features == "skip":
+        return videos_with_features(videos, features)
+    return videos
+
+
+def count_steps(config, videos, features):
+    """The number of full batches that the training videos, or windows of them, give."""
+    num_items = data_pipeline.count_items(
+        videos, features, **windows(config), downsample_rate=config.data.downsample_rate
+    )
+    return data_pipeline.steps_per_epoch(num_items, config.train.batch_size)
+
+
+def check_levels(config, videos):
+    """Raises UserError where no level of the model would learn any action of training videos."""
+    data = config.data
+    if config.model.force_upsampling or data.stride_frames is None:
+        return  # The grid then depends on the features.
+    grids = [
+        data_pipeline.video_grid(
+            video, data.stride_frames, data.window_frames, data.fps, data.downsample_rate
+        )
+        for video in videos
+    ]
+    check_reach(videos, grids, model_pyramid(config.model.to_dict()))
+
+
+def windows(config):
+    """The sliding windows of a configuration, as arguments."""
+    return {
+        "window_steps": config.data.window_steps or None,
+        "window_overlap": config.data.window_overlap,
+    }
+
+
+def training_stream(config, videos, features, num_epochs, first_epoch=0):
+    """The training batches of a configuration, see `train_dataset`."""
+    return data_pipeline.train_dataset(
+        videos,
+        features,
+        stride_frames=config.data.stride_frames,
+        window_frames=config.data.window_frames,
+        default_fps=config.data.fps,
+        downsample_rate=config.data.downsample_rate,
+        max_seq_len=config.model.max_seq_len,
+        batch_size=config.train.batch_size,
+        trunc_thresh=config.data.trunc_thresh,
+        crop_ratio=config.data.crop_ratio,
+        resize_to=config.model.max_seq_len if config.model.force_upsampling else None,
+        **windows(config),
+        seed=config.seed,
+        num_epochs=num_epochs,
+        first_epoch=first_epoch,
+        check_durations=config.data.check_durations,
+        cache_bytes=int(config.data.cache_gb * 2**30),
+    )
+
+
+def build_model(config, annotations):
+    """An `ActionFormer` with fresh weights for a configuration and its annotations."""
+    grid = _common_grid(config, annotations)
+    names = list(annotations.class_names)
+    names += [f"class_{i}" for i in range(len(names), config.model.num_classes)]
+    arguments = config.model.to_dict()
+    if not arguments["head_empty_cls"]:  # classes that no annotation names, as the reference
+        empty = {*annotations.empty_label_ids(), *range(len(annotations.class_names), len(names))}
+        arguments["head_empty_cls"] = sorted(empty)
+    return ActionFormer(
+        **arguments,
+        postprocess=PostProcess(**config.postprocess.to_dict()),
+        grid=grid,
+        class_names=names,
+        dtype="mixed_bfloat16" if config.train.mixed_precision else None,
+    )
+
+
+def _common_grid(config, annotations):
+    """The timing that all training features share; None where each video has its own."""
+    if config.data.stride_frames is None:
+        return None
+    grids = {
+        data_pipeline.video_grid(
+            video,
+            config.data.stride_frames,
+            config.data.window_frames,
+            config.data.fps,
+            config.data.downsample_rate,
+        )
+        for video in annotations.subset(config.data.train_subset)
+    }
+    # Of several frame rates none is the model's: `detect` then asks for that of its video.
+    return grids.pop() if len(grids) == 1 else dataclasses.replace(grids.pop(), fps=None)
+
+
+def make_optimizer(config, steps_per_epoch):
+    """The optimizer with its schedule: one learning rate for every step."""
+    settings = config.train
+    warmup_steps = settings.warmup_epochs * steps_per_epoch
+    schedule = WarmupSchedule(
+        settings.learning_rate,
+        warmup_steps,
+        decay=settings.schedule,
+        total_steps=warmup_steps + settings.epochs * steps_per_epoch,
+        milestones=[epoch * steps_per_epoch for epoch in settings.milestones],
+        gamma=settings.gamma,
+    )
+    common = dict(
+        learning_rate=schedule,
+        weight_decay=settings.weight_decay,
+        global_clipnorm=settings.clip_norm if settings.clip_norm > 0 else None,
+        use_ema=True,
+        ema_momentum=settings.ema,
+    )
+    if settings.optimizer == "AdamW":
+        return AdamW(**common)
+    return SGD(momentum=settings.momentum, **common)

@@ -1,0 +1,115 @@
+"""Detections of whole subsets, and their scores."""
+
+import json
+import pathlib
+
+import keras
+import ml_collections
+
+from keras_actionformer import dataset as data_pipeline
+from keras_actionformer import recipe
+from keras_actionformer.config import check_config
+from keras_actionformer.detections import save_detections
+from keras_actionformer.evaluation import evaluate
+from keras_actionformer.files import atomic_write
+from keras_actionformer.fusion import fuse_videos
+from keras_actionformer.trainer import load_model, read_config, verbosity
+
+
+def check_evaluation(config):
+    """Raises UserError where the evaluation subset, its features or video scores are unusable.
+
+    For before a training: its end is a bad time to hear of it.
+    """
+    check_config(config)
+    features = recipe.feature_files(config)
+    annotations, _ = recipe.read_ground_truth(config)
+    videos = annotations.subset(config.data.eval_subset)
+    for video in recipe.present_videos(config, videos, features):
+        features.load(video.video_id)
+
+
+def detect_subset(model, config, videos):
+    """Detects actions in videos of a configuration's data.
+
+    Args:
+      model: `ActionFormer`.
+      config: `ConfigDict`.
+      videos: `Video` records.
+
+    Returns:
+      {video id: `Detections`}; without the videos that `data.missing_features` lets be left out,
+      which an evaluation counts as missed.
+    """
+    features = recipe.feature_files(config)
+    videos = recipe.present_videos(config, videos, features)
+    items = data_pipeline.evaluation_items(
+        videos,
+        features,
+        stride_frames=config.data.stride_frames,
+        window_frames=config.data.window_frames,
+        default_fps=config.data.fps,
+        downsample_rate=config.data.downsample_rate,
+    )
+    return detect_items(model, items, len(videos), **recipe.windows(config))
+
+
+def detect_items(model, items, count, **windows):
+    """Detects actions in what `evaluation_items` hands out, `count` videos, with a progress bar.
+
+    Args:
+      model: `ActionFormer`.
+      items: see `evaluation_items`.
+      count: int.
+      **windows: `window_steps` and `window_overlap` of `ActionFormer.detect`, where wanted.
+
+    Returns:
+      {video id: `Detections`}.
+    """
+    found = {}
+    progress = keras.utils.Progbar(count, unit_name="video", verbose=verbosity())
+    for video, feats, grid in items:
+        found[video.video_id] = model.detect(
+            feats, duration_sec=video.duration_sec, grid=grid, **windows
+        )
+        progress.add(1)
+    return found
+
+
+def evaluate_workdir(workdir, subset=None, tiou_thresholds=None, video_scores=None):
+    """Detects on a subset with a training folder's model, fuses where it is set, and scores.
+
+    Writes `detections.json` and `evaluation.json` into the folder.
+
+    Args:
+      workdir: str or path.
+      subset: str, default the configuration's `data.eval_subset`.
+      tiou_thresholds: floats, default the configuration's.
+      video_scores: str or path, default the configuration's `fusion.video_scores`.
+
+    Returns:
+      `EvaluationResult`.
+    """
+    workdir = pathlib.Path(workdir)
+    config = ml_collections.ConfigDict(read_config(workdir))
+    config.fusion.video_scores = str(video_scores or config.fusion.video_scores)
+    model = load_model(workdir)
+    annotations, video_scores = recipe.read_ground_truth(config)
+    class_names = model.class_names
+    videos = annotations.subset(subset or config.data.eval_subset)
+    detections = detect_subset(model, config, videos)
+    if video_scores is not None:
+        detections = fuse_videos(
+            detections, video_scores, config.fusion.num_pred, config.fusion.topk
+        )
+        class_names = annotations.class_names
+    result = evaluate(
+        videos,
+        detections,
+        tuple(tiou_thresholds or config.tiou_thresholds),
+        class_names=class_names,
+    )
+    save_detections(workdir / "detections.json", detections)
+    with atomic_write(workdir / "evaluation.json") as file:
+        json.dump(result.to_dict(), file, indent=2)
+    return result
