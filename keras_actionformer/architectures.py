@@ -23,7 +23,6 @@ class Architecture:
       scores: dict, published mAP in percent by tIoU, and `"average"`.
       feature_encoder: str, the network that computed the features.
       archive: str, what the authors' file with the weights unpacks to.
-      data: str, the authors' archive of features and annotations, with its MD5 where they tell it.
       class_names: tuple of str, where they are known.
     """
 
@@ -35,7 +34,6 @@ class Architecture:
     scores: dict
     feature_encoder: str
     archive: str
-    data: str
     class_names: tuple = ()
 
 
@@ -63,7 +61,6 @@ _THUMOS14 = {
         scores=_scores((0.3, 0.4, 0.5, 0.6, 0.7), 82.13, 77.80, 70.95, 59.40, 43.87, 66.83),
         feature_encoder="I3D (rgb + flow) trained on Kinetics",
         archive="thumos_i3d_reproduce",
-        data="thumos.tar.gz (MD5 375f76ffbf7447af1035e694971ec9b2)",
         class_names=THUMOS14_CLASSES,
     ),
 }
@@ -104,7 +101,6 @@ _ANET13 = {
         scores=_scores((0.5, 0.75, 0.95), 54.67, 37.81, 8.36, 36.56),
         feature_encoder="R(2+1)D-34 trained with TSP on ActivityNet",
         archive="anet_tsp_reproduce",
-        data="anet_1.3.tar.gz (MD5 c415f50120b9425ee1ede9ac3ce11203)",
         class_names=("action",),
     ),
     "anet_i3d": Architecture(
@@ -117,7 +113,6 @@ _ANET13 = {
         scores=_scores((0.5, 0.75, 0.95), 54.29, 36.71, 8.24, 36.03),
         feature_encoder="I3D trained on Kinetics",
         archive="anet_i3d_reproduce",
-        data="anet_1.3_i3d.tar.gz (MD5 e649425954e0123401650312dd0d56a7)",
         class_names=("action",),
     ),
 }
@@ -143,7 +138,6 @@ def _epic(target, num_classes, num_parameters, scores, **model):
         scores=_scores((0.1, 0.2, 0.3, 0.4, 0.5), *scores),
         feature_encoder="SlowFast trained on EPIC-Kitchens-100 (action classification)",
         archive=f"epic_slowfast_{target}_reproduce",
-        data="epic_kitchens.tar.gz (MD5 add9803756afd9a023bc9a9c547e0229)",
     )
 
 
@@ -182,7 +176,6 @@ def _ego4d(encoders, num_parameters, scores, window_frames=32, num_branches=7, *
         scores=_scores((0.1, 0.2, 0.3, 0.4, 0.5), *scores),
         feature_encoder=encoders,
         archive=f"ego4d_{encoders.lower().replace(' + ', '_')}_reproduce",
-        data="features and annotations of the Ego4D website, converted",
     )
 
 

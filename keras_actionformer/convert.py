@@ -10,11 +10,12 @@ import re
 
 import numpy as np
 
+from keras_actionformer.architectures import ARCHITECTURES
 from keras_actionformer.arguments import check_keywords
 from keras_actionformer.decode import PostProcess
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.model import ActionFormer
-from keras_actionformer.torch_files import read_torch_file
+from keras_actionformer.torch_files import list_keys, read_torch_file
 
 # === Configuration ===
 
@@ -65,18 +66,23 @@ def read_reference_config(path):
             raise UserError(f"{path} is too large for a configuration file.")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"Configuration file '{path}' does not exist.") from None
+        raise UserError(
+            f"Configuration file '{path}' does not exist{suggest(path, ARCHITECTURES) or '.'}"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"Configuration file '{path}' cannot be read ({error}).") from None
     try:
-        config = _parse_yaml(text) if path.suffix in (".yaml", ".yml") else ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        config = _parse(text)
+    except (ValueError, MemoryError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"'{path}' is neither the reference's printed configuration nor YAML ({reason})."
         ) from None
-    if not isinstance(config, dict) or not isinstance(config.get("model", {}), dict):
+    if not isinstance(config, dict):
         raise UserError(f"'{path}' is no configuration of the reference: it has no sections.")
+    for name in ("dataset", "model", "train_cfg", "test_cfg"):
+        if not isinstance(config.get(name, {}), dict):
+            raise UserError(f"'{path}': {name} must be a section of settings.")
     known = "LocPointTransformer"
     if config.get("model_name", known) != known:
         raise UserError(
@@ -85,12 +91,26 @@ def read_reference_config(path):
     return config
 
 
+def _parse(text):
+    """Reads a printed Python dict, or YAML."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return _parse_yaml(text)
+
+
 def _parse_yaml(text):
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """YAML 1.1 takes `1e-4` for text; here it is a number."""
+        """Without aliases, of which a short file can make an endless configuration."""
 
+        def compose_node(self, parent, index):
+            if self.check_event(yaml.AliasEvent):
+                raise ValueError("aliases are not read")
+            return super().compose_node(parent, index)
+
+    # YAML 1.1 takes `1e-4` for text; here it is a number.
     Loader.add_implicit_resolver(
         "tag:yaml.org,2002:float",
         re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
@@ -112,7 +132,8 @@ def model_arguments(config):
       dict of keyword arguments, timing included; class names are not among them.
 
     Raises:
-      UserError: the configuration has a setting of the network that is not known here.
+      UserError: the configuration has a setting of the network that is not known here, or trains
+        on downsampled features.
     """
     data = {**_DATASET_DEFAULTS, **config.get("dataset", {})}
     arguments = {
@@ -124,11 +145,17 @@ def model_arguments(config):
     training = config.get("train_cfg", {})
     arguments.update({name: training[name] for name in _MODEL_TRAINING if name in training})
     check_keywords(ActionFormer, arguments, "The section 'model' of the configuration")
+    if data["downsample_rate"] != 1:
+        raise UserError(
+            f"The configuration has dataset.downsample_rate={data['downsample_rate']}: state the "
+            "timing of the features that the network sees (feat_stride times that), with "
+            "downsample_rate 1, and pass such features."
+        )
     fields = {field.name for field in dataclasses.fields(PostProcess)}
     settings = {k: v for k, v in config.get("test_cfg", {}).items() if k in fields}
     grid = dict(
         fps=data["default_fps"],
-        stride_frames=data["feat_stride"] * data["downsample_rate"],
+        stride_frames=data["feat_stride"],
         window_frames=data["num_frames"],
     )
     return {**arguments, "postprocess": PostProcess(**settings), "grid": grid}
@@ -175,6 +202,10 @@ def experiment_checkpoints(folder):
     return [path for _, path in sorted(numbered)]
 
 
+# What every ActionFormer has; it shows what all names begin with.
+_FIRST_PARAMETER = "backbone.embd.0.conv.weight"
+
+
 def read_parameters(path, ema=True):
     """Reads the network's parameters from a checkpoint.
 
@@ -191,35 +222,35 @@ def read_parameters(path, ema=True):
     Raises:
       UserError: the file is damaged, would execute something, or holds no such weights.
     """
-    wanted, other = "state_dict_ema", "state_dict"
-    if not ema:
-        wanted, other = other, wanted
-    found = read_torch_file(path, keys=(wanted,))
-    if wanted in found:
-        parameters = found[wanted]
-    elif read_torch_file(path, keys=(other,)):
+    wanted, other = ("state_dict_ema", "state_dict") if ema else ("state_dict", "state_dict_ema")
+    keys = list_keys(path)
+    if wanted in keys:
+        parameters = read_torch_file(path, keys=(wanted,))[wanted]
+    elif other in keys:
         raise UserError(
-            f"'{path}' has no {wanted!r}, only {other!r}: pass ema={not ema} to take that."
+            f"'{path}' has no {wanted!r}, only {other!r}: pass ema={not ema} (bin/convert "
+            f"--{'no' if ema else ''}ema) to take that."
         )
     else:  # a bare state dict
         parameters = read_torch_file(path)
-    if not isinstance(parameters, dict) or not any(map(_is_first, parameters)):
+    names = list(parameters) if isinstance(parameters, dict) else []
+    first = next((name for name in names if str(name).endswith(_FIRST_PARAMETER)), None)
+    if first is None:
+        held = ", ".join(map(repr, keys[:5]))
         raise UserError(
             f"'{path}' does not hold the weights of an ActionFormer: no parameter is called "
-            f"{_FIRST_PARAMETER!r}."
+            f"{_FIRST_PARAMETER!r} (it holds {held}{', ...' if len(keys) > 5 else ''})."
         )
-    prefix = next(name for name in parameters if _is_first(name))[: -len(_FIRST_PARAMETER)]
-    strange = [name for name in parameters if not str(name).startswith(prefix)]
-    if strange:
-        raise UserError(f"'{path}': parameter {strange[0]!r} does not start with {prefix!r}.")
+    prefix = first[: -len(_FIRST_PARAMETER)]
+    for name, value in parameters.items():
+        if not str(name).startswith(prefix):
+            raise UserError(f"'{path}': parameter {name!r} does not start with {prefix!r}.")
+        if not (isinstance(value, np.ndarray) and value.dtype.kind == "f"):
+            raise UserError(f"'{path}': parameter {name!r} is no tensor of real numbers.")
+        with np.errstate(over="ignore"):
+            if not np.isfinite(value.astype("float32")).all():
+                raise UserError(f"'{path}': parameter {name!r} is NaN or infinite somewhere.")
     return {name[len(prefix) :]: value for name, value in parameters.items()}
-
-
-_FIRST_PARAMETER = "backbone.embd.0.conv.weight"
-
-
-def _is_first(name):
-    return str(name).endswith(_FIRST_PARAMETER)
 
 
 # === Parameters ===
@@ -306,7 +337,7 @@ def _take(parameters, name):
 
 
 def load_reference_parameters(model, parameters):
-    """Assigns every trainable variable of an `ActionFormer` from the reference's parameters.
+    """Assigns every weight of an `ActionFormer`'s network from the reference's parameters.
 
     Args:
       model: `ActionFormer`.
@@ -320,7 +351,7 @@ def load_reference_parameters(model, parameters):
       UserError: a parameter is missing, left over or has another shape.
     """
     report = []
-    for variable in model.trainable_variables:
+    for variable in model.network_weights:
         value, names = from_reference(variable, parameters)
         variable.assign(value)
         report += [(name, np.shape(parameters[name]), variable.path) for name in names]

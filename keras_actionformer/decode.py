@@ -4,7 +4,12 @@ import dataclasses
 
 from keras import ops
 
+from keras_actionformer.arguments import choice, flag, number, shown, whole
 from keras_actionformer.errors import UserError
+
+_KINDS = {float: number, int: whole, bool: flag}
+_MAX_COUNT = 100_000  # suppression takes a round for each detection: a file must not ask for days
+_MIN_SIGMA = 1e-6  # tIoU^2 / sigma stays a number in float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +29,9 @@ class PostProcess:
       max_seg_num: most detections of a sequence.
       voting_thresh: class-agnostic NMS only: boundaries become a score-weighted mean of the
         candidates whose tIoU reaches this; 0 turns it off.
+
+    Raises:
+      UserError: a value is of another type or out of its range.
     """
 
     pre_nms_thresh: float = 0.001
@@ -38,15 +46,27 @@ class PostProcess:
     voting_thresh: float = 0.75
 
     def __post_init__(self):
-        if self.nms_method not in ("soft", "hard", "none"):
-            raise UserError(
-                f"nms_method must be 'soft', 'hard' or 'none', but is {self.nms_method!r}."
-            )
-        if self.nms_sigma <= 0:
-            raise UserError(f"nms_sigma must be above 0, but is {self.nms_sigma}.")
+        choice("nms_method", self.nms_method, "soft", "hard", "none")
+        for field in dataclasses.fields(self):
+            if field.type in _KINDS:
+                value = _KINDS[field.type](field.name, getattr(self, field.name))
+                object.__setattr__(self, field.name, value)  # the way round `frozen`
         for name in ("pre_nms_topk", "max_seg_num"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, but is {getattr(self, name)}.")
+            count = getattr(self, name)
+            if not 1 <= count <= _MAX_COUNT:
+                raise UserError(
+                    f"{name} must be at least 1 and at most {_MAX_COUNT}, but is {shown(count)}."
+                )
+        for name in ("pre_nms_thresh", "iou_threshold", "min_score", "voting_thresh"):
+            if getattr(self, name) > 1:
+                raise UserError(
+                    f"{name} must be at most 1, for so are scores and tIoU, but is "
+                    f"{shown(getattr(self, name))}."
+                )
+        if self.nms_sigma < _MIN_SIGMA:
+            raise UserError(
+                f"nms_sigma must be above 0 ({_MIN_SIGMA:g} or more), but is {self.nms_sigma:g}."
+            )
 
 
 def decode(logits, offsets, points, mask, num_points, settings):

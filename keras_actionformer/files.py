@@ -1,9 +1,11 @@
 """Writing files so that a reader never meets a half-written one."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import shutil
+import uuid
 
 
 @contextlib.contextmanager
@@ -61,40 +63,57 @@ def remove_leftovers(folder):
 def atomic_folder(folder):
     """Yields an empty folder to write to, which takes the place of `folder` when the block ends.
 
-    A crash, a full disk or Ctrl-C inside the block leaves whatever `folder` held before.
+    A crash, a full disk or Ctrl-C inside the block leaves whatever `folder` held before. Of two
+    writers at one time the later one stays.
 
     Args:
-      folder: str or `os.PathLike`.
+      folder: str or `os.PathLike`; of a link, the folder it leads to is replaced.
 
     Yields:
       `pathlib.Path` of a folder beside it.
     """
-    folder = pathlib.Path(os.path.abspath(folder))
+    folder = pathlib.Path(os.path.realpath(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
+    temporary.mkdir()
     try:
-        temporary.mkdir()
         yield temporary
         for path in temporary.iterdir():
             with open(path, "rb+") as file:
                 os.fsync(file.fileno())
-        previous = _previous(folder)
-        if folder.exists():
-            os.replace(folder, previous)
-        # Between these two lines a kill leaves the old folder beside its place: see below.
-        os.replace(temporary, folder)
-        shutil.rmtree(previous, ignore_errors=True)
+        _put_in_place(temporary, folder)
     except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         restore_folder(folder)
         if isinstance(error, OSError) and str(error.filename or "").startswith(str(temporary)):
             error.filename = str(folder)
         raise
+    finally:
+        # Either what was not finished, or what was replaced.
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_in_place(temporary, folder):
+    """Renames `temporary` to `folder`; what `folder` was is `temporary` afterwards."""
+    previous = _previous(folder)
+    while True:
+        shutil.rmtree(previous, ignore_errors=True)
+        try:
+            # After a kill between these two the old folder lies beside its place: `restore_folder`.
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(folder, previous)
+            os.replace(temporary, folder)
+            break
+        except OSError as error:
+            # Another writer was there in between.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(previous, temporary)
 
 
 def restore_folder(folder):
     """Puts a folder back that `atomic_folder` had moved aside when its process was killed."""
-    folder = pathlib.Path(os.path.abspath(folder))
+    folder = pathlib.Path(os.path.realpath(folder))
     if not folder.exists() and _previous(folder).exists():
         os.replace(_previous(folder), folder)
 

@@ -5,7 +5,13 @@ import dataclasses
 import keras
 from keras import ops
 
-from keras_actionformer.arguments import check_agreement, check_ranges, ints, regression_pairs
+from keras_actionformer.arguments import (
+    check_agreement,
+    check_class_names,
+    check_ranges,
+    from_fields,
+    regression_pairs,
+)
 from keras_actionformer.backbone import Backbone, PadToStride
 from keras_actionformer.decode import PostProcess
 from keras_actionformer.detector import Detector, check_durations, check_feats, one_each
@@ -91,7 +97,7 @@ class ActionFormer(keras.Model):
     the coarsest stride. Offsets are in strides of a point's level.
 
     Raises:
-      UserError: arguments contradict each other; the message says which.
+      UserError: an argument is wrong or contradicts another; the message says which.
     """
 
     presets = _BuiltInPresets()  # what `list_presets()` returns
@@ -137,11 +143,8 @@ class ActionFormer(keras.Model):
         class_names=None,
         **kwargs,
     ):
-        input_dim = ints("input_dim", input_dim)
-        embd_dim = ints("embd_dim", embd_dim)
-        backbone_arch = ints("backbone_arch", backbone_arch)
-        n_mha_win_size = ints("n_mha_win_size", n_mha_win_size)
-        config = {
+        # === Arguments ===
+        arguments = {
             "input_dim": input_dim,
             "num_classes": num_classes,
             "backbone_type": backbone_type,
@@ -168,68 +171,73 @@ class ActionFormer(keras.Model):
             "dropout": dropout,
             "droppath": droppath,
             "cls_prior_prob": cls_prior_prob,
-            "head_empty_cls": list(head_empty_cls),
+            "head_empty_cls": head_empty_cls,
             "center_sample": center_sample,
             "center_sample_radius": center_sample_radius,
             "loss_weight": loss_weight,
             "label_smoothing": label_smoothing,
             "init_loss_norm": init_loss_norm,
         }
-        check_ranges(config)
-        strides = level_strides(backbone_arch[2] + 1, scale_factor, fpn_start_level)
+        config = check_ranges(arguments)
+        num_levels = config["backbone_arch"][2] + 1
+        strides = level_strides(num_levels, config["scale_factor"], config["fpn_start_level"])
         config["regression_range"] = regression_pairs(regression_range, len(strides))
         check_agreement(config, strides)
+        postprocess = from_fields("postprocess", postprocess, PostProcess)
+        grid = from_fields("grid", grid, FeatureGrid)
+        class_names = check_class_names(class_names, config["num_classes"])
 
         # === Layers ===
         dtype = kwargs.pop("dtype", None)
-        pad = PadToStride(scale_factor ** backbone_arch[2], dtype=dtype, name="pad")
+        pad = PadToStride(strides[-1], dtype=dtype, name="pad")
         backbone = Backbone(
-            backbone_type=backbone_type,
-            arch=backbone_arch,
-            input_dim=input_dim,
-            embd_dim=embd_dim,
-            embd_kernel_size=embd_kernel_size,
-            embd_with_ln=embd_with_ln,
-            scale_factor=scale_factor,
-            n_head=n_head,
-            n_mha_win_size=n_mha_win_size,
-            use_abs_pe=use_abs_pe,
-            use_rel_pe=use_rel_pe,
-            max_seq_len=max_seq_len,
-            input_dropout=input_dropout,
-            dropout=dropout,
-            droppath=droppath,
+            backbone_type=config["backbone_type"],
+            arch=config["backbone_arch"],
+            input_dim=config["input_dim"],
+            embd_dim=config["embd_dim"],
+            embd_kernel_size=config["embd_kernel_size"],
+            embd_with_ln=config["embd_with_ln"],
+            scale_factor=config["scale_factor"],
+            n_head=config["n_head"],
+            n_mha_win_size=config["n_mha_win_size"],
+            use_abs_pe=config["use_abs_pe"],
+            use_rel_pe=config["use_rel_pe"],
+            max_seq_len=config["max_seq_len"],
+            input_dropout=config["input_dropout"],
+            dropout=config["dropout"],
+            droppath=config["droppath"],
             dtype=dtype,
             name="backbone",
         )
         neck = Neck(
-            fpn_type=fpn_type,
-            dim=fpn_dim,
-            with_ln=fpn_with_ln,
-            start_level=fpn_start_level,
-            scale_factor=scale_factor,
+            fpn_type=config["fpn_type"],
+            dim=config["fpn_dim"],
+            with_ln=config["fpn_with_ln"],
+            start_level=config["fpn_start_level"],
+            scale_factor=config["scale_factor"],
             dtype=dtype,
             name="neck",
         )
         heads = Heads(
-            num_classes=num_classes,
+            num_classes=config["num_classes"],
             num_levels=len(strides),
-            dim=head_dim,
-            num_layers=head_num_layers,
-            kernel_size=head_kernel_size,
-            with_ln=head_with_ln,
-            cls_prior_prob=cls_prior_prob,
-            empty_classes=head_empty_cls,
+            dim=config["head_dim"],
+            num_layers=config["head_num_layers"],
+            kernel_size=config["head_kernel_size"],
+            with_ln=config["head_with_ln"],
+            cls_prior_prob=config["cls_prior_prob"],
+            empty_classes=config["head_empty_cls"],
             dtype=dtype,
             name="heads",
         )
 
         # === Functional model ===
+        input_dim = config["input_dim"]
         channels = input_dim if isinstance(input_dim, int) else sum(input_dim)
         feats = keras.Input((None, channels), name="feats")
         mask = keras.Input((None,), dtype="bool", name="mask")
         levels, masks = backbone(*pad(feats, mask))
-        logits, offsets = heads(neck(levels, masks), masks[fpn_start_level:])
+        logits, offsets = heads(neck(levels, masks), masks[config["fpn_start_level"] :])
         super().__init__(
             inputs={"feats": feats, "mask": mask},
             outputs={"logits": logits, "offsets": offsets},
@@ -237,7 +245,9 @@ class ActionFormer(keras.Model):
         )
 
         # === Training ===
-        self.positives_average = PositivesAverage(init_loss_norm, name="positives_average")
+        self.positives_average = PositivesAverage(
+            config["init_loss_norm"], name="positives_average"
+        )
         self.positives_average.build(())
         self.loss_trackers = [
             keras.metrics.Mean(name=name)
@@ -247,17 +257,18 @@ class ActionFormer(keras.Model):
         # === Config ===
         self.config = config
         self.strides = strides
-        self.postprocess = (
-            PostProcess(**postprocess) if isinstance(postprocess, dict) else postprocess
-        ) or PostProcess()
-        self.grid = FeatureGrid(**grid) if isinstance(grid, dict) else grid
-        self.class_names = tuple(class_names or ())
-        if self.class_names and len(self.class_names) != num_classes:
-            raise UserError(
-                f"class_names has {len(self.class_names)} names, but num_classes={num_classes}."
-            )
+        self.postprocess = postprocess or PostProcess()
+        self.grid = grid
+        self.class_names = class_names
+        self.provenance = {}  # what a preset tells of its origin, for when it is saved again
         # Not through __setattr__: Keras would count these graphs as layers of this model.
         self.__dict__["_detectors"] = {}
+
+    @property
+    def network_weights(self):
+        """Variables of the network, frozen ones included, without the loss normalizer."""
+        normalizer = self.positives_average.value
+        return [variable for variable in self.weights if variable is not normalizer]
 
     def points(self, num_steps):
         """Points of a sequence of `num_steps` (padded) steps, `(P, 4)`; see `make_points`."""
@@ -452,7 +463,13 @@ class ActionFormer(keras.Model):
         return from_preset(cls, preset, num_classes, load_weights, ema, config, overrides)
 
     def save_to_preset(
-        self, folder, description="", feature_encoder="", licence="", source="", scores=None
+        self,
+        folder,
+        description="",
+        feature_encoder=None,
+        licence=None,
+        source=None,
+        scores=None,
     ):
         """Saves weights, architecture, timing, class names and post-processing as a preset.
 
@@ -462,17 +479,21 @@ class ActionFormer(keras.Model):
         Args:
           folder: str or path, a new folder or that of a preset to replace.
           description: str, one sentence.
-          feature_encoder: str, what computed the features.
+          feature_encoder: str, what computed the features. This and the next two are, by default,
+            those of the preset that the model was opened from.
           licence: str, under which the weights may be used.
           source: str, where the weights come from.
-          scores: dict of JSON's types, e.g. `{"average_map": 0.66}`.
+          scores: dict, e.g. mAP in percent by tIoU: `{"0.5": 70.9, "average": 66.8}`.
 
         Raises:
-          UserError: the folder holds other files.
+          UserError: the folder holds other files or is the current one, a weight is NaN or
+            infinite, or an argument is nothing that JSON can hold.
         """
         from keras_actionformer.presets import save_to_preset
 
-        save_to_preset(self, folder, description, feature_encoder, licence, source, scores)
+        origin = {"feature_encoder": feature_encoder, "licence": licence, "source": source}
+        given = {key: value for key, value in origin.items() if value is not None}
+        save_to_preset(self, folder, description, {**self.provenance, **given}, scores or {})
 
     # ---- serialization --------------------------------------------------------------------
 

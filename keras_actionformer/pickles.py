@@ -263,6 +263,8 @@ class PickleMachine:
         dtype = np.dtype(dtype.byte_order + dtype.code)
         if math.prod(whole_numbers(shape)) * dtype.itemsize != len(_expect(content, bytes)):
             raise Fault("it has a NumPy array whose content is of another size than it says")
+        if dtype.kind == "U" and (np.frombuffer(content, f"{dtype.byteorder}u4") > 0x10FFFF).any():
+            raise Fault("it has a NumPy array with text that is none")
         self._spend(len(content))
         array = np.ndarray(shape, dtype, buffer=content, order=order)
         return array.astype(dtype.newbyteorder("="), copy=False)

@@ -10,10 +10,12 @@ The weights are named by variable and not by Keras' own layout of layers, so tha
 change of the layers' order, and what is missing can be named.
 """
 
+import collections
 import dataclasses
 import fnmatch
 import hashlib
 import json
+import os
 import pathlib
 
 import keras
@@ -23,16 +25,16 @@ import keras_actionformer
 from keras_actionformer import convert
 from keras_actionformer.architectures import ARCHITECTURES
 from keras_actionformer.arguments import check_keywords
-from keras_actionformer.decode import PostProcess
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import atomic_folder, restore_folder
 from keras_actionformer.model import ActionFormer
-from keras_actionformer.timing import FeatureGrid
+from keras_actionformer.torch_files import list_keys
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _RUN_MODEL = "model.keras"  # what a training folder holds
 # Arguments of `ActionFormer` that belong to the data, not to the architecture.
 _METADATA_ARGUMENTS = ("class_names", "grid", "postprocess")
+_PROVENANCE = ("feature_encoder", "licence", "source")
 
 
 def list_presets(pattern="*"):
@@ -79,23 +81,50 @@ def from_preset(cls, preset, num_classes, load_weights, ema, config, overrides):
       cls: `ActionFormer`.
       others: as there; `overrides` is a dict.
     """
-    arguments, assign = _open(str(preset), load_weights, ema, config)
     check_keywords(cls, overrides.keys() - {"dtype", "name"}, "The call of from_preset")
+    try:
+        opened = _open(str(preset), load_weights, ema, config)
+    except OSError as error:
+        raise UserError(f"{str(preset)[:200]!r} cannot be read ({error.strerror}).") from None
+    arguments = dict(opened.arguments)
     for name, value in overrides.items():
         both = isinstance(value, dict) and isinstance(arguments.get(name), dict)
         arguments[name] = {**arguments[name], **value} if both else value
     model = cls(**arguments)
     if load_weights:
-        assign(model)
-    return model if num_classes is None else _with_new_classes(model, num_classes)
+        opened.assign(model)
+    if num_classes is not None:
+        names = num_classes if isinstance(num_classes, (list, tuple)) else []
+        count = len(names) if isinstance(num_classes, (list, tuple)) else num_classes
+        arguments.update(num_classes=count, class_names=names, head_empty_cls=[])
+        trained, model = model, cls(**arguments)
+        _copy_weights(trained, model, but="heads/cls_head/out/")
+    model.provenance = dict(opened.provenance)
+    return model
+
+
+@dataclasses.dataclass(frozen=True)
+class _Opened:
+    """A preset that was found.
+
+    Attributes:
+      arguments: dict, of `ActionFormer`.
+      assign: function that gives a model the weights, or None where there are none.
+      provenance: dict, what `ActionFormer.provenance` is to be.
+    """
+
+    arguments: dict
+    assign: collections.abc.Callable | None
+    provenance: dict = dataclasses.field(default_factory=dict)
 
 
 def _open(preset, load_weights, ema, config):
-    """Finds a preset: (arguments of `ActionFormer`, function that assigns a model's weights)."""
+    """Finds a preset by what `from_preset` is given."""
     if preset in ARCHITECTURES:
         if load_weights:
             raise UserError(_where_weights_are(preset))
-        return _built_in_arguments(preset), None
+        encoder = ARCHITECTURES[preset].feature_encoder
+        return _Opened(_built_in_arguments(preset), None, {"feature_encoder": encoder})
     if preset in _bundled():
         return _open_folder(_bundled()[preset])
     if preset.startswith("hf://"):
@@ -106,6 +135,8 @@ def _open(preset, load_weights, ema, config):
         return _open_folder(path)
     if (path / _RUN_MODEL).exists():
         return _open_run(path)
+    if path.is_file() and path.name in (CONFIG, METADATA, WEIGHTS, _RUN_MODEL):
+        raise UserError(f"'{preset}' is a part: name its folder, '{path.parent}'.")
     if path.is_file() or (path.is_dir() and convert.experiment_checkpoints(path)):
         return _open_checkpoint(path, ema, config)
     if path.exists():
@@ -142,15 +173,15 @@ def _built_in_arguments(name):
 def _open_folder(folder):
     """Opens a preset folder."""
     config, metadata = _read_json(folder / CONFIG), _read_json(folder / METADATA)
-    arguments = {**config, **{key: metadata.get(key) for key in _METADATA_ARGUMENTS}}
     check_keywords(ActionFormer, config, f"'{folder / CONFIG}'")
     for key in ("input_dim", "num_classes"):
         if key not in config:
             raise UserError(f"'{folder / CONFIG}' has no {key!r}.")
-    for key, parts in (("grid", FeatureGrid), ("postprocess", PostProcess)):
-        if metadata.get(key) is not None:
-            check_keywords(parts, metadata[key], f"{key!r} in '{folder / METADATA}'")
-    return arguments, lambda model: _load_weights(model, folder, metadata.get("weights_sha256"))
+    return _Opened(
+        {**config, **{key: metadata.get(key) for key in _METADATA_ARGUMENTS}},
+        lambda model: _load_weights(model, folder, metadata.get("weights_sha256")),
+        {key: metadata[key] for key in _PROVENANCE if key in metadata},
+    )
 
 
 def _open_run(folder):
@@ -160,30 +191,30 @@ def _open_run(folder):
     trained = load_model(folder)
     arguments = trained.get_config()
     arguments.pop("name")
-
-    def assign(model):
-        _copy_weights(trained, model)
-
-    return arguments, assign
+    return _Opened(arguments, lambda model: _copy_weights(trained, model))
 
 
 def _open_checkpoint(path, ema, config):
     """Opens a checkpoint of the reference, or an experiment's folder."""
     checkpoint, config_path = convert.find_checkpoint(path)
-    if config in ARCHITECTURES:
-        arguments = _built_in_arguments(config)
+    list_keys(checkpoint)  # or tells that this is another kind of file, before anything else
+    if config is not None and str(config) in ARCHITECTURES:
+        arguments = _built_in_arguments(str(config))
     elif config or config_path:
         arguments = convert.model_arguments(convert.read_reference_config(config or config_path))
     else:
         raise UserError(
             f"'{checkpoint}' does not say what network it is for: put the config.txt or YAML of "
-            "its training beside it, or pass config= with that file or a built-in name."
+            "its training beside it, or pass config= (bin/convert --config=) with that file or a "
+            "built-in name."
         )
-
-    def assign(model):
-        convert.load_reference_parameters(model, convert.read_parameters(checkpoint, ema))
-
-    return arguments, assign
+    return _Opened(
+        arguments,
+        lambda model: convert.load_reference_parameters(
+            model, convert.read_parameters(checkpoint, ema)
+        ),
+        {"source": checkpoint.name},
+    )
 
 
 def _download(address):
@@ -211,7 +242,7 @@ def _read_json(path):
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"'{path}' does not exist: the preset is not complete.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"'{path}' is damaged ({error}): get the preset again.") from None
     if not isinstance(content, dict):
         raise UserError(f"'{path}' must hold a JSON object, but holds a {type(content).__name__}.")
@@ -222,8 +253,8 @@ def _read_json(path):
 
 
 def _variables(model):
-    """Variables of a preset by path: all that is trained, and the loss normalizer."""
-    return {v.path: v for v in [*model.trainable_variables, model.positives_average.value]}
+    """Variables of a preset by path: those of the network, and the loss normalizer."""
+    return {v.path: v for v in model.weights}
 
 
 def _load_weights(model, folder, sha256):
@@ -235,7 +266,7 @@ def _load_weights(model, folder, sha256):
     variables = _variables(model)
     try:
         with h5py.File(path, "r") as file:
-            _check_weights(path, _shapes(file), variables)
+            _check_weights(path, file, variables)
             if sha256 != _sha256(path):
                 raise UserError(
                     f"'{path}' is not the file that {METADATA} tells of (SHA-256 "
@@ -243,54 +274,46 @@ def _load_weights(model, folder, sha256):
                     "again."
                 )
             for name, variable in variables.items():
-                variable.assign(file[name][()])
+                value = file[name][()]
+                _check_finite(value, f"'{path}': weight {name!r}")
+                variable.assign(value)
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"'{path}' is damaged ({error}): get the preset again.") from None
 
 
-def _shapes(file):
-    """Shapes of an HDF5 file's data sets by name."""
-    shapes = {}
-    file.visititems(
-        lambda name, item: shapes.update({name: item.shape}) if hasattr(item, "shape") else None
-    )
-    return shapes
-
-
-def _check_weights(path, shapes, variables):
+def _check_weights(path, file, variables):
     """Raises UserError for the first weight that is missing, left over or of another shape."""
+    found = {}
+    file.visititems(
+        lambda name, item: found.update({name: item}) if hasattr(item, "shape") else None
+    )
     for name, variable in variables.items():
-        if name not in shapes:
-            raise UserError(f"'{path}' lacks the weight {name!r} that {CONFIG} asks for.")
-        if shapes[name] != tuple(variable.shape):
+        if name not in found:
+            raise UserError(f"'{path}' lacks the weight {name!r} that the model has.")
+        item = found[name]
+        if item.shape != tuple(variable.shape):
             raise UserError(
-                f"'{path}': weight {name!r} has shape {shapes[name]}, but {CONFIG} asks for "
+                f"'{path}': weight {name!r} has shape {item.shape}, but the model asks for "
                 f"{tuple(variable.shape)}."
             )
-    extra = sorted(set(shapes) - set(variables))
+        # HDF5 can fetch numbers from any other file of the reader's.
+        if item.dtype.kind != "f" or item.external or item.is_virtual:
+            raise UserError(f"'{path}': weight {name!r} must be real numbers in this file.")
+    extra = sorted(set(found) - set(variables))
     if extra:
-        raise UserError(f"'{path}' has the weight {extra[0]!r}, which {CONFIG} does not ask for.")
+        raise UserError(f"'{path}' has the weight {extra[0]!r}, which the model has not.")
+
+
+def _check_finite(value, name):
+    if not np.isfinite(value).all():
+        raise UserError(f"{name} is NaN or infinite somewhere: its training diverged.")
 
 
 def _sha256(path):
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _with_new_classes(model, num_classes):
-    """The same model with a fresh last layer of its classification head."""
-    names = [] if isinstance(num_classes, int) else list(num_classes)
-    arguments = {
-        **model.get_config(),
-        "num_classes": len(names) or num_classes,
-        "class_names": names,
-        "head_empty_cls": [],
-    }
-    fresh = type(model)(**arguments)
-    _copy_weights(model, fresh, but="heads/cls_head/out/")
-    return fresh
 
 
 def _copy_weights(source, target, but=None):
@@ -308,55 +331,68 @@ def _copy_weights(source, target, but=None):
 # === Saving ===
 
 
-def save_to_preset(
-    model,
-    folder,
-    description="",
-    feature_encoder="",
-    licence="",
-    source="",
-    scores=None,
-):
-    """`ActionFormer.save_to_preset`, which documents it."""
+def save_to_preset(model, folder, description, provenance, scores):
+    """`ActionFormer.save_to_preset`, which documents it; `provenance` is what is known of it."""
     import h5py
 
-    folder = pathlib.Path(folder)
-    _check_target(folder)
-    variables = _variables(model)
+    folder = check_target(folder)
     metadata = {
         "description": description,
-        "num_parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables),
-        "scores": scores or {},
+        "num_parameters": sum(int(np.prod(v.shape)) for v in model.network_weights),
+        "scores": scores,
         "class_names": list(model.class_names),
         "grid": model.grid and dataclasses.asdict(model.grid),
-        "feature_encoder": feature_encoder,
         "postprocess": dataclasses.asdict(model.postprocess),
-        "licence": licence,
-        "source": source,
+        **dict.fromkeys(_PROVENANCE, ""),
+        **provenance,
         "versions": {
             "keras_actionformer": keras_actionformer.__version__,
             "keras": keras.__version__,
         },
     }
+    texts = {CONFIG: _to_json(model.config), METADATA: _to_json(metadata)}  # or tell, before work
+    weights = {name: keras.ops.convert_to_numpy(v) for name, v in _variables(model).items()}
+    for name, value in weights.items():
+        _check_finite(value, f"Weight {name!r}")
     with atomic_folder(folder) as temporary:
         # Groups of the newest form take a fraction of the room of HDF5's default ones.
         with h5py.File(temporary / WEIGHTS, "w", libver="latest") as file:
-            for name, variable in variables.items():
-                file[name] = keras.ops.convert_to_numpy(variable)
-        metadata["weights_sha256"] = _sha256(temporary / WEIGHTS)
-        for name, content in ((CONFIG, model.config), (METADATA, metadata)):
-            text = json.dumps(content, indent=2, allow_nan=False)
+            for name, value in weights.items():
+                file[name] = value
+        texts[METADATA] = _to_json({**metadata, "weights_sha256": _sha256(temporary / WEIGHTS)})
+        for name, text in texts.items():
             (temporary / name).write_text(text + "\n", encoding="utf-8")
 
 
-def _check_target(folder):
-    """Raises UserError where saving would take something other than a preset away."""
-    if folder.is_dir():
-        others = sorted({path.name for path in folder.iterdir()} - {CONFIG, METADATA, WEIGHTS})
+def _to_json(content):
+    try:
+        # What JSON does not know may be a number of NumPy's.
+        return json.dumps(content, indent=2, allow_nan=False, default=float)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"A preset holds what JSON can hold, but got {error}.") from None
+
+
+def check_target(folder):
+    """Returns the path to save a preset to.
+
+    Args:
+      folder: str or path.
+
+    Raises:
+      UserError: saving there would take something other than a preset away.
+    """
+    if str(folder).startswith("hf://"):
+        raise UserError(f"{folder} is an address: save to a folder, and upload that.")
+    path = pathlib.Path(os.path.realpath(pathlib.Path(folder).expanduser()))
+    if pathlib.Path.cwd().is_relative_to(path):
+        raise UserError(f"'{folder}' is the current folder, or contains it: name a new one.")
+    if path.is_dir():
+        others = sorted({item.name for item in path.iterdir()} - {CONFIG, METADATA, WEIGHTS})
         if others:
             raise UserError(
                 f"'{folder}' holds other files, such as {others[0]!r}, and would be replaced: "
                 "choose a new folder."
             )
-    elif folder.exists():
+    elif path.exists():
         raise UserError(f"'{folder}' is a file: choose a new folder.")
+    return path

@@ -9,8 +9,8 @@ A model learns on one such grid; detections mean seconds only together with it.
 """
 
 import dataclasses
-import math
 
+from keras_actionformer.arguments import number
 from keras_actionformer.errors import UserError
 
 
@@ -42,12 +42,15 @@ class FeatureGrid:
     window_frames: float
 
     def __post_init__(self):
-        known = {k: v for k, v in dataclasses.asdict(self).items() if k != "fps" or v is not None}
-        for name, value in known.items():
-            _check_number(name, value)
-        for name in known.keys() & {"fps", "stride_frames"}:
-            if known[name] <= 0:
-                raise UserError(f"{name} must be above 0, but it is {known[name]}.")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name != "fps" or value is not None:
+                # The way round `frozen`: NumPy's numbers become Python's, which JSON can hold.
+                object.__setattr__(self, field.name, number(field.name, value))
+        for name in ("fps", "stride_frames"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise UserError(f"{name} must be above 0, but it is {value}.")
         if self.window_frames < 0:
             raise UserError(f"window_frames must be 0 or more, but it is {self.window_frames}.")
 
@@ -101,12 +104,3 @@ class FeatureGrid:
         if self.fps is None:
             raise UserError("The frame rate of this sequence is not known: pass its fps.")
         return self.fps
-
-
-def _check_number(name, value):
-    try:
-        finite = math.isfinite(value)
-    except TypeError:
-        finite = False
-    if not finite:
-        raise UserError(f"{name} must be a finite number, but it is {value!r}.")

@@ -4,6 +4,7 @@
 entry a storage holds the numbers of its tensors, as they lie in memory.
 """
 
+import contextlib
 import math
 import re
 import zipfile
@@ -25,6 +26,9 @@ _OLD_FORMAT = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
 _ZIP_START = b"PK\x03\x04"
 _LOCAL_HEADER_BYTES = 30
 _MAX_ENTRIES = 1_000_000
+# The description of a model of 100 M numbers with its optimizer takes a twentieth of this; an
+# object that is described by one byte may take 250 in memory.
+_MAX_PICKLE_BYTES = 4 * 2**20
 _MAX_RANK = 32
 # A tensor may show one stored number many times. Model files made of such tensors open when all
 # they show is this much larger than the file, ten times the models this is for; a file of a few
@@ -50,17 +54,28 @@ def read_torch_file(path, keys=None):
       UserError: the file is missing, damaged, of another format, asks for anything else than data,
         or claims more than it holds; with `keys`, it does not hold a dict.
     """
-    with naming(path), open(path, "rb") as file:
-        _check_format(file, str(path))
-        with zipfile.ZipFile(file) as zip_file:
-            archive = _Archive(zip_file, file.seek(0, 2))
-            saved = PickleMachine(archive.read("data.pkl")).run()
-            plain = PlainData(archive.array)
-            if keys is None:
-                return plain.of(saved)
-            if not isinstance(saved, dict):
-                raise Fault("expected a dict (a checkpoint), but it holds something else")
-            return {key: plain.of(saved[key]) for key in keys if key in saved}
+    with _opened(path) as (saved, plain):
+        if keys is None:
+            return plain.of(saved)
+        _check_dict(saved)
+        return {key: plain.of(saved[key]) for key in keys if key in saved}
+
+
+def list_keys(path):
+    """Lists the keys of the dict that a file of `torch.save` holds, and reads no tensor.
+
+    Args:
+      path: str or `os.PathLike`.
+
+    Returns:
+      list of keys.
+
+    Raises:
+      UserError: see `read_torch_file`.
+    """
+    with _opened(path) as (saved, _):
+        _check_dict(saved)
+        return list(saved)
 
 
 def read_tensor(path):
@@ -91,6 +106,21 @@ def read_tensor(path):
         f"{f'{len(arrays)} ({names})' if arrays else f'a {type(saved).__name__} without one'}; "
         "save the tensor alone: torch.save(tensor, path)."
     )
+
+
+@contextlib.contextmanager
+def _opened(path):
+    """Yields (what the pickle describes, the `PlainData` that reads its tensors)."""
+    with naming(path), open(path, "rb") as file:
+        _check_format(file, str(path))
+        with zipfile.ZipFile(file) as zip_file:
+            archive = _Archive(zip_file, file.seek(0, 2))
+            yield PickleMachine(archive.pickle()).run(), PlainData(archive.array)
+
+
+def _check_dict(saved):
+    if not isinstance(saved, dict):
+        raise Fault("expected a dict (a checkpoint), but it holds something else")
 
 
 def _check_format(file, path):
@@ -132,6 +162,12 @@ class _Archive:
         self._numbers = {}
         # bfloat16 takes twice the file's bytes in float32.
         self._bytes_left = 2 * num_bytes + _MAX_REPEATED_BYTES
+
+    def pickle(self):
+        """Returns the bytes of `data.pkl`."""
+        if self._entries[f"{self._root}/data.pkl"].file_size > _MAX_PICKLE_BYTES:
+            raise Fault(f"its data.pkl is larger than {_MAX_PICKLE_BYTES} bytes")
+        return self.read("data.pkl")
 
     def read(self, name):
         """Returns the bytes of the entry, whose checksum was right."""

@@ -392,9 +392,15 @@ def test_wrong_ways_to_name_a_model(tmp_path):
         (("convert", "--checkpoint=none", "--output=x"), "Checkpoint 'none' does not exist"),
         (("convert", "--checkpoint=.", "--output=x"), "The folder '.' holds no checkpoint"),
         (
-            ("convert", f"--checkpoint={EXPERIMENT}", "--output=x", "--config=simulatedx.yaml"),
-            "Configuration file 'simulatedx.yaml' does not exist",
+            ("convert", f"--checkpoint={EXPERIMENT}", "--output=x", "--config=thumos14_i3"),
+            "Configuration file 'thumos14_i3' does not exist; did you mean 'thumos14_i3d'",
         ),
+        (
+            ("convert", f"--checkpoint={EXPERIMENT}", "--output=x", "--config=thumos14_i3d"),
+            "embd.0.conv.weight has shape (16, 12, 3)",
+        ),
+        (("convert", f"--checkpoint={EXPERIMENT}", "--output=."), "is the current folder"),
+        (("detect", feats, f"--preset={ROOT / 'README.md'}"), "not a file written by torch.save"),
         (
             ("convert", f"--checkpoint={EXPERIMENT}", "--output=x", "--classes=no.txt"),
             "--classes=no.txt cannot be read",

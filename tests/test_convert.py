@@ -73,9 +73,17 @@ def test_what_a_yaml_leaves_out_is_the_references_default(tmp_path):
     assert arguments["grid"] == dict(fps=None, stride_frames=16, window_frames=32)
 
 
-def test_downsampled_features_have_the_longer_stride():
+def test_downsampled_features_are_told():
     config = {"dataset": {"feat_stride": 4, "num_frames": 16, "downsample_rate": 3}}
-    assert model_arguments(config)["grid"]["stride_frames"] == 12
+    with pytest.raises(UserError, match="dataset.downsample_rate=3: state the timing"):
+        model_arguments(config)
+
+
+def test_the_form_of_a_configuration_counts_and_not_its_name(tmp_path):
+    (tmp_path / "a.txt").write_text("dataset: {num_classes: 5}")
+    (tmp_path / "b.yaml").write_text("{'dataset': {'num_classes': 5, 'default_fps': None}}")
+    for name in ("a.txt", "b.yaml"):
+        assert model_arguments(read_reference_config(tmp_path / name))["num_classes"] == 5
 
 
 @pytest.mark.parametrize(
@@ -83,12 +91,15 @@ def test_downsampled_features_have_the_longer_stride():
     [
         ("a.yaml", "a: [1", "neither the reference's printed configuration nor YAML"),
         ("a.txt", "{'model': ", "neither the reference's printed configuration nor YAML"),
-        ("a.txt", "__import__('os').system('true')", "neither the reference's printed"),
+        ("a.txt", "__import__('os').system('true')", "it has no sections"),
         ("a.yaml", "!!python/object/apply:os.system ['true']", "could not determine a constr"),
         ("a.txt", "[" * 10000, "neither the reference's printed configuration nor YAML"),
         ("a.txt", "[1, 2]", "it has no sections"),
         ("a.yaml", "model_name: TriDet", "is about the network 'TriDet'"),
         ("a.yaml", "x: " + "a" * 2**20, "too large"),
+        ("a.yaml", "a: &a [1, 2]\nb: [*a, *a]", "aliases are not read"),
+        ("a.yaml", "model:\n", "model must be a section"),
+        ("a.yaml", "test_cfg: [1]", "test_cfg must be a section"),
     ],
 )
 def test_bad_configurations(tmp_path, name, text, message):
@@ -177,7 +188,7 @@ def test_other_weights_than_asked_for_are_not_taken(tmp_path):
 
 def test_weights_of_something_else(tmp_path):
     write_checkpoint(tmp_path / "a.pth", {"state_dict_ema": {"fc.weight": np.zeros((2, 2))}})
-    with pytest.raises(UserError, match="does not hold the weights of an ActionFormer"):
+    with pytest.raises(UserError, match="does not hold the weights .* holds 'state_dict_ema'"):
         read_parameters(tmp_path / "a.pth")
     _, parameters = _small_parameters()
     write_checkpoint(
@@ -186,6 +197,23 @@ def test_weights_of_something_else(tmp_path):
     )
     with pytest.raises(UserError, match="parameter 'b.c' does not start with 'a.'"):
         read_parameters(tmp_path / "b.pth")
+
+
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        ([1.0, 2.0], "'backbone.embd.1.weight' is no tensor of real numbers"),
+        (np.zeros(2, "int64"), "'backbone.embd.1.weight' is no tensor of real numbers"),
+        (np.array([1, np.nan], "float32"), "'backbone.embd.1.weight' is NaN or infinite"),
+        (np.array([1, 1e300]), "'backbone.embd.1.weight' is NaN or infinite"),
+    ],
+)
+def test_parameters_that_are_no_numbers(tmp_path, value, message):
+    _, parameters = _small_parameters()
+    parameters["backbone.embd.1.weight"] = value
+    write_checkpoint(tmp_path / "a.pth", {"state_dict_ema": parameters})
+    with pytest.raises(UserError, match=message):
+        read_parameters(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Presets: what is saved opens again, what is damaged is named, nothing good is lost."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -7,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 
@@ -154,6 +156,34 @@ def test_a_training_run_opens(tmp_path):
     assert_same_detections(opened.detect(feats), trained.detect(feats))
 
 
+def test_frozen_layers_are_saved_like_others(model, feats, tmp_path):
+    model.get_layer("backbone").trainable = False
+    model.save_to_preset(tmp_path / "a")
+    opened = ActionFormer.from_preset(tmp_path / "a")
+    assert_same_detections(opened.detect(feats), model.detect(feats))
+    count = json.loads((tmp_path / "a" / "metadata.json").read_text())["num_parameters"]
+    assert count == model.count_params() - 1  # without the loss normalizer
+
+
+def test_the_dtype_is_that_of_the_call(model, tmp_path):
+    model.save_to_preset(tmp_path / "a")
+    for more in ({}, {"num_classes": 2}):
+        half = ActionFormer.from_preset(tmp_path / "a", dtype="mixed_bfloat16", **more)
+        assert half.get_layer("backbone").compute_dtype == "bfloat16"
+
+
+def test_the_origin_travels_with_the_weights(model, tmp_path):
+    model.save_to_preset(tmp_path / "a", licence="MIT", source="a run", scores={"0.5": 1})
+    opened = ActionFormer.from_preset(tmp_path / "a")
+    opened.save_to_preset(tmp_path / "b", source="another run")
+    metadata = json.loads((tmp_path / "b" / "metadata.json").read_text())
+    assert metadata["licence"] == "MIT"
+    assert metadata["source"] == "another run"
+    assert metadata["scores"] == {}  # they were those of the other weights
+    fresh = ActionFormer.from_preset("ego4d_egovlp", load_weights=False, embd_dim=8, fpn_dim=8)
+    assert fresh.provenance == {"feature_encoder": "EgoVLP"}
+
+
 # === Built in ===
 
 
@@ -286,12 +316,23 @@ def test_a_reference_checkpoint_gives_the_references_detections_without_torch(
     "change, message",
     [
         (lambda f: f.pop("backbone/embd_0/kernel"), "lacks the weight 'backbone/embd_0/kernel'"),
-        (lambda f: f.create_dataset("a/b", data=1.0), "has the weight 'a/b', which config.json"),
+        (lambda f: f.create_dataset("a/b", data=1.0), "weight 'a/b', which the model has not"),
         (
             lambda f: (f.pop("heads/scale"), f.create_dataset("heads/scale", data=[1.0])),
-            r"weight 'heads/scale' has shape \(1,\), but config.json asks for \(3,\)",
+            r"weight 'heads/scale' has shape \(1,\), but the model asks for \(3,\)",
         ),
         (lambda f: f["heads/scale"].write_direct(np.zeros(3)), "SHA-256"),
+        (
+            lambda f: (f.pop("heads/scale"), f.create_dataset("heads/scale", data=[1, 2, 3])),
+            "'heads/scale' must be real numbers in this file",
+        ),
+        (
+            lambda f: (
+                f.pop("heads/scale"),
+                f.create_dataset("heads/scale", (3,), "f4", external=[("/etc/passwd", 0, 12)]),
+            ),
+            "'heads/scale' must be real numbers in this file",
+        ),
     ],
 )
 def test_weights_that_do_not_fit_are_named(model, tmp_path, change, message):
@@ -312,7 +353,8 @@ def test_weights_that_do_not_fit_are_named(model, tmp_path, change, message):
         ("config.json", "[1]", "must hold a JSON object, but holds a list"),
         ("config.json", '{"input_dim": 6}', "has no 'num_classes'"),
         ("config.json", '{"input_dim": 6, "num_class": 1}', "did you mean 'num_classes'"),
-        ("metadata.json", '{"grid": {"fp": 3}}', "'grid' in .* has 'fp'.*did you mean 'fps'"),
+        ("metadata.json", '{"grid": {"fp": 3}}', "'fp'.*did you mean 'fps'"),
+        ("config.json", "[" * 100000, "config.json' is damaged"),
         ("model.weights.h5", "", "is damaged"),
         ("model.weights.h5", "nothing", "is damaged"),
     ],
@@ -325,6 +367,23 @@ def test_damaged_files(model, tmp_path, name, text, message):
         path.write_text(text)
     with pytest.raises(UserError, match=message):
         ActionFormer.from_preset(tmp_path / "a")
+
+
+def test_weights_that_are_no_numbers(model, tmp_path):
+    model.save_to_preset(tmp_path / "a")
+    path = tmp_path / "a" / "model.weights.h5"
+    with h5py.File(path, "r+") as file:
+        file["heads/scale"][1] = np.nan
+    metadata = json.loads((tmp_path / "a" / "metadata.json").read_text())
+    metadata["weights_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / "a" / "metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(UserError, match="weight 'heads/scale' is NaN or infinite somewhere"):
+        ActionFormer.from_preset(tmp_path / "a")
+    kernel = model.trainable_variables[0]
+    kernel.assign(np.full(kernel.shape, np.inf))
+    with pytest.raises(UserError, match="Weight 'backbone/embd_0/kernel' is NaN or infinite"):
+        model.save_to_preset(tmp_path / "b")
+    assert not (tmp_path / "b").exists()
 
 
 def test_cut_weights(model, tmp_path):
@@ -344,6 +403,7 @@ def test_cut_weights(model, tmp_path):
         ("no/such/folder", "There is no preset 'no/such/folder'"),
         ("", "There is no preset ''|holds neither"),
         (".", "holds neither a preset"),
+        ("a" * 5000, "cannot be read"),
     ],
 )
 def test_what_is_no_preset(tmp_path, monkeypatch, preset, message):
@@ -421,6 +481,7 @@ def test_a_preset_survives_kills_at_any_moment(model, tmp_path):
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "from keras_actionformer import ActionFormer\n"
         f"model = ActionFormer.from_preset({str(folder)!r})\n"
+        f"model.save_to_preset({str(folder)!r})\n"
         "print('ready', flush=True)\n"
         f"while True: model.save_to_preset({str(folder)!r})\n"
     )
@@ -440,6 +501,50 @@ def test_a_folder_with_other_files_is_not_replaced(model, tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
     with pytest.raises(UserError, match="is a file"):
         model.save_to_preset(tmp_path / "thesis.tex")
+
+
+def test_a_link_leads_to_the_folder_that_is_replaced(model, tmp_path):
+    model.save_to_preset(tmp_path / "a", description="old")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    model.save_to_preset(tmp_path / "link", description="new")
+    assert (tmp_path / "link").is_symlink()
+    assert json.loads((tmp_path / "a" / "metadata.json").read_text())["description"] == "new"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "link"]
+
+
+def test_where_no_preset_goes(model, tmp_path, monkeypatch):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    for folder in (".", "", "..", tmp_path):
+        with pytest.raises(UserError, match="is the current folder, or contains it"):
+            model.save_to_preset(folder)
+    with pytest.raises(UserError, match="is an address"):
+        model.save_to_preset("hf://a/b")
+    with pytest.raises(UserError, match="what JSON can hold"):
+        model.save_to_preset("c", scores={"x": object()})
+    model.save_to_preset("c", scores={"x": np.float32(0.5)})
+    assert json.loads(pathlib.Path("c", "metadata.json").read_text())["scores"] == {"x": 0.5}
+
+
+def test_writers_at_the_same_time(model, tmp_path):
+    """The later one stays; none fails and none leaves anything behind."""
+    failures = []
+
+    def save(description):
+        try:
+            for _ in range(5):
+                model.save_to_preset(tmp_path / "a", description=description)
+        except Exception as error:  # for the main thread to tell
+            failures.append(error)
+
+    threads = [threading.Thread(target=save, args=(name,)) for name in "xyz"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    ActionFormer.from_preset(tmp_path / "a")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
 # === Hub ===

@@ -74,13 +74,14 @@ def _stop(program, message, status=2):
 
 def _parse(argv, module):
     """Gives the flags their values; returns what absl hands to a program's main function."""
-    explain.check_config_file(argv)
+    options = _options(module)
+    explain.check_config_file(argv, options)
     try:
         with quiet_start():  # a configuration file imports Keras
             rest = flags.FLAGS(argv)
     # Not flags.Error alone: a configuration file is a program, and anything may happen in it.
     except Exception as error:
-        raise UserError(explain.flags_problem(error, argv, list(_options(module)))) from error
+        raise UserError(explain.flags_problem(error, argv, options)) from error
     if rest[1:]:
         raise UserError(f"Unknown arguments {rest[1:]}; write options as --name=value.")
     return rest

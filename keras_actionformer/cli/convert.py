@@ -41,8 +41,10 @@ def main():
         read_parameters,
     )
     from keras_actionformer.model import ActionFormer
+    from keras_actionformer.presets import check_target
 
-    checkpoint, _ = find_checkpoint(pathlib.Path(_CHECKPOINT.value))
+    check_target(_OUTPUT.value)
+    checkpoint, _ = find_checkpoint(pathlib.Path(_CHECKPOINT.value).expanduser())
     overrides = {"class_names": _class_names(_CLASSES.value)} if _CLASSES.value else {}
     model = ActionFormer.from_preset(
         checkpoint, load_weights=False, config=_CONFIG.value, **overrides

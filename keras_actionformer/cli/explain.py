@@ -12,9 +12,14 @@ from keras_actionformer.errors import UserError, suggest
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
-def check_config_file(argv):
-    """Raises UserError where `--config` names no file, which ml_collections tells much later."""
-    path = _config_path(argv)
+def check_config_file(argv, options):
+    """Raises UserError where `--config` names no file, which ml_collections tells much later.
+
+    Args:
+      argv: list of str, the command line.
+      options: dict of the verb's flags by name.
+    """
+    path = _config_path(argv, options)
     if path is not None and not path.is_file():
         names = [entry.name for entry in path.parent.glob("*.py")]
         hint = suggest(path.name, names) or "."
@@ -39,12 +44,12 @@ def flags_problem(error, argv, options):
     Args:
       error: the exception.
       argv: list of str, the command line.
-      options: list of str, names of the verb's flags.
+      options: dict of the verb's flags by name.
 
     Returns:
       str, one sentence.
     """
-    path = _config_path(argv)
+    path = _config_path(argv, options)
     if isinstance(error, flags.UnrecognizedFlagError):
         if error.flagname.startswith("config.") and path is None:
             return f"--{error.flagname} changes a setting of --config=FILE.py, which is missing."
@@ -84,8 +89,10 @@ def file_problem(error, go_on):
     return f"{name}: {error.strerror or text}."
 
 
-def _config_path(argv):
-    """The file that `--config` names, without a `:argument` for get_config, or None."""
+def _config_path(argv, options):
+    """The Python file that `--config` names, without a `:argument` for get_config, or None."""
+    if "config" not in options or options["config"].flag_type() != "config object":
+        return None
     for i, argument in enumerate(argv):
         name, _, value = argument.partition("=")
         if name in ("--config", "-config"):
