@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_actionformer.annotations import load_annotations, save_annotations
-from keras_actionformer.dataset import segments_to_grid
+from keras_actionformer.items import segments_to_grid
 from keras_actionformer.errors import UserError
 from keras_actionformer.timing import FeatureGrid
 
