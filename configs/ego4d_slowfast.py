@@ -18,6 +18,7 @@ def get_config(streams=("slowfast",)):
     config = default_config(f"ego4d_{'_'.join(streams)}")
     config.data.annotations = "data/ego4d/annotations.json"
     config.data.feats = tuple(f"data/ego4d/feats_{stream}" for stream in streams)
+    config.data.missing_features = "skip"  # as the reference does
     config.data.eval_subset = "validation"
     config.data.outside = "keep"
     config.data.trunc_thresh = 0.3

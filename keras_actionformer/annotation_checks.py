@@ -110,4 +110,5 @@ def _segment_warnings(videos):
 def some_names(names):
     """Quotes the first of many names."""
     shown = ", ".join(map(repr, names[:_MOST_NAMED]))
-    return f"{shown}, ..." if len(names) > _MOST_NAMED else shown
+    more = len(names) - _MOST_NAMED
+    return f"{shown} and {more} more" if more > 0 else shown

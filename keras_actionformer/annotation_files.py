@@ -54,6 +54,11 @@ def read_json(path):
             f"Annotation file '{path}' is not valid JSON: {error.msg} "
             f"in line {error.lineno}, column {error.colno}."
         ) from None
+    except RecursionError:
+        raise UserError(
+            f"Annotation file '{path}' nests lists or objects too deeply to be read; write it as "
+            '{"database": {video id: ...}}.'
+        ) from None
 
 
 def _unique_keys(path, pairs):
@@ -174,6 +179,9 @@ def read_table(path, columns, required):
     (where, header), rows = lines[0], lines[1:]
     places = _column_places(where, header, columns)
     missing = [name for name in required if name not in places]
+    for separator, called in ((";", "semicolons"), ("\t", "tabs")):
+        if missing and len(header) == 1 and separator in header[0]:
+            raise UserError(f"{where} has {called} between its cells; save the table with commas.")
     if missing:
         raise UserError(
             f"{where} must be a header with the columns {expected}, but it is "

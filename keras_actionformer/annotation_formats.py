@@ -401,7 +401,8 @@ def _primary_moments(where, clip):
 
 
 def _is_short(start, end):
-    return end - start < _EGO4D_SHORTEST_SEC
+    # One that ends before it starts is wrong rather than short, and told as such.
+    return 0 <= end - start < _EGO4D_SHORTEST_SEC
 
 
 def _field(where, item, name, kind):

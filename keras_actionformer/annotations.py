@@ -29,6 +29,9 @@ ROUNDING_SEC = 0.05
 # Two annotations of one label are the same when neither start nor end differs by more; a shorter
 # one is none. The reference's ActivityNet and Ego4D scores are counted so.
 SAME_SEC = 1e-3
+# Ids that a file numbers its classes with stay far below; a larger one is a mistake, and every id
+# below it would become a class.
+MAX_CLASSES = 100_000
 # The one class that `class_agnostic` leaves.
 AGNOSTIC_NAME = "action"
 
@@ -386,6 +389,11 @@ def _names_by_id(ids, num_classes):
                 "raise num_classes or correct the file"
             )
             raise UserError(f"{where}: label_id {id_} of label {label!r} {limit}.")
+        if num_classes is None and id_ >= MAX_CLASSES:
+            raise UserError(
+                f"{where}: label_id {id_} of label {label!r} must be below {MAX_CLASSES}, since "
+                "all ids up to it become classes; number the labels from 0."
+            )
         if names.setdefault(id_, label) != label:
             raise UserError(
                 f"{where}: label_id {id_} names {label!r}, but elsewhere {names[id_]!r}; "

@@ -14,10 +14,13 @@ import runpy
 import ml_collections
 from ml_collections import config_dict
 
+from keras_actionformer import dataset as data_pipeline
 from keras_actionformer.architectures import ARCHITECTURES
+from keras_actionformer.arguments import number
 from keras_actionformer.decode import PostProcess
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.evaluation import TIOU_THRESHOLDS
+from keras_actionformer.pyramid import model_pyramid
 
 
 def default_config(architecture=None):
@@ -41,12 +44,14 @@ def default_config(architecture=None):
     data.suffix = ".npy"  # .npy, .npz (key "feats"), .pt or .pth
     data.missing_features = "error"  # or "skip": leave out videos without features
     data.train_subset = "training"
-    data.eval_subset = "test"
+    data.eval_subset = "test"  # "": none, a training then ends without scores
+    data.default_subset = ""  # of videos for which the annotations name none; "": an error
     data.outside = "error"  # segments beyond their video: "error", or "keep" as the reference
     data.drop_duplicates = False  # leaves out annotations that repeat one or last no 1 ms
     data.class_agnostic = False  # all labels are one class, "action": model.num_classes is 1
     data.fps = config_dict.placeholder(float)  # frames per second; None: each video's own
-    data.stride_frames = 1.0  # frames from one feature to the next; None: see `video_grid`
+    # Frames from one feature to the next; None: see `video_grid`.
+    data.stride_frames = config_dict.FieldReference(1.0, field_type=object)
     data.window_frames = 1.0  # frames that one feature sees
     data.downsample_rate = 1  # keeps every n-th feature
     data.trunc_thresh = 0.5  # share of an action that must stay in a random window
@@ -130,7 +135,10 @@ def _keyword_defaults():
 
 
 def check_config(config):
-    """Raises UserError for settings that are missing or out of their range."""
+    """Raises UserError for settings that are missing, out of their range or contradictory.
+
+    Nothing is read: what only the data can tell is checked later.
+    """
     for name in ("annotations", "feats"):
         if not config.data[name]:
             raise UserError(f"The configuration must set data.{name}: it is empty.")
@@ -159,14 +167,29 @@ def check_config(config):
                 f"{section}.{name} must be one of {', '.join(known)}, but is {value!r}"
                 f"{suggest(value, known)}."
             )
-    for name in ("batch_size", "epochs"):
-        if config.train[name] < 1:
-            raise UserError(f"train.{name} must be at least 1, but is {config.train[name]}.")
+    for section, name in (
+        ("data", "downsample_rate"), ("train", "batch_size"), ("train", "epochs")
+    ):  # fmt: skip
+        value = config[section][name]
+        if value < 1:
+            raise UserError(f"{section}.{name} must be at least 1, but is {value}.")
     for name, low in (("learning_rate", 0), ("weight_decay", 0), ("warmup_epochs", 0)):
         if not config.train[name] >= low:
             raise UserError(f"train.{name} must be {low} or more, but is {config.train[name]}.")
     if not 0 <= config.train.ema < 1:
         raise UserError(f"train.ema must be in [0, 1), but is {config.train.ema}.")
+    data, max_seq_len = config.data, config.model.max_seq_len
+    if data.stride_frames is not None:  # Its field takes anything, for the sake of None.
+        number("data.stride_frames", data.stride_frames)
+    data_pipeline.check_settings(max_seq_len, data.trunc_thresh, data.crop_ratio, config.seed)
+    data_pipeline.check_length_mode(
+        max_seq_len,
+        max_seq_len if config.model.force_upsampling else None,
+        data.window_steps or None,
+        data.window_overlap,
+    )
+    PostProcess(**config.postprocess.to_dict())
+    model_pyramid(config.model.to_dict())
 
 
 def to_plain(config):

@@ -25,6 +25,8 @@ from keras_actionformer.lengths import length_problem
 from keras_actionformer.timing import FeatureGrid
 from keras_actionformer.windows import check_windows, sliding_windows, truncate
 
+_MAX_SEED = 2**32 - 1  # NumPy's, which Keras sets as well
+
 
 def video_grid(
     video,
@@ -45,7 +47,7 @@ def video_grid(
       window_frames: float, frames a step has seen; not used where `stride_frames` is None.
       default_fps: float, frames a second of every video, or None to take each video's own.
       downsample_rate: int; of the steps in the file every `downsample_rate`-th is used.
-      num_steps: int, steps in the file; needed where `stride_frames` is None.
+      num_steps: int, steps that are used; needed where `stride_frames` is None.
 
     Raises:
       UserError: neither `default_fps` nor the annotations say the frame rate, or the annotations
@@ -57,14 +59,15 @@ def video_grid(
             raise UserError(
                 f"Video {video.video_id!r} has no 'duration' in the annotations, which "
                 "stride_frames=None shares out over its features; add it there or set "
-                "stride_frames."
+                "stride_frames (data.stride_frames of a configuration)."
             )
         fps = 1.0 if fps is None else fps  # Seconds do not depend on it here.
-        stride_frames = window_frames = video.duration_sec * fps / num_steps
+        stride_frames = video.duration_sec * fps / num_steps
+        return FeatureGrid(fps, stride_frames, window_frames=stride_frames)
     if fps is None:
         raise UserError(
-            f"Video {video.video_id!r} has no 'fps' in the annotations; add it there or set "
-            "default_fps."
+            f"Video {video.video_id!r} has no 'fps' in the annotations; add it there or set the "
+            "frame rate of all videos (data.fps of a configuration)."
         )
     return FeatureGrid(fps, stride_frames, window_frames).downsample(downsample_rate)
 
@@ -172,8 +175,10 @@ def train_dataset(
       UserError: too few videos, a feature file that fails a check, no fps, no action at all, or an
         argument out of its range.
     """
-    _check_settings(max_seq_len, trunc_thresh, crop_ratio, seed, num_epochs, first_epoch)
-    _check_length_mode(max_seq_len, resize_to, window_steps, window_overlap)
+    check_settings(max_seq_len, trunc_thresh, crop_ratio, seed)
+    if not 0 <= first_epoch <= num_epochs:
+        raise UserError(f"first_epoch must lie in 0..{num_epochs}, but it is {first_epoch}.")
+    check_length_mode(max_seq_len, resize_to, window_steps, window_overlap)
 
     def grid_of(video, num_steps):
         return video_grid(
@@ -203,7 +208,8 @@ def train_dataset(
     )
 
 
-def _check_settings(max_seq_len, trunc_thresh, crop_ratio, seed, num_epochs, first_epoch):
+def check_settings(max_seq_len, trunc_thresh, crop_ratio, seed):
+    """Raises UserError where one of these arguments of `train_dataset` is out of its range."""
     if max_seq_len < 1:
         raise UserError(f"max_seq_len must be 1 or more, but it is {max_seq_len}.")
     if not 0 < trunc_thresh <= 1:
@@ -212,13 +218,12 @@ def _check_settings(max_seq_len, trunc_thresh, crop_ratio, seed, num_epochs, fir
         len(crop_ratio) == 2 and 0 < crop_ratio[0] <= crop_ratio[1] <= 1
     ):
         raise UserError(f"crop_ratio must be (low, high) with 0 < low <= high <= 1: {crop_ratio}.")
-    if seed < 0:
-        raise UserError(f"seed must be 0 or more, but it is {seed}.")
-    if not 0 <= first_epoch <= num_epochs:
-        raise UserError(f"first_epoch must lie in 0..{num_epochs}, but it is {first_epoch}.")
+    if not 0 <= seed <= _MAX_SEED:
+        raise UserError(f"seed must be 0 or more, and at most {_MAX_SEED}, but it is {seed}.")
 
 
-def _check_length_mode(max_seq_len, resize_to, window_steps, window_overlap):
+def check_length_mode(max_seq_len, resize_to, window_steps, window_overlap):
+    """Raises UserError where these arguments of `train_dataset` do not go together."""
     if window_steps is None:
         return
     check_windows(window_steps, window_overlap)
@@ -229,7 +234,7 @@ def _check_length_mode(max_seq_len, resize_to, window_steps, window_overlap):
     if resize_to is not None:
         raise UserError(
             "Sequences are resized to one length or cut to sliding windows, not both: leave out "
-            "window_steps or resize_to (force_upsampling)."
+            "window_steps or force_upsampling (resize_to)."
         )
 
 

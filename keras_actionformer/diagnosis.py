@@ -35,8 +35,8 @@ from keras_actionformer.recipe import (
     feature_files,
     present_videos,
     read_annotations,
-    read_ground_truth,
 )
+from keras_actionformer.scoring import check_scoring
 from keras_actionformer.timing import FeatureGrid
 
 # As many errors, and as many warnings, are printed; `to_dict` has them all.
@@ -115,13 +115,12 @@ def diagnose(config, data_only=False, progress=None):
     Returns:
       `Diagnosis`.
     """
-    findings = _Findings()
-    pyramid = None
+    findings, eval_findings = _Findings(), _Findings()
     if not data_only:
         findings.attempt(check_config, config)
-        pyramid = findings.attempt(model_pyramid, config.model.to_dict())
         if findings.problems:  # What follows from wrong settings is not worth telling.
             return Diagnosis(findings.problems, {})
+    pyramid = None if data_only else model_pyramid(config.model.to_dict())
     annotations = findings.attempt(read_annotations, config, findings.add_error)
     if annotations is None:
         return Diagnosis(findings.problems, {})
@@ -130,9 +129,9 @@ def diagnose(config, data_only=False, progress=None):
     train_videos = _videos(annotations, config.data.train_subset, features, config, findings)
     eval_videos = ()
     if config.data.eval_subset:
-        eval_videos = _videos(annotations, config.data.eval_subset, features, config, findings)
-    if config.fusion.video_scores:
-        findings.attempt(read_ground_truth, config)
+        eval_videos = _videos(annotations, config.data.eval_subset, features, config, eval_findings)
+        if not data_only:
+            eval_findings.attempt(check_scoring, config)
 
     train, evaluation = [], []
     if features is not None:
@@ -146,8 +145,11 @@ def diagnose(config, data_only=False, progress=None):
         _check_times(train, findings, check_durations=config.data.check_durations)
         if train and len(train) == len(train_videos):
             findings.attempt(_make_items, train, config)
-        evaluation = _read(eval_videos, features, config, findings, tick, is_training=False)
-        _check_times(evaluation, findings, is_training=False)
+        evaluation = _read(eval_videos, features, config, eval_findings, tick, is_training=False)
+        _check_times(evaluation, eval_findings, is_training=False)
+    for problem in eval_findings.problems:
+        findings.add(problem.sentence, problem.is_error)
+    if features is not None:
         _warn_of_copies(train + evaluation, findings)
         if all_videos_are_right:
             _warn_of_orphans(annotations, features, findings)
@@ -224,8 +226,8 @@ def _videos(annotations, subset, features, config, findings):
     if 0 < len(present) < len(videos):
         missing = sorted({v.video_id for v in videos} - {v.video_id for v in present})
         findings.add(
-            f"{len(missing)} of {len(videos)} videos of the subset {subset!r} have no features and "
-            f"are left out, as data.missing_features says: {some_names(missing)}.",
+            f"{len(missing)} of {len(videos)} videos of the subset {subset!r} have no features "
+            f"({some_names(missing)}) and are left out, as data.missing_features says.",
             is_error=False,
         )
     return present
@@ -240,12 +242,20 @@ def _read(videos, features, config, findings, tick, is_training=True):
     """Reads the features of videos; returns a `_VideoFeatures` for each that can be read."""
     for video in videos:
         findings.attempt(_grid, video, config, 1)
-    for video in videos:
-        if not features.has(video.video_id):
-            findings.attempt(features.load, video.video_id)
-    sequences = []
+    missing = [video for video in videos if not features.has(video.video_id)]
+    for video in missing[:_MOST_PRINTED]:
+        findings.attempt(features.load, video.video_id)
+    if len(missing) > _MOST_PRINTED:
+        findings.add(
+            f"{len(missing)} of {len(videos)} videos of the subset {videos[0].subset!r} have no "
+            "features.",
+            is_error=True,
+        )
+    unread, sequences = {video.video_id for video in missing}, []
     for video in videos:
         tick()
+        if video.video_id in unread:
+            continue
         feats = findings.attempt(features.load, video.video_id)
         if feats is None:
             continue
@@ -330,8 +340,8 @@ def _warn_of_orphans(annotations, features, findings):
         )
         if orphans:
             findings.add(
-                f"{len(orphans)} of the feature files in '{folder}' belong to no video of the "
-                f"annotations: {some_names(orphans)}.",
+                f"{len(orphans)} of the feature files in '{folder}' ({some_names(orphans)}) belong "
+                "to no video of the annotations.",
                 is_error=False,
             )
 

@@ -1,6 +1,9 @@
 """Feature files: one array (T, C) a video, read and checked."""
 
+import bisect
 import dataclasses
+import functools
+import numbers
 import os
 import pathlib
 import zipfile
@@ -35,7 +38,7 @@ class FeatureFiles:
     Args:
       folder: str or `os.PathLike`, or a sequence of them, one a stream.
       feats_dim: int, the C every video must have; or a sequence of ints, the channels of each
-        stream, which sum to C; or None to take any.
+        stream in the order of the folders, which sum to C; or None to take any.
       prefix: str, what names have before the video id.
       suffix: str, what file names end with, e.g. `.npy` or `_rgb.npz`; an HDF5 file ignores it.
 
@@ -135,6 +138,8 @@ class FeatureFiles:
     def _check_width(self, video_id, arrays, shape):
         if self.feats_dim is None:
             return
+        if len(arrays) > 1 and np.shape(self.feats_dim) == (len(arrays),):
+            self._check_stream_widths(video_id, [array.shape[1] for array in arrays])
         expected = int(np.sum(self.feats_dim))
         if shape[1] == expected:
             return
@@ -147,6 +152,18 @@ class FeatureFiles:
         raise UserError(
             f"{self.describe(video_id)} must have {expected} channels, but {found}; {fix}."
         )
+
+    def _check_stream_widths(self, video_id, widths):
+        # Streams in another order have the right sum, and would train without a word.
+        fix = "correct feats_dim or take other features"
+        if sorted(widths) == sorted(self.feats_dim):
+            found = ", ".join(map(str, widths))
+            fix = f"the streams have {found} channels, so another order of the folders fits"
+        for path, expected, width in zip(self.paths(video_id), self.feats_dim, widths):
+            if width != expected:
+                raise UserError(
+                    f"Feature file '{path}' must have {expected} channels, but has {width}; {fix}."
+                )
 
 
 class _Joined:
@@ -194,19 +211,20 @@ class _Folder:
     def open(self, video_id):
         path = self.path(video_id)
         if not path.is_file():
-            raise UserError(f"Feature file '{path}' does not exist{self._nearest(path)}")
+            if path.is_dir():
+                raise UserError(f"Feature file '{path}' is a folder; put the file in its place.")
+            if not path.parent.is_dir():
+                raise UserError(f"Feature file '{path}' does not exist, nor does its folder.")
+            count, nearest = _nearest(os.listdir, path.parent, path.name, self.suffix)
+            raise UserError(
+                f"Feature file '{path}' does not exist; its folder holds {count} *{self.suffix} "
+                f"files{nearest}"
+            )
         if self.suffix.endswith(TORCH_SUFFIXES):
             from keras_actionformer.torch_files import read_tensor
 
             return _checked(path, read_tensor(path))
         return _checked(path, _open_numpy(path))
-
-    def _nearest(self, path):
-        names = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
-        count = sum(name.endswith(self.suffix) for name in names)
-        return f"; its folder holds {count} *{self.suffix} files" + (
-            suggest(path.name, names) or "."
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,24 +244,30 @@ class _Hdf5File:
 
     def has(self, video_id):
         with self._open_file() as file:
-            return f"{self.prefix}{video_id}" in file
+            return _linked(file, f"{self.prefix}{video_id}") is not None
 
     def open(self, video_id):
         import h5py
 
         name = f"{self.prefix}{video_id}"
         file = self._open_file()  # Lives as long as the data set that is taken from it.
-        if name not in file:
+        stored = _linked(file, name)
+        if stored is None and file.get(name, getlink=True) is not None:
             raise UserError(
-                f"Feature file '{self.file}' has no data set {name!r}, of {len(file)}"
-                f"{suggest(name, list(file)) or '.'}"
+                f"Feature file '{self.file}' has a link {name!r} that leads nowhere; put what it "
+                "links to in its place, or write the data set itself."
             )
-        if not isinstance(file[name], h5py.Dataset):
+        if stored is None:
+            count, nearest = _nearest(_hdf5_names, self.file, name)
+            raise UserError(
+                f"Feature file '{self.file}' has no data set {name!r}, of {count}{nearest}"
+            )
+        if not isinstance(stored, h5py.Dataset):
             raise UserError(
                 f"Feature file '{self.file}' has a group {name!r} where a data set (time steps, "
                 "channels) must be."
             )
-        return _checked(self.path(video_id), file[name])
+        return _checked(self.path(video_id), stored)
 
     def _open_file(self):
         import h5py
@@ -255,6 +279,45 @@ class _Hdf5File:
                 f"Feature file '{self.file}' cannot be read as HDF5 ({error}); copy or write it "
                 "again."
             ) from None
+
+
+def _hdf5_names(path):
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        return list(file)
+
+
+def _nearest(list_names, path, name, suffix=""):
+    """Returns how many names with a suffix `path` has, and the end of a message: the nearest."""
+    names, backwards, count = _listing(list_names, path, suffix, path.stat().st_mtime_ns)
+    # Of thousands of names only those are compared that begin or end most alike.
+    near = _neighbours(names, name)
+    near += [other[::-1] for other in _neighbours(backwards, name[::-1])]
+    return count, suggest(name, near) or "."
+
+
+# Thousands of videos may lack features, each with a message of its own.
+@functools.lru_cache(maxsize=16)
+def _listing(list_names, path, suffix, _modified_ns):
+    """Returns the sorted names, those written backwards, and how many have the suffix."""
+    names = list_names(path)
+    count = sum(name.endswith(suffix) for name in names)
+    return sorted(names), sorted(name[::-1] for name in names), count
+
+
+def _neighbours(names, name):
+    """Returns those of the sorted names between which `name` would stand."""
+    place = bisect.bisect(names, name)
+    return names[max(place - 1, 0) : place + 1]
+
+
+def _linked(file, name):
+    """Returns the HDF5 object of a name; None where there is none or its link leads nowhere."""
+    try:
+        return file[name]
+    except (KeyError, OSError):  # An OSError is that of a link to another file.
+        return None
 
 
 def _open_numpy(path):
@@ -303,14 +366,20 @@ def resize_feats(feats, num_steps):
 
     Returns:
       float32 (num_steps, C).
+
+    Raises:
+      UserError: `num_steps` is no whole number above 0.
     """
+    if not isinstance(num_steps, numbers.Integral) or num_steps < 1:
+        raise UserError(f"num_steps must be a whole number above 0, but it is {num_steps!r}.")
     feats = np.asarray(feats, np.float32)
     if len(feats) == num_steps:
         return feats
-    # In float32, as the reference: its rounding shows in long sequences.
-    scale = np.float32(len(feats)) / np.float32(num_steps)
-    position = scale * (np.arange(num_steps, dtype=np.float32) + np.float32(0.5))
-    position = np.clip(position - np.float32(0.5), 0, len(feats) - 1)
+    # As the reference: a scale in float32, and positions that are rounded to float32 once, at the
+    # end (one fused multiply-add); the rounding shows in long sequences.
+    scale = np.float64(np.float32(len(feats) / num_steps))
+    position = (scale * (np.arange(num_steps) + 0.5) - 0.5).astype(np.float32)
+    position = np.clip(position, 0, len(feats) - 1)
     left = position.astype(np.int64)
     right = np.minimum(left + 1, len(feats) - 1)
     weight = (position - left.astype(np.float32))[:, None]

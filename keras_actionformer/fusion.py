@@ -17,9 +17,9 @@ the order of the ground truth, and naming them again lets `evaluate` refuse anot
 Four kinds of files of video scores are read, told apart by the suffix. Class names may be missing:
 
 * `.json`: `{"results": {video id: [K numbers]}, "class": [K names]}` (the key may also be
-  `"class_names"`), or only `{video id: [K numbers]}`.
-* `.csv`: the first line is `video` and K class names, or `video,score_0,score_1,...` without names;
-  then a line a video.
+  `"classes"` or `"class_names"`), or only `{video id: [K numbers]}`.
+* `.csv`: the first line is `video` (or `video_id`) and K class names, or without names
+  `video,score_0,score_1,...`; then a line a video.
 * `.npz`: arrays `video_ids` (V,) and `scores` (V, K), or an array (K,) a video under its id; either
   with `class_names` (K,) or without.
 * `.pkl`: a pickled dict of the same form as a JSON file. Nothing in it is executed.
@@ -41,6 +41,8 @@ from keras_actionformer.detections import Detections
 from keras_actionformer.errors import UserError, suggest
 
 _NUMBERED = re.compile(r"score_[0-9]+")
+# What files call the list of class names.
+_NAMES_KEYS = ("class", "classes", "class_names")
 
 
 class VideoScores(dict):
@@ -281,7 +283,14 @@ def _read_pickle(path):
 def _split_names(path, content):
     names = ()
     if isinstance(content, dict) and "results" in content:
-        names = content.get("class", content.get("class_names", ()))
+        keys = [key for key in content if key != "results"]
+        if len(keys) > 1 or not set(keys) <= set(_NAMES_KEYS):
+            raise UserError(
+                f"File of video scores '{path}' may have one of {', '.join(map(repr, _NAMES_KEYS))}"
+                f" beside 'results', but it has {', '.join(map(repr, keys))}; rename or remove "
+                "what is more."
+            )
+        names = content[keys[0]] if keys else ()
         content = content["results"]
     if not isinstance(content, dict) or not isinstance(names, list | tuple):
         raise UserError(
@@ -294,11 +303,12 @@ def _split_names(path, content):
 def _read_csv(path):
     lines = csv.reader(io.StringIO(_read_text(path), newline=""))
     try:
-        rows = [(lines.line_num, row) for row in lines if row]
+        rows = [(lines.line_num, [cell.strip() for cell in row]) for row in lines]
     except csv.Error as error:
         raise UserError(f"File of video scores '{path}' is not a CSV file: {error}.") from None
+    rows = [(line, row) for line, row in rows if any(row)]
     header = rows[0][1] if rows else []
-    if len(header) < 2 or header[0] != "video":
+    if len(header) < 2 or header[0] not in ("video", "video_id"):
         raise UserError(
             f"File of video scores '{path}' must begin with the line video,<class name>,... or "
             f"video,score_0,..., but it begins with {','.join(header)!r:.60}."

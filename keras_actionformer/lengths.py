@@ -44,7 +44,8 @@ def length_problem(videos, grids, lengths):
         return f"{sentence}; compute these again or correct their durations.", False
     return (
         f"{sentence}; fps or stride_frames is likely wrong{_likely_cause(wrong)}. Set "
-        "check_durations=False if the durations are wrong.",
+        "check_durations=False (data.check_durations of a configuration) if the durations are "
+        "wrong.",
         True,
     )
 
@@ -74,4 +75,9 @@ def _likely_cause(wrong):
         for value in values
         if abs(fit / value - 1) < LIKELY
     ]
+    stride = causes[1][1]
+    # Only where the videos agree on it is the stride a cause.
+    agreeing = np.mean([abs(other - stride) < LIKELY * stride for other in strides])
+    if not fitting and agreeing > 0.5:
+        fitting = [f"stride_frames={stride:.3g}"]
     return f" ({' or '.join(fitting)} would fit)" if fitting else ""

@@ -377,7 +377,7 @@ class ActionFormer(keras.Model):
         ]
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, but is {batch_size}.")
-        grid = FeatureGrid(**grid) if isinstance(grid, dict) else grid or self.grid
+        grid = from_fields("grid", grid, FeatureGrid) or self.grid
         if grid is None:
             raise UserError(
                 "The model does not know the timing of its features: pass "

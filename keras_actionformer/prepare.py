@@ -9,12 +9,13 @@ import os
 import pathlib
 import shutil
 import tarfile
+import zipfile
 
 import numpy as np
 
 from keras_actionformer.annotations import save_annotations
 from keras_actionformer.errors import UserError, suggest
-from keras_actionformer.features import FeatureFiles, videos_with_features
+from keras_actionformer.features import FeatureFiles
 from keras_actionformer.files import atomic_write
 from keras_actionformer.published import PUBLISHED
 
@@ -52,9 +53,17 @@ def prepare_dataset(name, source, output_dir, progress=print, durations=None):
     source, output_dir = pathlib.Path(source), pathlib.Path(output_dir)
     if not source.exists():
         raise UserError(f"'{source}' does not exist. {dataset.origin}")
-    folder = source if source.is_dir() else _unpack(dataset, source, output_dir, progress)
-    annotations = _read_annotations(dataset, folder, durations)
-    found = _find_features(dataset, folder, annotations)
+    folder, is_new = source, False
+    if not source.is_dir():
+        folder, is_new = _unpack(dataset, source, output_dir, progress)
+    try:
+        annotations = _read_annotations(dataset, folder, durations)
+        found = _find_features(dataset, folder, annotations)
+    except UserError:
+        # Another archive of this name would be taken for unpacked already.
+        if is_new:
+            shutil.rmtree(folder)
+        raise
     for features, path in found:
         _place_features(features, path, folder, output_dir, annotations, progress)
     if dataset.video_scores:
@@ -75,11 +84,11 @@ def prepare_dataset(name, source, output_dir, progress=print, durations=None):
 
 
 def _unpack(dataset, archive, output_dir, progress):
-    """Checks an archive and unpacks it, once; returns the folder."""
+    """Checks an archive and unpacks it, once; returns (folder, whether it was unpacked now)."""
     folder = output_dir / _UNPACKED / archive.name.split(".tar")[0]
     if folder.exists():
         progress(f"'{folder}' is there already.")
-        return folder
+        return folder, False
     if archive.name in dataset.archives:
         _check_md5(archive, dataset.archives[archive.name], progress)
     else:
@@ -96,11 +105,20 @@ def _unpack(dataset, archive, output_dir, progress):
         shutil.rmtree(temporary, ignore_errors=True)
         if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive
             raise
-        raise UserError(
-            f"'{archive}' cannot be unpacked ({error}); it must be a tar file. {dataset.origin}"
-        ) from None
+        raise UserError(_why_not_unpacked(dataset, archive, error)) from None
     os.replace(temporary, folder)
-    return folder
+    return folder, True
+
+
+def _why_not_unpacked(dataset, archive, error):
+    if isinstance(error, tarfile.FilterError):
+        return (
+            f"'{archive}' cannot be unpacked: its entry {error.tarinfo.name!r} leads out of the "
+            f"folder or is no plain file; get the authors' archive. {dataset.origin}"
+        )
+    if zipfile.is_zipfile(archive):
+        return f"'{archive}' is a zip file, no tar file; unpack it and give the folder."
+    return f"'{archive}' cannot be unpacked ({error}); it must be a tar file. {dataset.origin}"
 
 
 def _check_md5(path, expected, progress):
@@ -138,7 +156,7 @@ def _read_annotations(dataset, folder, durations):
         for name, read in sources.items():
             path = _find(folder, name)
             if path is not None:
-                annotations[target] = read(path, durations)
+                annotations[target] = read(path, folder, durations)
                 break
     if not annotations:
         names = [name for sources in dataset.annotations.values() for name in sources]
@@ -195,7 +213,7 @@ def _place_features(features, path, folder, output_dir, annotations, progress):
     target = output_dir / features.target
     videos = _annotations_of(features, annotations).videos
     files = FeatureFiles(path, features.channels, features.prefix, features.suffix)
-    present = videos_with_features(videos, files)
+    present = [video for video in videos if files.has(video.video_id)]
     files.open(present[0].video_id)  # says so when it has another width
     if features.first_channels:
         for video in present:

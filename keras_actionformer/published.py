@@ -48,8 +48,8 @@ class DataSet:
     Attributes:
       title: str.
       origin: str, a sentence that says where to get it.
-      annotations: dict, the file to write to {file to find: function (its path, durations) ->
-        `Annotations`}, first choice first.
+      annotations: dict, the file to write to {file to find: function (its path, the folder in
+        which it was searched, durations) -> `Annotations`}, first choice first.
       features: tuple of `Features`, of which a user may have only some.
       video_scores: (file to find, function (its path, path to write)), or None.
       archives: dict, the authors' archive to the MD5 they tell.
@@ -69,12 +69,13 @@ class DataSet:
 _SUBSETS = {"train": "training", "val": "validation"}
 
 
-def _read_database(path, durations=None):
+def _read_database(path, _folder, durations):
     """Reads a JSON file of ActivityNet's form as published, without what no score counts.
 
     Those are repeated annotations, ones of under 1 ms, and the label "Ambiguous" (THUMOS14). Where
     a video has a number of frames instead of a frame rate, that gives it.
     """
+    _refuse_durations(path, durations)
     entries, class_names = json_entries(path)
     for entry in entries.values():
         subset = entry.get("subset")
@@ -90,23 +91,30 @@ def _read_database(path, durations=None):
     )
 
 
-def _read_thumos14_texts(path, durations):
+def _refuse_durations(path, durations):
+    if durations is not None:
+        raise UserError(
+            f"--durations={durations} is only for annotations that do not tell durations, but "
+            f"'{path}' does; leave it out."
+        )
+
+
+def _read_thumos14_texts(path, folder, durations):
     if durations is None:
         raise UserError(
             f"'{path.parent}' has THUMOS14's text files, which do not tell frame rates: give them "
             "as --durations=FILE.csv with the columns video,duration,fps."
         )
-    # The text files of both subsets lie in two folders beside each other.
-    return read_thumos14(path.parent.parent, durations)
+    # The text files of the two subsets lie in folders of their own.
+    return read_thumos14(folder, durations)
 
 
 def _read_epic(target):
     """Returns the reader of EPIC's CSV files for verbs, nouns or sounds."""
 
-    def read(path, durations):
-        folder = path.parent
-        classes = folder / f"EPIC_100_{target}_classes.csv"
-        info = folder / "EPIC_100_video_info.csv"
+    def read(path, _folder, durations):
+        classes = path.with_name(f"EPIC_100_{target}_classes.csv")
+        info = path.with_name("EPIC_100_video_info.csv")
         return read_epic100(
             [path, path.with_name(path.name.replace("train", "validation"))],
             target,
@@ -117,7 +125,8 @@ def _read_epic(target):
     return read
 
 
-def _read_ego4d(path, durations=None):
+def _read_ego4d(path, _folder, durations):
+    _refuse_durations(path, durations)
     return read_ego4d([path, path.with_name("moments_val.json")])
 
 

@@ -23,6 +23,7 @@ def read_annotations(config, on_error=None):
         config.data.annotations,
         num_classes=config.model.num_classes,
         outside=config.data.outside,
+        default_subset=config.data.default_subset or None,
         drop_duplicates=config.data.drop_duplicates,
         class_agnostic=config.data.class_agnostic,
         on_error=on_error,
@@ -41,6 +42,7 @@ def read_ground_truth(config):
     annotations = load_annotations(
         config.data.annotations,
         outside=config.data.outside,
+        default_subset=config.data.default_subset or None,
         drop_duplicates=config.data.drop_duplicates,
     )
     return annotations, load_video_scores(config.fusion.video_scores, annotations.class_names)

@@ -5,11 +5,12 @@ import pathlib
 
 import keras
 import ml_collections
+import numpy as np
 
 from keras_actionformer import dataset as data_pipeline
 from keras_actionformer import recipe
 from keras_actionformer.config import check_config
-from keras_actionformer.detections import save_detections
+from keras_actionformer.detections import Detections, save_detections
 from keras_actionformer.evaluation import evaluate
 from keras_actionformer.files import atomic_write
 from keras_actionformer.fusion import fuse_videos
@@ -22,11 +23,27 @@ def check_evaluation(config):
     For before a training: its end is a bad time to hear of it.
     """
     check_config(config)
+    videos = check_scoring(config)
     features = recipe.feature_files(config)
-    annotations, _ = recipe.read_ground_truth(config)
-    videos = annotations.subset(config.data.eval_subset)
-    for video in recipe.present_videos(config, videos, features):
+    for video in videos:
         features.load(video.video_id)
+
+
+def check_scoring(config):
+    """Raises UserError where the evaluation would stop, whatever is detected; reads no features.
+
+    Returns:
+      tuple of `Video`, those to detect in.
+    """
+    annotations, video_scores = recipe.read_ground_truth(config)
+    videos = annotations.subset(config.data.eval_subset)
+    present = recipe.present_videos(config, videos, recipe.feature_files(config))
+    # All steps of an evaluation, for a model that finds nothing.
+    detections = {video.video_id: Detections(np.zeros((0, 2)), [], []) for video in present}
+    if video_scores is not None:
+        fuse_videos(detections, video_scores, config.fusion.num_pred, config.fusion.topk)
+    evaluate(videos, detections, tuple(config.tiou_thresholds))
+    return present
 
 
 def detect_subset(model, config, videos):

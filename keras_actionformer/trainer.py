@@ -32,7 +32,7 @@ from keras_actionformer.model import ActionFormer
 CONFIG, CHECKPOINT, MODEL, LOG = "config.json", "checkpoint.npz", "model.keras", "log.csv"
 
 
-def train(config, workdir, resume=False):
+def train(config, workdir, resume=False, before_fit=None):
     """Trains a model, or goes on where an interrupted training stopped.
 
     A run that was stopped, at any moment and by whatever means, and then resumed ends with the
@@ -42,6 +42,8 @@ def train(config, workdir, resume=False):
       config: `ConfigDict`, see `default_config`.
       workdir: str or path, folder of the run; created when missing.
       resume: bool, go on from the folder's checkpoint where there is one.
+      before_fit: function without arguments, called once the training data is found to be right
+        and before anything is written, for checks of what comes after the training; or None.
 
     Returns:
       `ActionFormer` with averaged weights.
@@ -74,6 +76,8 @@ def train(config, workdir, resume=False):
         return load_model(workdir)
     # === Fit ===
     stream = recipe.training_stream(config, videos, features, num_epochs, first_epoch)
+    if before_fit is not None:
+        before_fit()
     with atomic_write(workdir / CONFIG) as file:
         json.dump(to_plain(config), file, indent=2)
     callbacks = [run, _DeadOutputWarning()]

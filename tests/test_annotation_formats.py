@@ -442,6 +442,7 @@ GOOD = clip("c", [label("a", 1, 2)])
         ("val", [clip("c", [{**label("a", 1, 2), "end_time": None}])], "must have 'end_time'"),
         ("val", [clip("c", [{**label("a", 1, 2), "label": 5}])], "must have 'label'.*it is 5"),
         ("val", [clip("c", [label("a", 1, float("nan"))])], "'segment' must be two finite numbers"),
+        ("val", [clip("c", [label("a", 2, 1)])], "label 0 .*must end after it starts"),
         ("val", [], "m.json holds no video"),
     ],
 )

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from keras_actionformer.annotations import load_annotations, save_annotations
-from keras_actionformer.items import segments_to_grid
 from keras_actionformer.errors import UserError
+from keras_actionformer.items import segments_to_grid
 from keras_actionformer.timing import FeatureGrid
 
 
@@ -228,6 +228,7 @@ def test_segments_and_labels_of_the_reference(path):
         ({"v": video(action(label_id="1"))}, {}, "'label_id' must be a whole number"),
         ({"v": video(action(label_id=1), action())}, {}, "lacks 'label_id' while others have one"),
         ({"v": video(action(label_id=-1))}, {}, "label_id -1 of label 'jump' must be 0 or more"),
+        ({"v": video(action(label_id=10**9))}, {}, "label_id 1000000000 .* must be below 100000"),
         (
             {"v": video(action(label_id=7))},
             {"num_classes": 5},
@@ -282,6 +283,7 @@ def test_wrong_content(tmp_path, database, arguments, text):
         (b"[]", "lacks the field 'database'"),
         (b'{"databse": {}}', "lacks the field 'database'; did you mean 'databse'"),
         (b'{"database": []}', "'database' must be an object"),
+        (b"[" * 100_000, "nests lists or objects too deeply"),
         (b'{"database": {"v": {"subset": "t"}, "v": {"subset": "t"}}}', "has 'v' twice"),
         (b'{"database":\n "\xff"}', "is not UTF-8 text in line 2"),
     ],

@@ -47,9 +47,9 @@ def get_config():
 """
 
 
-def run(folder, *arguments, program=("-m", "keras_actionformer.cli")):
-    """Runs a program in `folder`."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+def run(folder, *arguments, program=("-m", "keras_actionformer.cli"), **variables):
+    """Runs a program in `folder`, with more environment variables."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     return subprocess.run(
         [sys.executable, *program, *arguments],
         capture_output=True, text=True, timeout=120, cwd=folder, env=environment, check=False,
@@ -214,6 +214,25 @@ cli.run("train")
     assert_told(run(tmp_path, program=("-c", code)), *texts, status=status)
 
 
+def test_labels_that_the_terminal_cannot_show(tmp_path):
+    """They are escaped, instead of stopping the program."""
+    annotations = "video,start,end,label\nv,1,2,caf\u00e9\nv,5,9,caf\u00e9\n"
+    detections = "video,start_sec,end_sec,label,score\nv,1,2,caf\u00e9,0.9\n"
+    (tmp_path / "a.csv").write_text(annotations, encoding="utf-8")
+    (tmp_path / "d.csv").write_text(detections, encoding="utf-8")
+    done = run(
+        tmp_path, "evaluate", "--ground_truth=a.csv", "--default_subset=val", "--detections=d.csv",
+        "--per_class", PYTHONIOENCODING="ascii",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "caf\\xe9" in done.stdout
+    wrong = run(
+        tmp_path, "evaluate", "--ground_truth=caf\u00e9.csv", "--detections=d.csv",
+        PYTHONIOENCODING="ascii",
+    )  # fmt: skip
+    assert_told(wrong, "'caf\\xe9.csv'")
+
+
 # --- train and detect ----------------------------------------------------------------------------
 
 
@@ -297,8 +316,88 @@ def test_detect_checks_features(tmp_path, detect, feats, text):
     assert not (tmp_path / "d.json").exists()
 
 
+def test_detect_reads_all_kinds_of_files(folder, tmp_path, detect, expected):
+    h5py, torch = pytest.importorskip("h5py"), pytest.importorskip("torch")
+    feats = [np.load(folder / "feats" / f"v{i}_f.npy") for i in range(4)]
+    torch.save(torch.from_numpy(feats[0]), tmp_path / "v0.pt")
+    torch.save(torch.from_numpy(feats[1]), tmp_path / "v1.pth")
+    with h5py.File(tmp_path / "others.h5", "w") as file:
+        file["v2"], file["v3"] = feats[2], feats[3]
+    detect(f"--feats={tmp_path}", f"--output={tmp_path / 'd.json'}")
+    found = load_detections(tmp_path / "d.json")
+    assert sorted(found) == ["v0", "v1", "v2", "v3"]
+    for video_id in found:
+        assert_equal(found[video_id], expected[video_id])
+
+
+def changed_run(folder, path, **data):
+    """A copy of the trained run in `path` whose configuration has other settings of the data."""
+    shutil.copytree(folder / "run", path)
+    config = json.loads((path / "config.json").read_text())
+    config["data"].update(data)
+    (path / "config.json").write_text(json.dumps(config))
+    return path
+
+
+def test_detect_cuts_windows_as_the_evaluation(folder, tmp_path, detect, expected, monkeypatch):
+    from keras_actionformer import scoring
+
+    run = changed_run(folder, tmp_path / "run", window_steps=8, window_overlap=0.25)
+    monkeypatch.chdir(folder)
+    scoring.evaluate_workdir(run)
+    detect(
+        f"--workdir={run}", "--feats=feats/v4_f.npy", "--duration=20",
+        f"--output={tmp_path / 'd.json'}",
+    )  # fmt: skip
+    found = load_detections(tmp_path / "d.json")["v4"]
+    assert_equal(found, load_detections(run / "detections.json")["v4"])
+    assert not np.allclose(found.scores, expected["v4"].scores)
+
+
+def test_detect_joins_streams(folder, tmp_path, detect, expected):
+    streams = [str(tmp_path / name) for name in ("rgb", "flow")]
+    for path, channels in zip(streams, (slice(0, 2), slice(2, CHANNELS)), strict=True):
+        os.mkdir(path)
+        for i in (0, 3):
+            feats = np.load(folder / "feats" / f"v{i}_f.npy")
+            np.save(f"{path}/v{i}_f.npy", feats[:, channels])
+    run = changed_run(folder, tmp_path / "run", feats=streams)
+    detect(f"--workdir={run}", f"--feats={','.join(streams)}", f"--output={tmp_path / 'd.json'}")
+    found = load_detections(tmp_path / "d.json")
+    assert list(found) == ["v0", "v3"]
+    for video_id in found:
+        assert_equal(found[video_id], expected[video_id])
+    with pytest.raises(UserError, match="must name 2 folders .* names 1"):
+        detect(f"--workdir={run}", f"--feats={streams[0]}")
+    os.mkdir(tmp_path / "empty")
+    with pytest.raises(UserError, match="holds no features with a name <video id>_f.npy"):
+        detect(f"--workdir={run}", f"--feats={tmp_path / 'empty'},{streams[1]}")
+
+
+def test_detect_shares_out_the_duration(folder, tmp_path, detect, monkeypatch):
+    from keras_actionformer import scoring, trainer
+    from keras_actionformer.model import ActionFormer
+
+    run = changed_run(folder, tmp_path / "run", stride_frames=None)
+    trained = trainer.load_model(run)
+    model = ActionFormer.from_config({**trained.get_config(), "grid": None})
+    model.set_weights(trained.get_weights())
+    model.save(run / "model.keras")
+    monkeypatch.chdir(folder)
+    scoring.evaluate_workdir(run)
+    with pytest.raises(UserError, match="its seconds in --duration"):
+        detect(f"--workdir={run}", "--feats=feats/v4_f.npy")
+    for fps in ((), ("--fps=7",)):  # seconds do not depend on it
+        detect(
+            f"--workdir={run}", "--feats=feats/v4_f.npy", "--duration=20", *fps,
+            f"--output={tmp_path / 'd.json'}",
+        )  # fmt: skip
+        found = load_detections(tmp_path / "d.json")["v4"]
+        assert_equal(found, load_detections(run / "detections.json")["v4"])
+
+
 def test_detect_checks_options(folder, tmp_path, detect):
-    with pytest.raises(UserError, match="names 5 files"):
+    with pytest.raises(UserError, match="names 5\\."):
         detect(f"--feats={folder / 'feats'}", "--duration=3")
     with pytest.raises(UserError, match="holds no feature file"):
         detect(f"--feats={tmp_path}")

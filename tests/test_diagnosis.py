@@ -87,9 +87,14 @@ def setting(section, name, value):
     """A fault in the configuration."""
 
     def plant(folder, config):
-        config[section][name] = value
+        (config[section] if section else config)[name] = value
 
     return plant
+
+
+def sliding(folder, config):
+    config.data.window_steps = 16
+    config.model.force_upsampling = True
 
 
 def with_value(value):
@@ -142,6 +147,20 @@ def scale_durations(database):
 
 # (name, how it is planted in the folder and the configuration, what the sentence says)
 FAULTS = [
+    # Settings.
+    ("unknown suppression", setting("postprocess", "nms_method", "sot"), "did you mean 'soft'?"),
+    ("no width", setting("postprocess", "nms_sigma", 0.0), "nms_sigma must be above 0"),
+    ("share of nothing", setting("data", "trunc_thresh", 0.0), "trunc_thresh must lie in (0, 1]"),
+    ("share above all", setting("data", "trunc_thresh", 1.5), "trunc_thresh must lie in (0, 1]"),
+    ("crops above all", setting("data", "crop_ratio", (1.1, 2)), "crop_ratio must be (low, high)"),
+    ("crops of one", setting("data", "crop_ratio", (0.9,)), "crop_ratio must be (low, high)"),
+    ("long windows", setting("data", "window_steps", 500), "window_steps must be at most max_seq"),
+    ("windows of resized", sliding, "resized to one length or cut to sliding windows, not both"),
+    ("no step kept", setting("data", "downsample_rate", 0), "downsample_rate must be at least 1"),
+    ("negative seed", setting(None, "seed", -1), "seed must be 0 or more"),
+    ("large seed", setting(None, "seed", 2**32), "seed must be 0 or more"),
+    ("stride is a text", setting("data", "stride_frames", "4"), "data.stride_frames must be"),
+    ("no channels", setting("model", "input_dim", 0), "must set model.input_dim: it is 0"),
     # The annotation file.
     ("no file", lambda f, c: (f / "annotations.json").unlink(), "does not exist"),
     ("no JSON", lambda f, c: (f / "annotations.json").write_text("{,}"), "not valid JSON"),
@@ -189,6 +208,7 @@ FAULTS = [
         setting("model", "regression_range", ((0, 0.1), (0.1, 0.2), (0.2, 0.3))),
         "No level of the model learns any of the",
     ),
+    ("times in minutes", times_without_durations(1 / 60), "are the times seconds, not minutes"),
     # Feature files.
     ("no folder", setting("data", "feats", "nowhere"), "'nowhere', which does not exist"),
     ("wrong suffix", setting("data", "suffix", "_rgb.npy"), "v0_rgb.npy' does not exist"),
@@ -304,7 +324,7 @@ WARNINGS = [
         lambda f, c: np.save(f / "feats" / "w.npy", np.ones((4, 4))),
         "1 of the feature files in",
     ),
-    ("left out", leave_out, "1 of 4 videos of the subset 'training' have no features and are left"),
+    ("left out", leave_out, "1 of 4 videos of the subset 'training' have no features ('v0') and"),
     ("zeros to evaluate", feats(np.zeros_like, "v4"), "v4.npy' holds only zeros"),
 ]
 
@@ -345,6 +365,82 @@ def test_evaluation_data_is_checked_as_before_a_training(good):
         scoring.check_evaluation(config)
     config.data.eval_subset = ""
     assert not diagnose(config).errors
+
+
+def video_scores(classes="ab", videos=("v4", "v5")):
+    """A fault: a file of video scores of these classes and videos, topk the two best."""
+
+    def plant(folder, config):
+        path = folder / "scores.csv"
+        rows = [f"{video},{','.join('1' for _ in classes)}" for video in videos]
+        path.write_text("\n".join([f"video,{','.join(classes)}", *rows]))
+        config.fusion.video_scores = str(path)
+
+    return plant
+
+
+def fusion(name, value):
+    def plant(folder, config):
+        video_scores()(folder, config)
+        config.fusion[name] = value
+
+    return plant
+
+
+EVALUATION_FAULTS = [
+    ("percent", setting(None, "tiou_thresholds", (30, 50)), "tiou_thresholds must be one or more"),
+    ("no threshold", setting(None, "tiou_thresholds", ()), "tiou_thresholds must be one or more"),
+    ("many classes", fusion("topk", 3), "topk must be a whole number in 1..2"),
+    ("no class", fusion("topk", 0), "topk must be a whole number in 1..2"),
+    ("no segment", fusion("num_pred", 0), "num_pred must be a whole number 1 or larger"),
+    ("unscored video", video_scores(videos=["v4"]), "1 of 2 videos with detections have no video"),
+    ("no such subset", setting("data", "eval_subset", "tset"), "did you mean 'test'?"),
+    (
+        "nothing to find",
+        annotation(lambda d: [d[name].update(annotations=[]) for name in ("v4", "v5")]),
+        "The ground truth holds no instance to find",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "plant, text", [case[1:] for case in EVALUATION_FAULTS], ids=[c[0] for c in EVALUATION_FAULTS]
+)
+def test_what_would_stop_the_evaluation_is_told_before_the_training(good, plant, text):
+    folder, config = good
+    assert [v.video_id for v in scoring.check_scoring(config)] == ["v4", "v5"]
+    plant(folder, config)
+    (error,) = diagnose(config).errors
+    assert text in error
+    with pytest.raises(UserError, match=f"^{re.escape(error)}$"):
+        scoring.check_evaluation(config)
+
+
+def test_training_data_comes_before_evaluation_data(good):
+    folder, config = good
+    for name in ("v4", "v3"):
+        feats(with_value(np.nan), name)(folder, config)
+    config.tiou_thresholds = ()
+    errors = diagnose(config).errors
+    assert "v3.npy" in errors[0] and "tiou_thresholds" in errors[1] and "v4.npy" in errors[2]
+
+
+def test_of_many_missing_files_the_number_is_told(tmp_path):
+    write_data(tmp_path, num_videos=40)
+    config = small_config(tmp_path)
+    for i in range(30):
+        (tmp_path / "feats" / f"v{i}.npy").unlink()
+    errors = diagnose(config).errors
+    assert len(errors) == 21 and "v19.npy' does not exist" in errors[19]
+    assert errors[20] == "30 of 38 videos of the subset 'training' have no features."
+
+
+def test_subset_of_videos_without_one(good):
+    folder, config = good
+    change(folder, lambda d: [d[name].pop("subset") for name in ("v0", "v1", "v2", "v3")])
+    assert "lacks the field 'subset'" in diagnose(config).errors[0]
+    config.data.default_subset = "training"
+    assert not diagnose(config).problems
 
 
 # --- numbers -------------------------------------------------------------------------------------
@@ -422,10 +518,10 @@ def test_annotations_that_are_wrong_in_several_videos(good):
 ROOT = pathlib.Path(__file__).parents[1]
 
 
-def run(folder, *arguments):
-    """Runs `inspect` in a folder."""
+def run(folder, *arguments, verb="inspect"):
+    """Runs a program in a folder."""
     return subprocess.run(
-        [sys.executable, "-m", "keras_actionformer.cli", "inspect", *arguments],
+        [sys.executable, "-m", "keras_actionformer.cli", verb, *arguments],
         capture_output=True, text=True, timeout=120, cwd=folder, check=False,
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
     )  # fmt: skip
@@ -450,6 +546,55 @@ def test_program_with_a_configuration(good):
     numbers = json.loads(done.stdout)
     assert len(numbers["errors"]) == 1 and "fps=25" in numbers["errors"][0]
     assert numbers["subsets"]["training"]["videos"] == 4
+
+
+def test_train_says_what_inspect_says_first(good):
+    folder, _ = good
+    (folder / "config.py").write_text(CONFIG)
+    change(folder, lambda d: [video.pop("fps") for video in d.values()])
+    told = run(folder, "--config=config.py", "--json=-")
+    stopped = run(folder, "--config=config.py", "--workdir=run", verb="train")
+    errors = json.loads(told.stdout)["errors"]
+    assert len(errors) == 6 and "'v0' has no 'fps'" in errors[0]
+    assert stopped.returncode and stopped.stderr.count(errors[0]) == 1
+    assert not any(error in stopped.stderr for error in errors[1:])
+    assert not list((folder / "run").glob("*"))
+
+
+def test_without_an_evaluation_subset_a_training_ends_without_scores(good):
+    folder, _ = good
+    (folder / "config.py").write_text(CONFIG)
+    settings = ["--config=config.py", "--config.data.eval_subset=", "--config.train.epochs=1"]
+    assert run(folder, *settings).returncode == 0
+    done = run(folder, *settings, "--workdir=run", verb="train")
+    assert done.returncode == 0, done.stderr
+    files = {path.name for path in (folder / "run").iterdir()}
+    assert "model.keras" in files and "evaluation.json" not in files
+
+
+def test_program_with_a_csv_file_without_subsets(good):
+    folder, _ = good
+    (folder / "table.csv").write_text("video,start,end,label\nv0,2,6,a\nv1,3,8,b\n")
+    options = ("--annotations=table.csv", "--fps=25", "--stride_frames=25", "--window_frames=25")
+    done = run(folder, *options, "--feats=feats")
+    assert done.returncode == 1 and "lacks the field 'subset'" in done.stdout
+    done = run(folder, *options, "--feats=feats", "--default_subset=training")
+    assert done.returncode == 0, done.stdout
+    (folder / "table.csv").write_text("video,start,end,label,duration\nv0,2,6,a,30\n")
+    options = (*options, "--feats_dim=4", "--output=made_up")
+    assert "lacks the field 'subset'" in run(folder, *options, verb="simulate").stderr
+    done = run(folder, *options, "--default_subset=training", verb="simulate")
+    assert done.returncode == 0, done.stderr
+
+
+def test_program_with_a_setting_of_none(good):
+    folder, _ = good
+    (folder / "config.py").write_text(CONFIG)
+    done = run(folder, "--config=config.py", "--config.data.stride_frames=None", "--json=-")
+    assert done.returncode == 0 and json.loads(done.stdout)["errors"] == [], done.stderr
+    done = run(folder, "--config=config.py", "--config.data.stride_frames=four")
+    assert done.returncode and "four" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_program_with_files(good):

@@ -1,5 +1,8 @@
 """Feature files: formats, streams, what can be wrong with them, and resizing."""
 
+import fractions
+import os
+
 import h5py
 import numpy as np
 import pytest
@@ -84,6 +87,25 @@ def test_missing_features(tmp_path):
         FeatureFiles(tmp_path, suffix=".mat")
 
 
+def test_many_missing_features_list_their_folder_once(tmp_path, monkeypatch):
+    for i in range(20):
+        np.save(tmp_path / f"video_{i:04}.npy", np.ones((2, 3)))
+    features, listed, listdir = FeatureFiles(tmp_path, prefix="x_"), [], os.listdir
+    monkeypatch.setattr("os.listdir", lambda folder: listed.append(folder) or listdir(folder))
+    for i in range(20):
+        # A name is near though it begins otherwise.
+        with pytest.raises(UserError, match=f"holds 20 .*did you mean 'video_{i:04}.npy'"):
+            features.open(f"video_{i:04}")
+    assert len(listed) == 1
+
+
+def test_a_folder_in_place_of_a_file(tmp_path):
+    (tmp_path / "v.npy").mkdir()
+    assert not FeatureFiles(tmp_path).has("v")
+    with pytest.raises(UserError, match="v.npy' is a folder; put the file"):
+        FeatureFiles(tmp_path).open("v")
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int16, np.uint8])
 def test_hdf5(tmp_path, dtype):
     stored = np.arange(12).reshape(4, 3).astype(dtype)
@@ -159,6 +181,16 @@ def test_wrong_hdf5_files(tmp_path):
         features.load("group")
 
 
+@pytest.mark.parametrize("link", [h5py.SoftLink("/x"), h5py.ExternalLink("other.h5", "/x")])
+def test_an_hdf5_link_that_leads_nowhere(tmp_path, link):
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file["v"] = link
+    features = FeatureFiles(tmp_path / "all.h5")
+    assert not features.has("v")
+    with pytest.raises(UserError, match="all.h5' has a link 'v' that leads nowhere"):
+        features.load("v")
+
+
 def test_a_damaged_hdf5_data_set(tmp_path):
     path = tmp_path / "all.h5"
     with h5py.File(path, "w") as file:
@@ -213,6 +245,14 @@ def test_wrong_streams(streams):
         FeatureFiles(streams[0] / "v.npy")
 
 
+def test_every_stream_has_its_width(streams):
+    told = r"rgb/v.npy' must have 3 channels, but has 4; the streams have 4, 3 .* another order"
+    with pytest.raises(UserError, match=told):
+        FeatureFiles(streams, (3, 4)).open("v")
+    with pytest.raises(UserError, match="flow/v.npy' must have 4 channels, but has 3; correct"):
+        FeatureFiles(streams, [4, 4]).open("v")
+
+
 def test_videos_that_lack_a_stream_can_be_left_out(streams, caplog):
     none = np.zeros((0, 2)), np.zeros(0, int)
     videos = [Video(video_id, "training", 9.0, 1.0, *none) for video_id in "vw"]
@@ -233,3 +273,20 @@ def test_resizing_by_hand():
     np.testing.assert_array_equal(resize_feats(feats, 1), [[2]])
     np.testing.assert_array_equal(resize_feats(feats, 2), feats)
     assert resize_feats(feats, 3).dtype == np.float32
+
+
+def test_positions_are_rounded_once():
+    # Of 0, 1, 0, 1, ... a resized step is how far its position lies from the nearest even one.
+    feats, num_steps = np.arange(198)[:, None] % 2, 160
+    scale = fractions.Fraction(float(np.float32(198 / 160)))
+    half = fractions.Fraction(1, 2)
+    exact = [float(scale * (i + half) - half) for i in range(num_steps)]
+    position = np.array(exact, np.float32).astype(np.float64)
+    expected = np.abs((position + 1) % 2 - 1)
+    np.testing.assert_allclose(resize_feats(feats, num_steps)[:, 0], expected, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("num_steps", [0, -2, 1.5, None])
+def test_wrong_numbers_of_steps(num_steps):
+    with pytest.raises(UserError, match=f"num_steps must be a whole number .* is {num_steps}"):
+        resize_feats(np.zeros((4, 2)), num_steps)

@@ -184,6 +184,18 @@ def test_several_classes_are_replaced_with_a_warning(monkeypatch):
             NAMES,
         ),
         (
+            "d2.json",
+            lambda path: write_text(path, json.dumps({"results": SCORES, "classes": NAMES})),
+            NAMES,
+        ),
+        (
+            "e2.csv",
+            lambda path: write_text(
+                path, "video_id, run, jump ,swim\nv1 , 0.7,0.2,0.1\n v2,0,0.25,0.75\n , ,\n"
+            ),
+            NAMES,
+        ),
+        (
             "e.csv",
             lambda path: write_text(
                 path, "video,score_0,score_1,score_2\nv1,0.7,0.2,0.1\n\nv2,0,0.25,7.5e-1\n"
@@ -232,6 +244,8 @@ def test_files_are_read(tmp_path, name, write, names):
         ("a.json", "[1]", 'must hold {"results": {video id: scores}, "class": .names.} or {video'),
         ("a.json", '{"results": [1]}', "must hold"),
         ("a.json", '{"results": {"v": [1]}, "class": "run"}', "must hold"),
+        ("a.json", '{"results": {"v": [1]}, "labels": ["a"]}', "'class_names' beside .* 'labels'"),
+        ("a.json", '{"results": {}, "class": [], "classes": []}', "one of .* 'class', 'classes';"),
         ("a.json", '{"results": {"v": [1]}, "class": [1]}', "Class names must be texts"),
         ("a.json", '{"v": [1], "v": [0]}', "has 'v' twice"),
         ("a.json", "{}", "no scores of any video"),

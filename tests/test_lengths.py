@@ -41,7 +41,7 @@ def test_right_settings_have_no_problem():
         ((30, 8, 16), "(fps=15 or stride_frames=8 would fit)"),
         ((30, 1, 16), "(fps=120 or stride_frames=1 would fit)"),
         ((30, 32, 16), "(stride_frames=32 would fit)"),
-        ((30, 2.5, 16), "likely wrong. Set"),  # No usual value: none is named.
+        ((30, 2.5, 16), "(stride_frames=2.5 would fit)"),  # No usual value, but all agree on it.
     ],
 )
 def test_the_likely_cause_is_named(true, cause):
@@ -49,6 +49,13 @@ def test_the_likely_cause_is_named(true, cause):
     assert is_error and sentence.startswith("The features of 4 of 4 videos do not fit")
     assert "'v0' lasts 200 s, which at fps=30 and stride_frames=4 makes 1500 steps" in sentence
     assert "fps or stride_frames is likely wrong" in sentence and cause in sentence
+
+
+def test_no_cause_is_named_where_the_videos_disagree():
+    none = np.zeros((0, 2)), np.zeros(0, int)
+    videos = [Video(f"v{i}", "training", 100.0, None, *none) for i in range(4)]
+    sentence, _ = length_problem(videos, [FeatureGrid(10, 10, 10)] * 4, [30, 60, 173, 370])
+    assert "is likely wrong. Set" in sentence
 
 
 def test_single_files_are_no_error():

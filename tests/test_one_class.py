@@ -48,10 +48,10 @@ def folder(tmp_path_factory):
     return folder
 
 
-def by_hand(folder, topk=2):
+def by_hand(folder, num_pred=200, topk=2):
     annotations = load_annotations(folder / "annotations.json")
     video_scores = load_video_scores(folder / "video_scores.json", annotations.class_names)
-    fused = fuse_videos(load_detections(folder / "raw.json"), video_scores, topk=topk)
+    fused = fuse_videos(load_detections(folder / "raw.json"), video_scores, num_pred, topk)
     return evaluate(annotations.subset("test"), fused, class_names=annotations.class_names), fused
 
 
@@ -121,3 +121,30 @@ def test_programs(folder, tmp_path):
     found, fused = load_detections(tmp_path / "c.json")["v4"], by_hand(folder)[1]["v4"]
     np.testing.assert_allclose(found.scores, fused.top_k(7).scores, rtol=1e-5)
     assert found.names == fused.top_k(7).names
+
+
+def test_settings_of_the_fusion_as_options(folder, tmp_path):
+    done = run(
+        "evaluate", f"--ground_truth={folder / 'annotations.json'}",
+        f"--video_scores={folder / 'video_scores.json'}", f"--detections={folder / 'raw.json'}",
+        "--num_pred=3", "--topk=1", f"--output={tmp_path / 'a.json'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    expected = by_hand(folder, num_pred=3, topk=1)[0].to_dict()
+    assert json.loads((tmp_path / "a.json").read_text()) == expected
+    assert expected != by_hand(folder)[0].to_dict()
+
+
+def test_a_preset_of_several_streams(folder, tmp_path):
+    for name, channels in (("rgb", slice(0, 1)), ("flow", slice(1, None))):
+        (tmp_path / name).mkdir()
+        for path in (folder / "feats").iterdir():
+            np.save(tmp_path / name / path.name, np.load(path)[:, channels])
+    trainer.load_model(folder / "run").save_to_preset(tmp_path / "preset")
+    done = run(
+        "evaluate", f"--ground_truth={folder / 'annotations.json'}",
+        f"--video_scores={folder / 'video_scores.json'}", f"--preset={tmp_path / 'preset'}",
+        f"--feats={tmp_path / 'rgb'},{tmp_path / 'flow'}", f"--output={tmp_path / 'a.json'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "a.json").read_text()) == by_hand(folder)[0].to_dict()

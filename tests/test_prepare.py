@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import sys
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -133,15 +134,38 @@ def test_archive_that_would_write_elsewhere(tmp_path):
         info = tarfile.TarInfo("../evil.txt")
         info.size = 1
         file.addfile(info, io.BytesIO(b"x"))
-    with pytest.raises(UserError, match="cannot be unpacked"):
+    with pytest.raises(UserError, match="its entry '../evil.txt' leads out of the folder"):
         prepare_dataset("thumos14", archive, tmp_path / "out", lambda line: None)
     assert not list(tmp_path.rglob("evil.txt"))
+
+
+def test_a_zip_file_is_no_archive(tmp_path):
+    archive = tmp_path / "thumos.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("thumos14.json", "{}")
+    with pytest.raises(UserError, match="is a zip file, no tar file; unpack it"):
+        prepare_dataset("thumos14", archive, tmp_path / "out", lambda line: None)
+
+
+def test_an_archive_of_another_layout_is_not_kept(thumos, tmp_path):
+    archive, lines = tmp_path / "mine.tar.gz", []
+    (thumos / "annotations" / "thumos14.json").rename(thumos / "actions.json")
+    archive_of(thumos, archive)
+    with pytest.raises(UserError, match="has no annotation file of THUMOS14"):
+        prepare_dataset("thumos14", archive, tmp_path / "out", lines.append)
+    (thumos / "actions.json").rename(thumos / "thumos14.json")
+    archive_of(thumos, archive)
+    prepare_dataset("thumos14", archive, tmp_path / "out", lines.append)
+    # What is complete stays, though the next call is wrong.
+    with pytest.raises(UserError, match="--durations=a.csv is only for annotations that do not"):
+        prepare_dataset("thumos14", archive, tmp_path / "out", lines.append, "a.csv")
+    assert (tmp_path / "out" / "unpacked" / "mine").is_dir()
 
 
 def test_official_text_files_need_frame_rates(tmp_path):
     source = tmp_path / "source"
     for subset, short in (("validation", "val"), ("test", "test")):
-        folder = source / f"TH14_{subset}"
+        folder = source / f"TH14_{subset}" / "annotation"
         folder.mkdir(parents=True)
         for name in THUMOS14_CLASSES:
             (folder / f"{name}_{short}.txt").write_text(f"video_{subset}_1  1.0 2.5\n")
@@ -153,6 +177,15 @@ def test_official_text_files_need_frame_rates(tmp_path):
     found = prepare_dataset("thumos14", source, tmp_path / "out", lambda line: None, table)
     (video,) = found["annotations.json"].subset("test")
     assert (video.fps, len(video.labels)) == (25.0, 20)
+    # What lies beside the given folder counts for nothing.
+    beside = tmp_path / "BaseballPitch_val.txt"
+    beside.write_text("video_validation_1  1.0 2.5\n")
+    flat = tmp_path / "flat"
+    write_feats(flat / "i3d_features", ["video_validation_1.npy"], 2048)
+    for path in (source / "TH14_validation" / "annotation").iterdir():
+        path.rename(flat / path.name)
+    found = prepare_dataset("thumos14", flat, tmp_path / "out2", lambda line: None, table)
+    assert len(found["annotations.json"].videos) == 1
 
 
 def test_activitynet_has_two_kinds_of_features_and_video_scores(tmp_path):
@@ -173,14 +206,14 @@ def test_activitynet_has_two_kinds_of_features_and_video_scores(tmp_path):
     assert found["a"].tolist() == [0.8, 0.2]
 
 
-def test_only_some_of_it(tmp_path):
+def test_only_some_of_it(tmp_path, caplog):
     """One kind of features, no video scores, and a video without features."""
     source, lines = tmp_path / "anet_1.3", []
     write_database(source / "anet1.3_i3d_filtered.json", {"a": [action("x", 1, 2)], "b": []})
     write_feats(source / "i3d_features", ["v_a.npy"], 2048)
     prepare_dataset("activitynet", source, tmp_path / "out", lines.append)
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"annotations_i3d.json", "feats_i3d"}
-    assert "1 of 2 videos have features" in lines[0]
+    assert "1 of 2 videos have features" in lines[0] and "left out" not in caplog.text
     assert "There is no cuhk_val_simp_share.json: without video scores, no fusion." == lines[1]
 
 

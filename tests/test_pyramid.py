@@ -126,3 +126,13 @@ def test_levels_that_fit_no_action():
     check_reach([sequence.video], [sequence.grid], Pyramid(64, (1, 2), ((0, 4), (4, 10000))))
     with pytest.raises(UserError, match=r"any of the 1 training actions: they last 20 to 20 steps"):
         check_reach([sequence.video], [sequence.grid], Pyramid(64, (1, 2), ((0, 4), (4, 8))))
+
+
+def test_half_of_the_actions_at_no_level_are_too_many():
+    pyramid = Pyramid(64, (1, 2), ((0, 4), (4, 8)))
+    few, half = [[3.0, 3.0, 10.0], [3.0, 10.0]]  # seconds; 20 steps are learnt at no level
+    (sequence,) = sequences([100], few)
+    check_reach([sequence.video], [sequence.grid], pyramid)
+    (sequence,) = sequences([100], half)
+    with pytest.raises(UserError, match="learns 1 of the 2 training actions.* seconds, not min"):
+        check_reach([sequence.video], [sequence.grid], pyramid)

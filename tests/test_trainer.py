@@ -230,6 +230,15 @@ def test_unusable_evaluation_data_is_told_before_the_training(data):
         scoring.check_evaluation(config)
 
 
+def test_what_stops_before_the_first_step_leaves_nothing(data, tmp_path):
+    def before_fit():
+        raise UserError("no scores")
+
+    with pytest.raises(UserError, match="no scores"):
+        trainer.train(small_config(data), tmp_path / "run", before_fit=before_fit)
+    assert not list((tmp_path / "run").glob("*"))
+
+
 def test_classes_without_annotations_start_as_good_as_impossible(data):
     config = small_config(data)
     config.model.num_classes = 3

@@ -52,6 +52,8 @@ def run(verb):
     """
     # Before TensorFlow is imported: errors only, its other messages would bury ours.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    for stream in (sys.stdout, sys.stderr):  # an ASCII terminal must not stop over a label
+        stream.reconfigure(errors="backslashreplace")
     module = importlib.import_module(f"{__name__}.{verb}")
     go_on = getattr(module, "AFTER_STOP", "")
     try:

@@ -31,16 +31,27 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run to eva
 _PRESET = flags.DEFINE_string(
     "preset", None, "Preset (name, folder or hf://...) or reference checkpoint to evaluate."
 )
-_GROUND_TRUTH = flags.DEFINE_string("ground_truth", None, "JSON file of annotations.")
+_GROUND_TRUTH = flags.DEFINE_string("ground_truth", None, "JSON or CSV file of annotations.")
+_DEFAULT_SUBSET = flags.DEFINE_string(
+    "default_subset", None, "Subset of the videos for which --ground_truth names none."
+)
 _DETECTIONS = flags.DEFINE_string("detections", None, "JSON or CSV file of detections.")
-_FEATS = flags.DEFINE_string("feats", None, "Folder of feature files, for --preset.")
+_FEATS = flags.DEFINE_list(
+    "feats", None, "Folder of feature files, for --preset; of several streams, one each."
+)
 _PREFIX = flags.DEFINE_string("prefix", "", "A feature file is <prefix><video id><suffix>.")
 _SUFFIX = flags.DEFINE_string("suffix", ".npy", "See --prefix.")
 _VIDEO_SCORES = flags.DEFINE_string(
     "video_scores", None, "File of the class scores of whole videos (.json, .csv, .npz, .pkl)."
 )
+_NUM_PRED = flags.DEFINE_integer(
+    "num_pred", None, "Most segments of a video with --video_scores; 200 by default.", lower_bound=1
+)
+_TOPK = flags.DEFINE_integer(
+    "topk", None, "Classes that --video_scores repeats each for; 2 by default.", lower_bound=1
+)
 _SUBSET = flags.DEFINE_string(
-    "subset", None, "Subset to evaluate; without it, the run's data.eval_subset, or 'test'."
+    "subset", None, "Subset to evaluate; by default the run's, --default_subset, or 'test'."
 )
 _TIOU = flags.DEFINE_list(
     "tiou", None, "Temporal IoU thresholds; without them, the run's, or 0.3,...,0.7."
@@ -63,6 +74,11 @@ def main():
 def _evaluate(tiou_thresholds):
     """Returns the `EvaluationResult` of what the flags name."""
     if _WORKDIR.value and not any((_PRESET.value, _GROUND_TRUTH.value, _DETECTIONS.value)):
+        if _fusion():
+            raise UserError(
+                "--num_pred and --topk are for --detections or --preset; a run has its own in "
+                "config.fusion."
+            )
         import_keras()  # seconds long, and files of detections do without
         from keras_actionformer.scoring import evaluate_workdir
 
@@ -75,8 +91,10 @@ def _evaluate(tiou_thresholds):
             "--ground_truth=FILE.json, --preset=NAME and --feats=DIR."
         )
     # Published scores count annotations that reach beyond their video, so they stay as they are.
-    annotations = load_annotations(_GROUND_TRUTH.value, outside="keep")
-    videos = annotations.subset(_SUBSET.value or "test")
+    annotations = load_annotations(
+        _GROUND_TRUTH.value, outside="keep", default_subset=_DEFAULT_SUBSET.value
+    )
+    videos = annotations.subset(_SUBSET.value or _DEFAULT_SUBSET.value or "test")
     class_names, video_scores = annotations.class_names, None
     if _VIDEO_SCORES.value:
         video_scores = load_video_scores(_VIDEO_SCORES.value, class_names)
@@ -86,13 +104,19 @@ def _evaluate(tiou_thresholds):
     else:
         detections = load_detections(_DETECTIONS.value, class_names=class_names)
     if video_scores is not None:
-        detections = fuse_videos(detections, video_scores)
+        detections = fuse_videos(detections, video_scores, **_fusion())
     return evaluate(
         videos,
         detections,
         tiou_thresholds or TIOU_THRESHOLDS,
         class_names=annotations.class_names,
     )
+
+
+def _fusion():
+    """The settings of the fusion that flags give, by name."""
+    settings = {"num_pred": _NUM_PRED.value, "topk": _TOPK.value}
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _detect(videos):

@@ -36,6 +36,9 @@ _STRIDE_FRAMES = flags.DEFINE_float("stride_frames", 1.0, "Frames from one featu
 _WINDOW_FRAMES = flags.DEFINE_float("window_frames", 1.0, "Frames that one feature sees.")
 _SUBSET = flags.DEFINE_string("subset", "training", "Subset to train on.")
 _EVAL_SUBSET = flags.DEFINE_string("eval_subset", "", "Subset to evaluate on, if any.")
+_DEFAULT_SUBSET = flags.DEFINE_string(
+    "default_subset", "", "Subset of the videos for which the annotations name none."
+)
 _OUTSIDE = flags.DEFINE_enum(
     "outside", "error", ["error", "keep"], "What to do about actions that end after their video."
 )
@@ -79,6 +82,7 @@ def _config_of_files():
     config.data.window_frames = _WINDOW_FRAMES.value
     config.data.train_subset = _SUBSET.value
     config.data.eval_subset = _EVAL_SUBSET.value
+    config.data.default_subset = _DEFAULT_SUBSET.value
     config.data.outside = _OUTSIDE.value
     return config
 

@@ -20,6 +20,9 @@ from keras_actionformer.timing import FeatureGrid
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write the data set to.", required=True)
 _SEED = flags.DEFINE_integer("seed", 0, "Another seed gives another data set.", lower_bound=0)
 _ANNOTATIONS = flags.DEFINE_string("annotations", None, "JSON or CSV file of real annotations.")
+_DEFAULT_SUBSET = flags.DEFINE_string(
+    "default_subset", None, "Subset of the videos for which the annotations name none."
+)
 _FEATS_DIM = flags.DEFINE_integer("feats_dim", None, "Channels of the features.", lower_bound=1)
 _FPS = flags.DEFINE_float("fps", None, "Frames a second; without it, each video's own.")
 _STRIDE = flags.DEFINE_float("stride_frames", None, "Frames from one feature to the next.")
@@ -40,7 +43,9 @@ def _simulate_features(folder):
     for flag in (_FEATS_DIM, _STRIDE, _WINDOW):
         if flag.value is None:
             raise UserError(f"--annotations needs --{flag.name}, too.")
-    annotations = load_annotations(_ANNOTATIONS.value, outside="keep")
+    annotations = load_annotations(
+        _ANNOTATIONS.value, outside="keep", default_subset=_DEFAULT_SUBSET.value
+    )
     grid = FeatureGrid(_FPS.value, _STRIDE.value, _WINDOW.value)
     simulate_features(annotations, folder / "feats", grid, _FEATS_DIM.value, _SEED.value)
     save_annotations(folder / "annotations.json", annotations)

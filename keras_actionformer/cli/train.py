@@ -19,7 +19,7 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _RESUME = flags.DEFINE_bool("resume", False, "Go on from the folder's last finished epoch.")
-_EVALUATE = flags.DEFINE_bool("evaluate", True, "Score the evaluation subset at the end.")
+_EVALUATE = flags.DEFINE_bool("evaluate", True, "Score the evaluation subset, if any, at the end.")
 
 flags.mark_flag_as_required("config")
 
@@ -29,9 +29,11 @@ def main():
     from keras_actionformer.scoring import check_evaluation, evaluate_workdir
     from keras_actionformer.trainer import train
 
-    check_sections(_CONFIG.value)
-    if _EVALUATE.value:
-        check_evaluation(_CONFIG.value)
-    train(_CONFIG.value, _WORKDIR.value, _RESUME.value)
-    if _EVALUATE.value:
+    config = _CONFIG.value
+    check_sections(config)
+    evaluates = _EVALUATE.value and config.data.eval_subset
+    # After the training data, as `inspect` has it: one cause, one sentence.
+    before_fit = (lambda: check_evaluation(config)) if evaluates else None
+    train(config, _WORKDIR.value, _RESUME.value, before_fit)
+    if evaluates:
         print(evaluate_workdir(_WORKDIR.value))
