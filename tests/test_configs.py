@@ -212,10 +212,11 @@ def test_the_network_trains_a_step_and_detects(eagerly, tmp_path, name):
         crop_ratio=config.data.crop_ratio,
         resize_to=config.model.max_seq_len if config.model.force_upsampling else None,
     )
-    history = model.fit(batches, verbose=0).history
+    history = model.fit(batches, verbose=0, shuffle=False).history
     assert np.isfinite(history["loss"]).all()
     if name in ARCHITECTURES:
-        assert model.count_params() == pytest.approx(ARCHITECTURES[name].num_parameters, abs=9)
+        numbers = sum(int(np.prod(variable.shape)) for variable in model.network_weights)
+        assert numbers == ARCHITECTURES[name].num_parameters
     found = scoring.detect_subset(model, config, annotations.subset(config.data.eval_subset))
     assert list(found) == ["video_1"]
     keras.backend.clear_session()

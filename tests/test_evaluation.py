@@ -457,8 +457,8 @@ def test_program_matches_classes_by_name_and_needs_no_framework(files):
 @pytest.mark.parametrize(
     "arguments, text",
     [
-        (["--ground_truth=gt.json"], "either --workdir=DIR, or both --ground_truth"),
-        (["--workdir=x", "--detections=found.json"], "either --workdir=DIR"),
+        (["--ground_truth=gt.json"], "Give --workdir=DIR, or --ground_truth=FILE"),
+        (["--workdir=x", "--detections=found.json"], "Give --workdir=DIR, or --ground_truth"),
         (["--ground_truth=gt.json", "--detections=absent.json"], "absent.json"),
         (["--ground_truth=gt.json", "--detections=found.json", "--subset=tset"], "'tset'"),
         (["--ground_truth=gt.json", "--detections=found.json", "--tiou=0.3;0.5"], "--tiou must be"),
