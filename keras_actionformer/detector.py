@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_actionformer.arguments import from_fields
 from keras_actionformer.decode import PostProcess, decode
 from keras_actionformer.detections import Detections
 from keras_actionformer.errors import UserError
@@ -35,7 +36,7 @@ class CandidateDecoder(keras.layers.Layer):
         super().__init__(**{**kwargs, "dtype": "float32"})  # half precision would move ends
         self.strides = tuple(strides)
         self.regression_range = regression_range
-        self.settings = PostProcess(**settings) if isinstance(settings, dict) else settings
+        self.settings = from_fields("settings", settings, PostProcess)
 
     def call(self, logits, offsets, mask):
         num_steps = ops.shape(mask)[1]
@@ -83,7 +84,7 @@ class Suppression(keras.layers.Layer):
 
     def __init__(self, settings, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
-        self.settings = PostProcess(**settings) if isinstance(settings, dict) else settings
+        self.settings = from_fields("settings", settings, PostProcess)
 
     def call(self, segments, scores, labels, valid):
         return suppress(segments, scores, labels, valid, self.settings)

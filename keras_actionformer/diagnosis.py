@@ -12,7 +12,6 @@ import zlib
 
 import numpy as np
 
-from keras_actionformer import dataset as data_pipeline
 from keras_actionformer.annotation_checks import annotation_warnings, some_names
 from keras_actionformer.annotations import Video
 from keras_actionformer.config import check_config
@@ -33,8 +32,10 @@ from keras_actionformer.recipe import (
     check_levels,
     count_steps,
     feature_files,
+    grid_of,
     present_videos,
     read_annotations,
+    resize_to,
 )
 from keras_actionformer.scoring import check_scoring
 from keras_actionformer.timing import FeatureGrid
@@ -241,7 +242,7 @@ def _ticker(progress, total):
 def _read(videos, features, config, findings, tick, is_training=True):
     """Reads the features of videos; returns a `_VideoFeatures` for each that can be read."""
     for video in videos:
-        findings.attempt(_grid, video, config, 1)
+        findings.attempt(grid_of, config, video, 1)
     missing = [video for video in videos if not features.has(video.video_id)]
     for video in missing[:_MOST_PRINTED]:
         findings.attempt(features.load, video.video_id)
@@ -262,20 +263,12 @@ def _read(videos, features, config, findings, tick, is_training=True):
         feats = feats[:: config.data.downsample_rate]
         problem = constant_problem(video, feats, features.describe(video.video_id))
         findings.add_if(problem, may_be_error=is_training)
-        grid = findings.attempt(_grid, video, config, len(feats))
+        grid = findings.attempt(grid_of, config, video, len(feats))
         if grid is not None:
             limits = float(feats.min()), float(feats.max())
             checksum = zlib.crc32(np.ascontiguousarray(feats))
             sequences.append(_VideoFeatures(video, grid, *feats.shape, limits, checksum))
     return sequences
-
-
-def _grid(video, config, num_steps):
-    """The `FeatureGrid` of a video in whose file are so many steps, after downsampling."""
-    data = config.data
-    return data_pipeline.video_grid(
-        video, data.stride_frames, data.window_frames, data.fps, data.downsample_rate, num_steps
-    )
 
 
 def _of_one_width(sequences, features, findings):
@@ -300,18 +293,14 @@ def _check_times(sequences, findings, is_training=True, check_durations=False):
 
 def _make_items(sequences, config):
     """Takes the last step before batches can be made: is there anything left to learn?"""
-    resize_to = _resize_to(config)
+    new_steps = resize_to(config)
     make_items(
         [sequence.video for sequence in sequences],
-        [Sequence(s.num_steps, resize_to or s.num_steps, s.num_channels, None) for s in sequences],
+        [Sequence(s.num_steps, new_steps or s.num_steps, s.num_channels, None) for s in sequences],
         [sequence.grid for sequence in sequences],
-        resize_to,
+        new_steps,
         config.data.trunc_thresh,
     )
-
-
-def _resize_to(config):
-    return config.model.max_seq_len if config.model.force_upsampling else None
 
 
 def _warn_of_copies(sequences, findings):
@@ -371,7 +360,7 @@ def _durations_sec(annotations, sequences):
 
 def _on_model_grid(sequence, config):
     """The `_VideoFeatures` as the network sees it."""
-    num_steps = _resize_to(config)
+    num_steps = resize_to(config)
     if num_steps is None:
         return sequence
     grid = sequence.grid.resize(sequence.num_steps, num_steps)

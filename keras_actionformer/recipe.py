@@ -70,17 +70,24 @@ def count_steps(config, videos, features):
     return data_pipeline.steps_per_epoch(num_items, config.train.batch_size)
 
 
-def check_levels(config, videos):
-    """Raises UserError where no level of the model would learn any action of training videos."""
+def grid_of(config, video, num_steps=None):
+    """The timing of a video's features in their file, see `video_grid`."""
     data = config.data
-    if config.model.force_upsampling or data.stride_frames is None:
+    return data_pipeline.video_grid(
+        video, data.stride_frames, data.window_frames, data.fps, data.downsample_rate, num_steps
+    )
+
+
+def resize_to(config):
+    """The steps that every sequence is resized to, or None."""
+    return config.model.max_seq_len if config.model.force_upsampling else None
+
+
+def check_levels(config, videos):
+    """Raises UserError where the model would learn too few actions of training videos."""
+    if resize_to(config) is not None or config.data.stride_frames is None:
         return  # The grid then depends on the features.
-    grids = [
-        data_pipeline.video_grid(
-            video, data.stride_frames, data.window_frames, data.fps, data.downsample_rate
-        )
-        for video in videos
-    ]
+    grids = [grid_of(config, video) for video in videos]
     check_reach(videos, grids, model_pyramid(config.model.to_dict()))
 
 
@@ -105,7 +112,7 @@ def training_stream(config, videos, features, num_epochs, first_epoch=0):
         batch_size=config.train.batch_size,
         trunc_thresh=config.data.trunc_thresh,
         crop_ratio=config.data.crop_ratio,
-        resize_to=config.model.max_seq_len if config.model.force_upsampling else None,
+        resize_to=resize_to(config),
         **windows(config),
         seed=config.seed,
         num_epochs=num_epochs,
@@ -137,16 +144,8 @@ def _common_grid(config, annotations):
     """The timing that all training features share; None where each video has its own."""
     if config.data.stride_frames is None:
         return None
-    grids = {
-        data_pipeline.video_grid(
-            video,
-            config.data.stride_frames,
-            config.data.window_frames,
-            config.data.fps,
-            config.data.downsample_rate,
-        )
-        for video in annotations.subset(config.data.train_subset)
-    }
+    videos = annotations.subset(config.data.train_subset)
+    grids = {grid_of(config, video) for video in videos}
     # Of several frame rates none is the model's: `detect` then asks for that of its video.
     return grids.pop() if len(grids) == 1 else dataclasses.replace(grids.pop(), fps=None)
 
