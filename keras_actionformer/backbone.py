@@ -9,40 +9,9 @@ from keras_actionformer.layers import (
     MaskedConv1D,
     PositionEmbedding,
     apply_mask,
-    pad_time,
     strided_length,
 )
 from keras_actionformer.points import padded_length
-
-
-@keras.saving.register_keras_serializable("keras_actionformer")
-class PadToStride(keras.layers.Layer):
-    """Zeros invalid steps and adds more of them up to a multiple of the coarsest stride.
-
-    Call: `(feats (B, T, C), mask (B, T)) -> (feats (B, T', C), mask (B, T'))` for any T >= 1.
-    """
-
-    def __init__(self, stride, **kwargs):
-        super().__init__(**kwargs)
-        self.stride = stride
-
-    def call(self, feats, mask):
-        num_steps = ops.shape(feats)[1]
-        extra = padded_length(num_steps, self.stride) - num_steps
-        feats = apply_mask(feats, mask)  # whatever a caller padded with
-        mask = ops.cast(mask, "int32")  # padding of booleans is not implemented everywhere
-        return pad_time(feats, 0, extra), pad_time(mask, 0, extra) > 0
-
-    def compute_output_spec(self, feats, mask):
-        batch, steps, dim = feats.shape
-        steps = None if steps is None else padded_length(steps, self.stride)
-        return (
-            keras.KerasTensor((batch, steps, dim), self.compute_dtype),
-            keras.KerasTensor((batch, steps), "bool"),
-        )
-
-    def get_config(self):
-        return {**super().get_config(), "stride": self.stride}
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")
@@ -72,8 +41,9 @@ class Backbone(Composite):
         probability of being kept (OpenTAD's `input_pdrop`).
       dropout, droppath: floats, see `TransformerBlock`.
 
-    Call: `(feats (B, T, C), mask (B, T)) -> ([(B, T_l, D)], [(B, T_l)])`, T a multiple of
-    `scale_factor ** arch[2]`, T_l = T / scale_factor ** l.
+    Call: `(feats (B, T, C), mask (B, T), present (B, T) or None) -> ([(B, T_l, D)], [(B, T_l)])`,
+    T a multiple of `scale_factor ** arch[2]`, T_l = T / scale_factor ** l. `present` tells which
+    steps count, by default all (see padding.py).
     """
 
     def __init__(
@@ -114,7 +84,7 @@ class Backbone(Composite):
         self.num_levels = self.arch[2] + 1
         self.dim = embd_dim if isinstance(embd_dim, int) else sum(embd_dim)
 
-    def build(self, feats_shape, mask_shape=None):
+    def build(self, feats_shape, mask_shape=None, present_shape=None):
         if self.built:
             return
         shape = tuple(feats_shape)
@@ -149,7 +119,9 @@ class Backbone(Composite):
             if self.embd_with_ln:
                 self.embd_norm.append(self.add_norm(shape, f"embd_norm_{i}"))
         if self.use_abs_pe:
-            self.position = self.add(PositionEmbedding, shape, self.max_seq_len, name="position")
+            # As many positions as training sequences have after padding: none is stretched.
+            positions = padded_length(self.max_seq_len, self.scale_factor ** self.arch[2])
+            self.position = self.add(PositionEmbedding, shape, positions, name="position")
         windows = self.n_mha_win_size
         windows = [windows] * self.num_levels if isinstance(windows, int) else windows
         self.stem = [
@@ -178,7 +150,7 @@ class Backbone(Composite):
             name=name,
         )
 
-    def call(self, feats, mask, training=False):
+    def call(self, feats, mask, present=None, training=False):
         x = feats
         if self.proj:
             streams, first = [], 0
@@ -193,18 +165,21 @@ class Backbone(Composite):
             # Masked before the normalization and not after it, as in the reference: an invalid
             # step now holds relu(bias), which the next convolution lets into the last valid one.
             x = ops.relu(self.embd_norm[i](x) if self.embd_with_ln else x)
+            if present is not None:
+                x = apply_mask(x, present)
         if self.use_abs_pe:
-            x = self.position(x, mask)
+            x = self.position(x, mask, present)
         for block in self.stem:
-            x, mask = block(x, mask, training=training)
+            x, mask = block(x, mask, present, training=training)
         levels, masks = [x], [mask]
         for block in self.branch:
-            x, mask = block(x, mask, training=training)
+            x, mask = block(x, mask, present, training=training)
+            present = None if present is None else present[:, :: self.scale_factor]
             levels.append(x)
             masks.append(mask)
         return levels, masks
 
-    def compute_output_spec(self, feats, mask, training=False):
+    def compute_output_spec(self, feats, mask, present=None, training=False):
         batch, steps = feats.shape[:2]
         levels, masks = [], []
         for level in range(self.num_levels):

@@ -51,14 +51,17 @@ class LayerScale(Composite):
         return {**super().get_config(), "rate": self.rate}
 
 
-def max_pool(x, stride):
+def max_pool(x, stride, present=None):
     """Max-pooling with a window of `stride + 1` steps centred on every `stride`-th step.
 
-    What lies outside the sequence does not count; masked steps inside it do, with their zeros
-    (the reference's behaviour). `(B, T, D) -> (B, ceil(T / stride), D)`.
+    What lies outside the sequence does not count, nor what is not `present (B, T)`; masked steps
+    inside it do, with their zeros (the reference's behaviour).
+    `(B, T, D) -> (B, ceil(T / stride), D)`.
     """
     pad = (stride + 1) // 2
     lowest = -3e38 if keras.backend.standardize_dtype(x.dtype) != "float16" else -6e4
+    if present is not None:
+        x = ops.where(ops.expand_dims(present, -1), x, ops.cast(lowest, x.dtype))
     x = pad_time(x, pad, pad, lowest)
     span = ops.shape(x)[1] - stride
     pooled = x[:, 0:span:stride]
@@ -79,7 +82,8 @@ class TransformerBlock(Composite):
       droppath: float, stochastic depth. LayerScale exists only when it is above 0.
       expansion: int, width of the MLP's hidden layer in units of D.
 
-    Call: `(x (B, T, D), mask (B, T)) -> (y (B, ceil(T / stride), D), mask)`.
+    Call: `(x (B, T, D), mask (B, T), present (B, T) or None) -> (y (B, ceil(T / stride), D),
+    mask)`.
     """
 
     def __init__(
@@ -102,7 +106,7 @@ class TransformerBlock(Composite):
         self.droppath = droppath
         self.expansion = expansion
 
-    def build(self, x_shape, mask_shape=None):
+    def build(self, x_shape, mask_shape=None, present_shape=None):
         if self.built:
             return
         batch, steps, dim = x_shape
@@ -129,11 +133,14 @@ class TransformerBlock(Composite):
                 setattr(self, name, self.add(LayerScale, inner_shape, self.droppath, name=name))
         self.built = True
 
-    def call(self, x, mask, training=False):
-        y, out_mask = self.attn(self.ln1(x), mask, training=training)
+    def call(self, x, mask, present=None, training=False):
+        normed = self.ln1(x)
+        if present is not None:
+            normed = apply_mask(normed, present)
+        y, out_mask = self.attn(normed, mask, training=training)
         if self.droppath > 0:
             y = self.drop_path_attn(y, training=training)
-        skip = max_pool(x, self.stride) if self.stride > 1 else x
+        skip = max_pool(x, self.stride, present) if self.stride > 1 else x
         x = apply_mask(skip, out_mask) + y
 
         y = self.mlp_drop(gelu(self.mlp_in(self.ln2(x))), training=training)
@@ -142,7 +149,7 @@ class TransformerBlock(Composite):
             y = self.drop_path_mlp(y, training=training)
         return x + y, out_mask
 
-    def compute_output_spec(self, x, mask, training=False):
+    def compute_output_spec(self, x, mask, present=None, training=False):
         return strided_spec(self, x, self.stride)
 
     def get_config(self):
@@ -167,7 +174,8 @@ class ConvBlock(Composite):
       stride: int, of the first convolution; the skip then is a strided 1x1 convolution.
       expansion: int, width between the convolutions in units of D.
 
-    Call: `(x (B, T, D), mask (B, T)) -> (y (B, ceil(T / stride), D), mask)`.
+    Call: `(x (B, T, D), mask (B, T), present (B, T) or None) -> (y (B, ceil(T / stride), D),
+    mask)`. Steps that are not present must be zeros, and stay zeros.
     """
 
     def __init__(self, kernel_size=3, stride=1, expansion=2, **kwargs):
@@ -176,7 +184,7 @@ class ConvBlock(Composite):
         self.stride = stride
         self.expansion = expansion
 
-    def build(self, x_shape, mask_shape=None):
+    def build(self, x_shape, mask_shape=None, present_shape=None):
         if self.built:
             return
         dim = x_shape[-1]
@@ -192,13 +200,13 @@ class ConvBlock(Composite):
             )
         self.built = True
 
-    def call(self, x, mask, training=False):
+    def call(self, x, mask, present=None, training=False):
         y, out_mask = self.conv1(x, mask)
         y, _ = self.conv2(ops.relu(y), out_mask)
         skip = self.downsample(x, mask)[0] if self.stride > 1 else x
         return ops.relu(skip + y), out_mask
 
-    def compute_output_spec(self, x, mask, training=False):
+    def compute_output_spec(self, x, mask, present=None, training=False):
         return strided_spec(self, x, self.stride)
 
     def get_config(self):

@@ -12,7 +12,8 @@ from keras_actionformer.decode import PostProcess, decode
 from keras_actionformer.detections import Detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.nms import suppress
-from keras_actionformer.points import make_points, padded_length, point_mask
+from keras_actionformer.padding import ResizeTo, inference_padding
+from keras_actionformer.points import make_points, point_mask
 from keras_actionformer.windows import sliding_windows
 
 # Candidates of several windows are padded to this or its doubles: few shapes to compile for.
@@ -109,18 +110,42 @@ class Detector:
     Args:
       model: `ActionFormer`.
       settings: `PostProcess`.
+
+    Attributes:
+      network: `keras.Model`, `{"feats" (B, T, C), "num_steps" (B,) int32} -> {"logits" (B, P, K),
+        "offsets" (B, P, 2), "mask" (B, T')}`: what the reference's network computes, of the
+        sequences padded (or resized) to T' steps.
+      graph: `keras.Model` from the same inputs to what `Suppression` returns.
     """
 
     def __init__(self, model, settings):
-        self._model = model
+        self._class_names = model.class_names
+        config = model.config
+        backbone, neck, heads = (model.get_layer(name) for name in ("backbone", "neck", "heads"))
         decoder = CandidateDecoder(
-            model.strides, model.config["regression_range"], settings, name="decoder"
+            model.strides, config["regression_range"], settings, name="decoder"
         )
         suppression = Suppression(settings, name="suppression")
-        inputs, outputs = model.input, model.output
-        _, mask = model.get_layer("pad")(inputs["feats"], inputs["mask"])
-        candidates = decoder(outputs["logits"], outputs["offsets"], mask)
-        self._graph = keras.Model(inputs, suppression(*candidates))
+
+        inputs = {
+            "feats": keras.Input(model.input["feats"].shape[1:], name="feats"),
+            "num_steps": keras.Input((), dtype="int32", name="num_steps"),
+        }
+        feats, num_steps = inputs["feats"], inputs["num_steps"]
+        if config["force_upsampling"]:
+            feats, num_steps = ResizeTo(config["max_seq_len"], name="resize")(feats, num_steps)
+        feats, mask, present = inference_padding(config)(feats, num_steps)
+        levels, masks = backbone(feats, mask, present)
+        logits, offsets = heads(
+            neck(levels, masks),
+            masks[config["fpn_start_level"] :],
+            [present[:, ::stride] for stride in model.strides],
+        )
+        candidates = decoder(logits, offsets, mask)
+        self.network = keras.Model(
+            inputs, {"logits": logits, "offsets": offsets, "mask": mask}, name="network"
+        )
+        self.graph = keras.Model(inputs, suppression(*candidates), name="detector")
         # The two halves of this graph, for candidates of several windows.
         self._candidates_graph = keras.Model(inputs, candidates)
         merged = _candidates_spec(None, lambda shape, dtype: keras.Input(shape[1:], dtype=dtype))
@@ -155,12 +180,12 @@ class Detector:
             segments_sec = np.maximum(grid.to_sec(segments), 0.0)
             if duration_sec is not None:
                 segments_sec = np.minimum(segments_sec, duration_sec)
-            results.append(Detections(segments_sec, scores, labels, self._model.class_names))
+            results.append(Detections(segments_sec, scores, labels, self._class_names))
         return results
 
     def _detect_whole(self, sequences, batch_size):
         """Segments in steps (M, 2), scores (M,) and labels (M,) of every sequence."""
-        return self._run(self._graph, sequences, batch_size, _only_detected)
+        return self._run(self.graph, sequences, batch_size, _only_detected)
 
     def _detect_in_windows(self, sequences, batch_size, window_steps, window_overlap):
         """As `_detect_whole`: candidates of all windows of a sequence, suppressed together."""
@@ -183,9 +208,8 @@ class Detector:
     def _run(self, graph, sequences, batch_size, compact):
         """Runs a graph; returns `compact` of each sequence's outputs, in their order."""
         results = [None] * len(sequences)
-        lengths = [len(feats) for feats in sequences]
-        for padded_steps, indices in plan_batches(self._model, lengths, batch_size):
-            batch = pad_batch([sequences[i] for i in indices], padded_steps)
+        for indices in plan_batches([len(feats) for feats in sequences], batch_size):
+            batch = pad_batch([sequences[i] for i in indices])
             outputs = [np.asarray(x) for x in graph.predict_on_batch(batch)]
             for row, i in enumerate(indices):
                 results[i] = compact(*(x[row] for x in outputs))
@@ -256,76 +280,25 @@ def check_durations(durations_sec):
             raise UserError(f"duration_sec must be above 0, but is {duration_sec}.")
 
 
-def inference_length(model, num_steps):
-    """Steps to pad a sequence to, and whether it must be exactly these.
-
-    The reference pads to `max_seq_len`, or to a multiple of its largest stride times window when
-    a sequence is longer, and its numbers near the end depend on whether an invalid step follows
-    the last valid one at each level (see `Backbone`). One coarsest step of padding (as many as
-    half a kernel there) tells the network the same as more would: a sequence needs no more,
-    unless the reference itself pads by less. Position embeddings of sequences longer than
-    `max_seq_len` are stretched over the padded length, so that there, too, it counts.
+def plan_batches(lengths, batch_size):
+    """Groups sequences of similar length, so that little is padded.
 
     Args:
-      model: `ActionFormer`.
-      num_steps: int, T.
-
-    Returns:
-      (int, bool): padded length; True when it must be exactly that, False when any longer
-      multiple of the stride gives the same numbers, so that the sequence may share a batch with
-      longer ones.
-    """
-    config = model.config
-    coarsest = config["scale_factor"] ** config["backbone_arch"][2]
-    if num_steps <= config["max_seq_len"]:
-        reference = padded_length(config["max_seq_len"], coarsest)
-    else:
-        reference = padded_length(num_steps, _reference_multiple(model))
-        if config["use_abs_pe"]:
-            return reference, True
-    embedding_reach = padded_length(config["embd_kernel_size"] // 2, coarsest) // coarsest
-    margin = max(1, config["head_kernel_size"] // 2, embedding_reach)
-    needed = padded_length(num_steps, coarsest) + margin * coarsest
-    return min(needed, reference), reference < needed
-
-
-def _reference_multiple(model):
-    """What the reference pads sequences longer than `max_seq_len` to a multiple of."""
-    windows = model.config["n_mha_win_size"]
-    windows = [windows] * len(model.strides) if isinstance(windows, int) else windows
-    return max(
-        stride * (window // 2) * 2 if window > 1 else stride
-        for stride, window in zip(model.strides, windows, strict=False)
-    )
-
-
-def plan_batches(model, lengths, batch_size):
-    """Groups sequences of similar length, so that little is padded and no result changes.
-
-    Args:
-      model: `ActionFormer`.
       lengths: list of ints, steps of each sequence.
       batch_size: int, most sequences of a batch.
 
     Yields:
-      (padded length, list of indices into `lengths`).
+      List of indices into `lengths`.
     """
-    plans = [inference_length(model, num_steps) for num_steps in lengths]
-    free = sorted((n, i) for i, (n, exact) in enumerate(plans) if not exact)
-    groups = [free]
-    for length in sorted({n for n, exact in plans if exact}):
-        groups.append([(n, i) for i, (n, exact) in enumerate(plans) if exact and n == length])
-    for group in groups:
-        for first in range(0, len(group), batch_size):
-            batch = group[first : first + batch_size]
-            yield batch[-1][0], [i for _, i in batch]
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    for first in range(0, len(order), batch_size):
+        yield order[first : first + batch_size]
 
 
-def pad_batch(sequences, padded_steps):
-    """Stacks (T, C) arrays into `{"feats" (B, padded_steps, C), "mask" (B, padded_steps)}`."""
-    feats = np.zeros((len(sequences), padded_steps, sequences[0].shape[1]), "float32")
-    mask = np.zeros((len(sequences), padded_steps), bool)
+def pad_batch(sequences):
+    """Stacks (T, C) arrays: `{"feats" (B, longest T, C) float32, "num_steps" (B,) int32}`."""
+    num_steps = np.array([len(sequence) for sequence in sequences], "int32")
+    feats = np.zeros((len(sequences), num_steps.max(), sequences[0].shape[1]), "float32")
     for row, sequence in enumerate(sequences):
         feats[row, : len(sequence)] = sequence
-        mask[row, : len(sequence)] = True
-    return {"feats": feats, "mask": mask}
+    return {"feats": feats, "num_steps": num_steps}

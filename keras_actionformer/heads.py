@@ -84,9 +84,10 @@ class Heads(Composite):
         on HAPT): every point starts open and near its target, and so does the weights' average,
         half of which is still initial weights after 700 steps at a momentum of 0.999.
 
-    Call: `([(B, T_l, D)], [(B, T_l)]) -> logits (B, P, K), offsets (B, P, 2)`; offsets are the
-    distances from the point to start and end in units of its level's stride, >= 0. Both are 0 at
-    invalid points.
+    Call: `([(B, T_l, D)], [(B, T_l)], [(B, T_l)] or None) -> logits (B, P, K), offsets (B, P,
+    2)` for levels, masks and which steps are present (see padding.py). Offsets are the distances
+    from the point to start and end in units of its level's stride, >= 0. Both are 0 at invalid
+    points.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class Heads(Composite):
         self.empty_classes = tuple(empty_classes)
         self.offset_bias = offset_bias
 
-    def build(self, levels_shape, masks_shape=None):
+    def build(self, levels_shape, masks_shape=None, present_shape=None):
         if self.built:
             return
         shape = (levels_shape[0][0], None, levels_shape[0][2])
@@ -128,12 +129,18 @@ class Heads(Composite):
         self.scale = self.add_weight(name="scale", shape=(self.num_levels,), initializer="ones")
         self.built = True
 
-    def call(self, levels, masks):
+    def call(self, levels, masks, present=None):
         gap = self.kernel_size // 2
         lengths = [ops.shape(x)[1] for x in levels]
         x = _join(levels, gap)
         mask = _join([ops.cast(mask, "int32") for mask in masks], gap) > 0
-        on_level = _join([ops.ones((1, n), "int32") for n in lengths], gap) > 0
+        if present is None:
+            on_level = [ops.ones((1, n), "int32") for n in lengths]
+        else:
+            on_level = [ops.cast(steps, "int32") for steps in present]
+        on_level = _join(on_level, gap) > 0
+        if present is not None:  # otherwise the gaps are zeros already
+            x = apply_mask(x, on_level)
         logits = _split(self.cls_head(x, mask, on_level), lengths, gap)
         # Ends are the sum of a large time and these: half precision would move them by steps.
         offsets = ops.cast(self.reg_head(x, mask, on_level), self._offset_dtype())
@@ -144,7 +151,7 @@ class Heads(Composite):
     def _offset_dtype(self):
         return keras.backend.result_type(self.compute_dtype, "float32")
 
-    def compute_output_spec(self, levels, masks):
+    def compute_output_spec(self, levels, masks, present=None):
         batch = levels[0].shape[0]
         lengths = [x.shape[1] for x in levels]
         points = None if None in lengths else sum(lengths)

@@ -198,17 +198,23 @@ class PositionEmbedding(keras.layers.Layer):
 
     Args:
       max_seq_len: int, steps the model is trained on.
+
+    Call: `(x (B, T, D), mask (B, T), present (B, T) or None) -> (B, T, D)`; the length of a
+    sequence is the number of its present steps, by default T.
     """
 
     def __init__(self, max_seq_len, **kwargs):
         super().__init__(**kwargs)
         self.max_seq_len = max_seq_len
 
-    def call(self, x, mask):
+    def call(self, x, mask, present=None):
         dim = x.shape[-1]
         table = ops.cast(sinusoid_table(self.max_seq_len, dim) / math.sqrt(dim), x.dtype)
         num_steps = ops.shape(x)[1]
-        stretch = self.max_seq_len / ops.cast(ops.maximum(num_steps, self.max_seq_len), "float32")
+        length = num_steps
+        if present is not None:
+            length = ops.sum(ops.cast(present, "int32"), axis=1, keepdims=True)  # (B, 1)
+        stretch = self.max_seq_len / ops.cast(ops.maximum(length, self.max_seq_len), "float32")
         position = (ops.arange(num_steps, dtype="float32") + 0.5) * stretch - 0.5
         position = ops.clip(position, 0.0, self.max_seq_len - 1.0)
         below = ops.floor(position)
@@ -217,9 +223,9 @@ class PositionEmbedding(keras.layers.Layer):
         above = ops.minimum(below + 1, self.max_seq_len - 1)
         embedding = (1.0 - weight) * ops.take(table, below, axis=0)
         embedding = embedding + weight * ops.take(table, above, axis=0)
-        return x + apply_mask(ops.expand_dims(embedding, 0), mask)
+        return x + apply_mask(embedding, mask)
 
-    def compute_output_spec(self, x, mask):
+    def compute_output_spec(self, x, mask, present=None):
         return keras.KerasTensor(x.shape, self.compute_dtype)
 
     def get_config(self):

@@ -12,14 +12,14 @@ from keras_actionformer.arguments import (
     from_fields,
     regression_pairs,
 )
-from keras_actionformer.backbone import Backbone, PadToStride
+from keras_actionformer.backbone import Backbone
 from keras_actionformer.decode import PostProcess
 from keras_actionformer.detector import Detector, check_durations, check_feats, one_each
 from keras_actionformer.errors import UserError
-from keras_actionformer.features import resize_feats
 from keras_actionformer.heads import Heads
 from keras_actionformer.losses import PositivesAverage, detection_losses, positive_points
 from keras_actionformer.neck import Neck
+from keras_actionformer.padding import PadToStride
 from keras_actionformer.points import level_strides, make_points, point_mask
 from keras_actionformer.targets import assign_targets
 from keras_actionformer.timing import FeatureGrid
@@ -399,7 +399,6 @@ class ActionFormer(keras.Model):
         if self.config["force_upsampling"]:
             steps = self.config["max_seq_len"]
             grids = [g.resize(len(x), steps) for g, x in zip(grids, sequences, strict=True)]
-            sequences = [resize_feats(x, steps) for x in sequences]
         durations_sec = one_each("duration_sec", duration_sec, len(sequences))
         check_durations(durations_sec)
         results = self._detector(max_detections).detect(

@@ -9,8 +9,8 @@ from reference_model import join_levels, reference_model, to_numpy
 from keras_actionformer.decode import PostProcess, decode
 from keras_actionformer.detector import (
     CandidateDecoder,
+    Detector,
     Suppression,
-    inference_length,
     pad_batch,
     plan_batches,
 )
@@ -89,10 +89,11 @@ def test_detections_are_the_references(path, name):
 def test_little_padding_gives_the_numbers_of_the_references_padding(path):
     golden = load(path)
     model = reference_model(golden)
+    network = Detector(model, model.postprocess).network
     for i, feats in enumerate(_videos(golden)[0]):
-        padded, _ = inference_length(model, len(feats))
+        outputs = network(pad_batch([feats]))
+        padded = outputs["mask"].shape[1]
         assert padded <= golden[f"v{i}/padded_feats_shape"][2]
-        outputs = model(pad_batch([feats], padded))
         first = 0
         for level, stride in enumerate(model.strides):
             valid = golden[f"v{i}/mask_{level}"].sum()
@@ -150,15 +151,50 @@ def test_batches_and_order_change_nothing(model, batch_size):
         assert_same(found, alone[i])
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"use_abs_pe": True},
+        {"use_abs_pe": True, "max_seq_len": 50},
+        {"use_rel_pe": True, "backbone_arch": (2, 0, 2)},
+        {"fpn_type": "fpn", "fpn_start_level": 1},
+        {"backbone_type": "conv", "embd_kernel_size": 5, "scale_factor": 4},
+        {"n_mha_win_size": -1, "embd_with_ln": False, "head_kernel_size": 5},
+        {"n_mha_win_size": (5, -1, 5, 7), "head_with_ln": False},
+        {"force_upsampling": True},
+    ],
+    ids=lambda changes: "-".join(f"{key}={value}" for key, value in changes.items()),
+)
+def test_any_batch_gives_what_each_sequence_gives_alone(model, changes):
+    """Lengths that the reference pads differently, some not at all, in one batch."""
+    config = {**model.get_config(), "regression_range": None, **changes}
+    other = ActionFormer.from_config(config)
+    rng = np.random.default_rng(0)
+    for variable in other.trainable_variables:
+        variable.assign(to_numpy(variable) + rng.normal(0, 0.3, variable.shape))
+    sequences = _sequences()
+    together = other.detect(sequences, batch_size=100)
+    for feats, found in zip(sequences, together, strict=True):
+        alone = other.detect(feats)
+        assert len(alone)
+        assert_same(found, alone)
+
+
+def _padded(feats, num_steps):
+    """A batch of one for the model itself."""
+    mask = np.arange(num_steps) < len(feats)
+    return {"feats": np.resize(feats, (num_steps, feats.shape[1]))[None], "mask": mask[None]}
+
+
 @pytest.mark.parametrize("num_steps", LENGTHS)
 def test_padding_to_the_references_length_gives_the_same(model, num_steps):
     feats = np.random.default_rng(num_steps).normal(size=(num_steps, 5)).astype("float32")
     # Window 5 at stride 8 makes the reference pad beyond 64 to multiples of 32.
     reference = 64 if num_steps <= 64 else -(-num_steps // 32) * 32
-    padded, exact = inference_length(model, num_steps)
+    few = model._detector(None).network(pad_batch([feats]))
+    padded = few["mask"].shape[1]
     assert num_steps <= padded <= min(reference, num_steps + 2 * 8)
-    assert exact == (reference < -(-num_steps // 8) * 8 + 8)
-    few, many = (model(pad_batch([feats], n)) for n in (padded, reference))
+    many = model(_padded(feats, reference))
     first = reference_first = 0
     for stride in model.strides:
         valid = -(-num_steps // stride)
@@ -173,14 +209,13 @@ def test_padding_to_the_references_length_gives_the_same(model, num_steps):
         reference_first += reference // stride
 
 
-def test_batches_share_a_length_only_where_it_changes_nothing(model):
-    batches = list(plan_batches(model, LENGTHS, 4))
-    assert sorted(i for _, batch in batches for i in batch) == list(range(len(LENGTHS)))
-    for padded, batch in batches:
-        plans = [inference_length(model, LENGTHS[i]) for i in batch]
-        assert len(batch) <= 4 and padded == max(n for n, _ in plans)
-        if any(exact for _, exact in plans):
-            assert len(set(plans)) == 1
+def test_batches_are_of_similar_length():
+    batches = list(plan_batches(LENGTHS[::-1], 5))
+    assert [[LENGTHS[::-1][i] for i in batch] for batch in batches] == [
+        [1, 7, 8, 40, 57],
+        [63, 64, 65, 70, 96],
+        [97, 150],
+    ]
 
 
 def assert_identical(a, b):
@@ -212,14 +247,13 @@ def test_candidates_of_all_windows_are_suppressed_together(any_model):
     feats = np.random.default_rng(5).normal(size=(90, 5)).astype("float32")
     windows = []
     for start in (0, 20, 40, 50):  # Windows of 40 that overlap by half; the last ends at 90.
-        padded, _ = inference_length(model, 40)
-        batch = pad_batch([feats[start : start + 40]], padded)
-        outputs = model(batch)
+        outputs = model._detector(None).network(pad_batch([feats[start : start + 40]]))
+        padded = outputs["mask"].shape[1]
         segments, *rest = decode(
             outputs["logits"],
             outputs["offsets"],
             model.points(padded),
-            point_mask(batch["mask"], model.strides),
+            point_mask(outputs["mask"], model.strides),
             [padded // stride for stride in model.strides],
             model.postprocess,
         )
@@ -280,8 +314,7 @@ def test_compiled_equals_graph(model):
     graph = model.detect(feats)
     compiled = ActionFormer.from_config(model.get_config())
     compiled.set_weights(model.get_weights())
-    detector = compiled._detector(None)
-    detector._graph.compile(jit_compile=True)
+    compiled._detector(None).graph.compile(jit_compile=True)
     assert_same(compiled.detect(feats), graph)
 
 

@@ -8,7 +8,7 @@ from reference_model import group, to_numpy
 from keras_actionformer.annotations import load_annotations
 from keras_actionformer.convert import load_reference_parameters, model_arguments
 from keras_actionformer.dataset import evaluation_items
-from keras_actionformer.detector import inference_length, pad_batch
+from keras_actionformer.detector import Detector, pad_batch
 from keras_actionformer.evaluation import evaluate
 from keras_actionformer.features import FeatureFiles
 from keras_actionformer.model import ActionFormer
@@ -43,9 +43,10 @@ def run(request):
 def test_raw_outputs(run, stored, outputs):
     golden, items, model = run
     load_reference_parameters(model, group(golden, f"{stored}/module."))
+    network = Detector(model, model.postprocess).network
     for video, feats, _ in items:
-        padded, _ = inference_length(model, len(feats))
-        ours = model(pad_batch([feats], padded))
+        ours = network(pad_batch([feats]))
+        padded = ours["mask"].shape[1]
         prefix = f"{outputs}/{video.video_id}/"
         for name, key in (("logits", "cls_logits_"), ("offsets", "offsets_")):
             first = 0

@@ -1,0 +1,206 @@
+"""How long a sequence is made before the network sees it.
+
+A convolution masks its output, but the normalization after it turns the zeros of an invalid step
+into its bias, and the next convolution lets that into the last valid steps. So it counts whether
+invalid steps follow the last valid one. The reference pads every sequence to `max_seq_len` steps,
+or, where it is longer, to a multiple of what its largest attention window and stride need.
+
+Here a sequence has as many steps as the batch, and a second mask, `present`, tells which of them
+the reference would have. Steps that are not present are zeros throughout the network, like those
+outside of a convolution's input, so that a sequence gives the reference's numbers in any batch.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_actionformer.layers import apply_mask, pad_time
+from keras_actionformer.points import level_strides, padded_length
+
+
+@keras.saving.register_keras_serializable("keras_actionformer")
+class PadToStride(keras.layers.Layer):
+    """Zeros invalid steps and adds more of them up to a multiple of the coarsest stride.
+
+    Call: `(feats (B, T, C), mask (B, T)) -> (feats (B, T', C), mask (B, T'))` for any T >= 1.
+    """
+
+    def __init__(self, stride, **kwargs):
+        super().__init__(**kwargs)
+        self.stride = stride
+
+    def call(self, feats, mask):
+        num_steps = ops.shape(feats)[1]
+        extra = padded_length(num_steps, self.stride) - num_steps
+        feats = apply_mask(feats, mask)  # whatever a caller padded with
+        mask = ops.cast(mask, "int32")  # padding of booleans is not implemented everywhere
+        return pad_time(feats, 0, extra), pad_time(mask, 0, extra) > 0
+
+    def compute_output_spec(self, feats, mask):
+        batch, steps, dim = feats.shape
+        steps = None if steps is None else padded_length(steps, self.stride)
+        return (
+            keras.KerasTensor((batch, steps, dim), self.compute_dtype),
+            keras.KerasTensor((batch, steps), "bool"),
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "stride": self.stride}
+
+
+@keras.saving.register_keras_serializable("keras_actionformer")
+class ResizeTo(keras.layers.Layer):
+    """Resizes every sequence to one length, as `resize_feats` does.
+
+    Args:
+      num_steps: int, that length.
+
+    Call: `(feats (B, T, C), num_steps (B,) int32) -> (feats (B, T', C), num_steps (B,))`.
+    """
+
+    def __init__(self, num_steps, **kwargs):
+        super().__init__(**kwargs)
+        self.num_steps = num_steps
+
+    def call(self, feats, num_steps):
+        length = ops.expand_dims(ops.cast(num_steps, "float32"), -1)  # (B, 1)
+        centre = np.arange(self.num_steps, dtype="float32") + 0.5  # (T',)
+        # scale * centre - 0.5, rounded to float32 once, as in the reference: the rounding shows
+        # in long sequences. The product with the first bits of the scale is exact, as float32 has
+        # 24 bits: those of 2 * num_steps for the centre, the others for scales up to 256.
+        scale = length / self.num_steps
+        bits = 2.0 ** max(0, 24 - 8 - (2 * self.num_steps).bit_length())
+        coarse = ops.floor(scale * bits) / bits
+        position = (coarse * centre - 0.5) + (scale - coarse) * centre
+        position = ops.clip(position, 0.0, length - 1.0)
+        left = ops.cast(position, "int32")
+        right = ops.minimum(left + 1, ops.expand_dims(ops.cast(num_steps, "int32") - 1, -1))
+        weight = ops.expand_dims(position - ops.cast(left, "float32"), -1)
+        weight = ops.cast(weight, feats.dtype)
+        feats = _take_steps(feats, left) * (1 - weight) + _take_steps(feats, right) * weight
+        return feats, ops.zeros_like(num_steps) + self.num_steps
+
+    def compute_output_spec(self, feats, num_steps):
+        batch, _, channels = feats.shape
+        return (
+            keras.KerasTensor((batch, self.num_steps, channels), self.compute_dtype),
+            keras.KerasTensor(num_steps.shape, "int32"),
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "num_steps": self.num_steps}
+
+
+def _take_steps(x, index):
+    """`x (B, T, C)`, `index (B, N) int32 -> (B, N, C)`."""
+    return ops.take_along_axis(x, ops.expand_dims(index, -1), axis=1)
+
+
+@keras.saving.register_keras_serializable("keras_actionformer")
+class PadAsReference(keras.layers.Layer):
+    """Adds the invalid steps that the network needs to compute what the reference does.
+
+    One coarsest step of padding (as many as half a kernel there) tells the network the same as
+    more would: no sequence needs more, unless the reference itself pads by less. Position
+    embeddings of sequences longer than `max_seq_len` are stretched over the padded length, so
+    that these are padded as far as the reference does.
+
+    Args:
+      max_seq_len: int, steps that shorter sequences are padded to.
+      multiple: int, steps that longer ones are padded to a multiple of.
+      stride: int, coarsest stride of the network.
+      margin: int, steps of padding that tell as much as more would; a multiple of `stride`.
+      stretches: bool, the network has a position embedding.
+
+    Call: `(feats (B, T, C), num_steps (B,) int32) -> (feats (B, T', C), mask (B, T'), present
+    (B, T'))`; what stands in `feats` past `num_steps` does not matter.
+    """
+
+    def __init__(self, max_seq_len, multiple, stride, margin, stretches, **kwargs):
+        super().__init__(**kwargs)
+        self.max_seq_len = max_seq_len
+        self.multiple = multiple
+        self.stride = stride
+        self.margin = margin
+        self.stretches = stretches
+
+    def reference_length(self, num_steps):
+        """Steps the reference pads `num_steps` (int or int32 tensor) to."""
+        short = padded_length(self.max_seq_len, self.stride)
+        long = padded_length(padded_length(num_steps, self.multiple), self.stride)
+        return self._where_short(num_steps, short, long)
+
+    def padded_steps(self, num_steps):
+        """T' of a batch of T = `num_steps` (int or int32 scalar)."""
+        reference = self.reference_length(num_steps)
+        needed = padded_length(num_steps, self.stride) + self.margin
+        if isinstance(num_steps, int):
+            needed = min(needed, reference)
+        else:
+            needed = ops.minimum(needed, reference)
+        return self._where_short(num_steps, needed, reference) if self.stretches else needed
+
+    def _where_short(self, num_steps, short, long):
+        if isinstance(num_steps, int):  # which stays one: XLA needs static shapes
+            return short if num_steps <= self.max_seq_len else long
+        return ops.where(num_steps <= self.max_seq_len, short, long)
+
+    def call(self, feats, num_steps):
+        steps_before = ops.shape(feats)[1]
+        steps_after = self.padded_steps(steps_before)
+        step = ops.expand_dims(ops.arange(steps_after, dtype="int32"), 0)
+        mask = step < ops.expand_dims(num_steps, -1)
+        present = step < ops.expand_dims(self.reference_length(num_steps), -1)
+        feats = pad_time(feats, 0, steps_after - steps_before)
+        # Not a product, which would keep a NaN that somebody has padded with.
+        feats = ops.where(ops.expand_dims(mask, -1), feats, ops.zeros((), feats.dtype))
+        return feats, mask, present
+
+    def compute_output_spec(self, feats, num_steps):
+        batch, steps, channels = feats.shape
+        steps = None if steps is None else self.padded_steps(steps)
+        return (
+            keras.KerasTensor((batch, steps, channels), self.compute_dtype),
+            keras.KerasTensor((batch, steps), "bool"),
+            keras.KerasTensor((batch, steps), "bool"),
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "max_seq_len": self.max_seq_len,
+            "multiple": self.multiple,
+            "stride": self.stride,
+            "margin": self.margin,
+            "stretches": self.stretches,
+        }
+
+
+def inference_padding(config):
+    """Returns the `PadAsReference` of a model.
+
+    Args:
+      config: dict, the model's arguments.
+    """
+    stride = config["scale_factor"] ** config["backbone_arch"][2]
+    embedding_reach = padded_length(config["embd_kernel_size"] // 2, stride) // stride
+    return PadAsReference(
+        max_seq_len=config["max_seq_len"],
+        multiple=_reference_multiple(config),
+        stride=stride,
+        margin=max(1, config["head_kernel_size"] // 2, embedding_reach) * stride,
+        stretches=config["use_abs_pe"],
+        name="inference_pad",
+    )
+
+
+def _reference_multiple(config):
+    """What the reference pads sequences longer than `max_seq_len` to a multiple of."""
+    first, num_levels = config["fpn_start_level"], config["backbone_arch"][2] + 1
+    strides = level_strides(num_levels, config["scale_factor"], first)
+    windows = config["n_mha_win_size"]
+    windows = [windows] * len(strides) if isinstance(windows, int) else windows
+    return max(
+        stride * (window // 2) * 2 if window > 1 else stride
+        for stride, window in zip(strides, windows, strict=False)
+    )
