@@ -78,9 +78,10 @@ def atomic_folder(folder):
     temporary.mkdir()
     try:
         yield temporary
-        for path in temporary.iterdir():
-            with open(path, "rb+") as file:
-                os.fsync(file.fileno())
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                with open(path, "rb+") as file:
+                    os.fsync(file.fileno())
         _put_in_place(temporary, folder)
     except BaseException as error:
         restore_folder(folder)

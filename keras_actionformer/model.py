@@ -401,7 +401,7 @@ class ActionFormer(keras.Model):
             grids = [g.resize(len(x), steps) for g, x in zip(grids, sequences, strict=True)]
         durations_sec = one_each("duration_sec", duration_sec, len(sequences))
         check_durations(durations_sec)
-        results = self._detector(max_detections).detect(
+        results = self.detector(max_detections).detect(
             sequences, grids, durations_sec, batch_size, window_steps, window_overlap
         )
         if max_detections is not None:  # suppression has done it, but for the method "none"
@@ -410,8 +410,8 @@ class ActionFormer(keras.Model):
             results = [detections.filter(min_score=score_threshold) for detections in results]
         return results[0] if single else results
 
-    def _detector(self, max_detections):
-        """The inference graph with the model's settings; built once for each that is used."""
+    def detector(self, max_detections=None):
+        """Returns the `Detector` that `detect` uses; built once for each `max_detections`."""
         settings = self.postprocess
         if max_detections is not None:
             settings = dataclasses.replace(settings, max_seg_num=max_detections)
@@ -492,7 +492,62 @@ class ActionFormer(keras.Model):
 
         origin = {"feature_encoder": feature_encoder, "licence": licence, "source": source}
         given = {key: value for key, value in origin.items() if value is not None}
-        save_to_preset(self, folder, description, {**self.provenance, **given}, scores or {})
+        save_to_preset(self, folder, description, given, scores or {})
+
+    # ---- export ---------------------------------------------------------------------------
+
+    def export_detector(
+        self,
+        folder,
+        format="saved_model",
+        *,
+        precision="float32",
+        raw=False,
+        batch_size=None,
+        num_steps=None,
+        feats=None,
+    ):
+        """Exports what `detect` does, to run without this library and without Keras.
+
+        Features of sequences, padded with anything, go in with their lengths, frame rates and
+        durations; `detection_segments` (B, M, 2) in seconds, `detection_scores` (B, M),
+        `detection_classes` (B, M) and `num_detections` (B,) come out, best first, whatever is in
+        the batch besides. `manifest.json` describes inputs, outputs, timing, classes and files.
+
+        The export is run in a process that cannot import Keras and compared with `detect`; one
+        that disagrees is not left behind.
+
+        Args:
+          folder: str or path. A SavedModel becomes its next version (`folder/1`, `folder/2`, ...),
+            as TF Serving wants it; the other formats replace what was exported there before.
+          format: `"saved_model"`, `"tflite"` (extra `tflite`) or `"onnx"` (extra `onnx`).
+          precision: of the weights, for TFLite: `"float32"`, `"float16"`, or `"int8"`, which
+            quantizes activations, too, as it runs.
+          raw: bool, export the network alone: `logits`, `offsets` and `points`. (A SavedModel has
+            it as its signature `raw` anyway.)
+          batch_size, num_steps: ints, to export for so many sequences, of so many steps; None
+            leaves it open.
+          feats: list of (T, C) arrays to check the export on; None makes some up.
+
+        Returns:
+          (`pathlib.Path` of the folder written, the manifest as a dict).
+
+        Raises:
+          UserError: an argument is wrong, an extra is missing, `folder` holds other things, or the
+            export gives other detections than `detect`.
+        """
+        from keras_actionformer.export import export_detector  # which imports TensorFlow
+
+        return export_detector(
+            self,
+            folder,
+            format,
+            precision=precision,
+            raw=raw,
+            batch_size=batch_size,
+            num_steps=num_steps,
+            feats=feats,
+        )
 
     # ---- serialization --------------------------------------------------------------------
 

@@ -153,7 +153,8 @@ class PadAsReference(keras.layers.Layer):
         present = step < ops.expand_dims(self.reference_length(num_steps), -1)
         feats = pad_time(feats, 0, steps_after - steps_before)
         # Not a product, which would keep a NaN that somebody has padded with.
-        feats = ops.where(ops.expand_dims(mask, -1), feats, ops.zeros((), feats.dtype))
+        nothing = ops.zeros((feats.shape[-1],), feats.dtype)  # its shape tells TFLite the width
+        feats = ops.where(ops.expand_dims(mask, -1), feats, nothing)
         return feats, mask, present
 
     def compute_output_spec(self, feats, num_steps):

@@ -35,6 +35,7 @@ _RUN_MODEL = "model.keras"  # what a training folder holds
 # Arguments of `ActionFormer` that belong to the data, not to the architecture.
 _METADATA_ARGUMENTS = ("class_names", "grid", "postprocess")
 _PROVENANCE = ("feature_encoder", "licence", "source")
+_RESULT = ("description", "scores")  # of these weights alone
 
 
 def list_presets(pattern="*"):
@@ -100,6 +101,8 @@ def from_preset(cls, preset, num_classes, load_weights, ema, config, overrides):
         trained, model = model, cls(**arguments)
         _copy_weights(trained, model, but="heads/cls_head/out/")
     model.provenance = dict(opened.provenance)
+    if not load_weights or num_classes is not None:
+        model.provenance = {k: v for k, v in model.provenance.items() if k not in _RESULT}
     return model
 
 
@@ -180,7 +183,7 @@ def _open_folder(folder):
     return _Opened(
         {**config, **{key: metadata.get(key) for key in _METADATA_ARGUMENTS}},
         lambda model: _load_weights(model, folder, metadata.get("weights_sha256")),
-        {key: metadata[key] for key in _PROVENANCE if key in metadata},
+        {key: metadata[key] for key in (*_PROVENANCE, *_RESULT) if key in metadata},
     )
 
 
@@ -191,7 +194,20 @@ def _open_run(folder):
     trained = load_model(folder)
     arguments = trained.get_config()
     arguments.pop("name")
-    return _Opened(arguments, lambda model: _copy_weights(trained, model))
+    return _Opened(
+        arguments, lambda model: _copy_weights(trained, model), {"scores": _run_scores(folder)}
+    )
+
+
+def _run_scores(folder):
+    """mAP in percent by tIoU, where the run was evaluated."""
+    path = folder / "evaluation.json"
+    if not path.is_file():
+        return {}
+    result = _read_json(path)
+    by_tiou = zip(result["tiou_thresholds"], result["mean_ap"], strict=True)
+    percent = {f"{tiou:g}": round(100 * mean_ap, 2) for tiou, mean_ap in by_tiou}
+    return {**percent, "average": round(100 * result["average_mean_ap"], 2)}
 
 
 def _open_checkpoint(path, ema, config):
@@ -331,20 +347,28 @@ def _copy_weights(source, target, but=None):
 # === Saving ===
 
 
-def save_to_preset(model, folder, description, provenance, scores):
-    """`ActionFormer.save_to_preset`, which documents it; `provenance` is what is known of it."""
-    import h5py
-
-    folder = check_target(folder)
-    metadata = {
-        "description": description,
+def model_metadata(model):
+    """What a model knows of itself besides its architecture: a dict that JSON can hold."""
+    return {
         "num_parameters": sum(int(np.prod(v.shape)) for v in model.network_weights),
-        "scores": scores,
         "class_names": list(model.class_names),
         "grid": model.grid and dataclasses.asdict(model.grid),
         "postprocess": dataclasses.asdict(model.postprocess),
         **dict.fromkeys(_PROVENANCE, ""),
+        **model.provenance,
+    }
+
+
+def save_to_preset(model, folder, description, provenance, scores):
+    """`ActionFormer.save_to_preset`, which documents it; `provenance` is what its caller gave."""
+    import h5py
+
+    folder = check_target(folder)
+    metadata = {
+        **model_metadata(model),
         **provenance,
+        "description": description,
+        "scores": scores,
         "versions": {
             "keras_actionformer": keras_actionformer.__version__,
             "keras": keras.__version__,

@@ -191,7 +191,7 @@ def test_padding_to_the_references_length_gives_the_same(model, num_steps):
     feats = np.random.default_rng(num_steps).normal(size=(num_steps, 5)).astype("float32")
     # Window 5 at stride 8 makes the reference pad beyond 64 to multiples of 32.
     reference = 64 if num_steps <= 64 else -(-num_steps // 32) * 32
-    few = model._detector(None).network(pad_batch([feats]))
+    few = model.detector().network(pad_batch([feats]))
     padded = few["mask"].shape[1]
     assert num_steps <= padded <= min(reference, num_steps + 2 * 8)
     many = model(_padded(feats, reference))
@@ -247,7 +247,7 @@ def test_candidates_of_all_windows_are_suppressed_together(any_model):
     feats = np.random.default_rng(5).normal(size=(90, 5)).astype("float32")
     windows = []
     for start in (0, 20, 40, 50):  # Windows of 40 that overlap by half; the last ends at 90.
-        outputs = model._detector(None).network(pad_batch([feats[start : start + 40]]))
+        outputs = model.detector().network(pad_batch([feats[start : start + 40]]))
         padded = outputs["mask"].shape[1]
         segments, *rest = decode(
             outputs["logits"],
@@ -314,7 +314,7 @@ def test_compiled_equals_graph(model):
     graph = model.detect(feats)
     compiled = ActionFormer.from_config(model.get_config())
     compiled.set_weights(model.get_weights())
-    compiled._detector(None).graph.compile(jit_compile=True)
+    compiled.detector().graph.compile(jit_compile=True)
     assert_same(compiled.detect(feats), graph)
 
 

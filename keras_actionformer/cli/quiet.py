@@ -6,13 +6,16 @@ import re
 import sys
 import tempfile
 
-# Information and warnings of TensorFlow's C++ part, and that there is no NVIDIA driver to load.
-_NOISE = re.compile(r"WARNING: All log messages before absl|[IW]0000 |E0000 .*cuInit.*\(303\)")
+# Information and warnings of TensorFlow's C++ part, that there is no NVIDIA driver to load,
+# and what its converters say of a graph in their own language.
+_NOISE = re.compile(
+    r"WARNING: All log messages before absl|[IW]0000 |E0000 .*(cuInit.*\(303\)|node_def_util)"
+)
 
 
 @contextlib.contextmanager
 def quiet_start():
-    """Drops what TensorFlow says while it is imported in the block; the rest follows at the end.
+    """Drops what TensorFlow says while it starts in the block; the rest follows at the end.
 
     `TF_CPP_MIN_LOG_LEVEL`, which acts on what TensorFlow says later, comes too late for this; when
     its user sets it to 0, nothing is dropped.

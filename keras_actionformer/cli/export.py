@@ -1,0 +1,91 @@
+"""Exports a trained model to run without this library: SavedModel, TFLite or ONNX.
+
+  export --preset=simulated --output=exports/simulated
+  export --workdir=runs/thumos14 --format=tflite --precision=float16 --output=exports/phone
+  export --preset=presets/thumos14 --format=onnx --feats=video.npy --output=exports/onnx
+
+What is exported takes features with their lengths, frame rates and durations to detections in
+seconds; --raw exports the network alone. A SavedModel becomes the next version in the folder
+(1, 2, ...), as TF Serving wants it. The export is run in a process without Keras, on the features
+of --feats or on made-up ones, and compared with the model; one that disagrees is not left behind.
+"""
+
+import sys
+
+from absl import flags, logging
+
+from keras_actionformer.cli.quiet import import_keras, quiet_start
+from keras_actionformer.cli.videos import check_exist, find_videos
+from keras_actionformer.errors import UserError
+
+_PRESET = flags.DEFINE_string(
+    "preset", None, "A preset (name, folder or hf://...), or a reference checkpoint."
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Instead: the folder of a training run.")
+_FORMAT = flags.DEFINE_enum("format", "saved_model", ["saved_model", "tflite", "onnx"], "What to export to.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to export to.", required=True)
+_PRECISION = flags.DEFINE_enum(
+    "precision", "float32", ["float32", "float16", "int8"], "Of the weights, for TFLite."
+)
+_RAW = flags.DEFINE_bool("raw", False, "Export the network alone: logits, offsets and points.")
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", None, "Sequences of each call; any number where it is not given.", lower_bound=1
+)
+_NUM_STEPS = flags.DEFINE_integer(
+    "num_steps", None, "Steps of each call; any number where it is not given.", lower_bound=1
+)
+_FEATS = flags.DEFINE_list("feats", None, "Feature files to check the export on.")
+
+
+def main():
+    if bool(_WORKDIR.value) == bool(_PRESET.value):
+        raise UserError("Give either --preset=NAME or --workdir=DIR.")
+    if _FEATS.value is not None:
+        check_exist(_FEATS.value)
+    import_keras()
+    from keras_actionformer.model import ActionFormer
+
+    model = ActionFormer.from_preset(_PRESET.value or _WORKDIR.value)
+    feats = None if _FEATS.value is None else _features(model)
+    print("Exporting, then comparing with Keras ...", file=sys.stderr, flush=True)
+    logging.set_verbosity(logging.WARNING)
+    with quiet_start():
+        folder, manifest = model.export_detector(
+            _OUTPUT.value,
+            _FORMAT.value,
+            precision=_PRECISION.value,
+            raw=_RAW.value,
+            batch_size=_BATCH_SIZE.value,
+            num_steps=_NUM_STEPS.value,
+            feats=feats,
+        )
+    for side in ("inputs", "outputs"):
+        for name, spec in manifest[side].items():
+            shape = ", ".join(map(str, spec["shape"]))
+            print(f"{side[:-1]:<6} {name:<18} {spec['dtype']:<7} ({shape}): {spec['meaning']}")
+    num_bytes = sum(file["bytes"] for file in manifest["files"].values())
+    print(f"Compared with Keras: {_told(manifest['largest_difference'])}.")
+    print(f"Wrote {folder} ({len(manifest['files']) + 1} files, {num_bytes / 1e6:.1f} MB).")
+
+
+def _features(model):
+    data = {"feats": "", "prefix": "", "suffix": ""}
+    videos = find_videos(_FEATS.value, data, model.input["feats"].shape[-1])
+    return [features.load(name) for features, name in videos.values()]
+
+
+def _told(result):
+    """What `check_export` found, as a sentence."""
+    lengths = ", ".join(map(str, result["num_steps"]))
+    parts = [f"{len(result['num_steps'])} sequences ({result['features']}; {lengths} steps)"]
+    parts.append(f"{result['num_calls']} calls")
+    if "found" in result:
+        parts.append(f"{result['found']:.1%} of {result['detections']} clear detections found")
+    elif "detections" in result:
+        parts.append(f"{result['detections']} detections")
+    limits = [f"{result['score']:.1e} in scores"]
+    if "seconds" in result:
+        limits.append(f"{result['seconds']:.1e} s in times")
+    else:
+        limits.append(f"{result['offset_strides']:.1e} strides in offsets")
+    return f"{', '.join(parts)}; largest difference {' and '.join(limits)}"

@@ -1,0 +1,291 @@
+"""One file or folder that answers "what happens when" without this library and without Keras."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import tempfile
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+import keras_actionformer
+from keras_actionformer.arguments import choice, whole
+from keras_actionformer.errors import UserError
+from keras_actionformer.export_check import check_export
+from keras_actionformer.export_graphs import detection_graph, raw_graph
+from keras_actionformer.exported import FILES, LABELS, MANIFEST
+from keras_actionformer.extras import import_extra
+from keras_actionformer.files import atomic_folder, restore_folder
+from keras_actionformer.presets import model_metadata
+
+PRECISIONS = ("float32", "float16", "int8")
+_ONNX_OPSET = 18
+# Lengths of warm-up requests, in parts of the training length.
+_WARMUP_PARTS = (8, 4, 2, 1)
+_PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "tf2onnx", "onnx", "ai-edge-litert")
+
+# What stands in a manifest of each input and output: axes, unit or meaning.
+_MEANING = {
+    "feats": (("batch", "time", "channels"), "features"),
+    "num_steps": (("batch",), "valid steps of each sequence; 0: all"),
+    "fps": (("batch",), "frames a second of each video; 0: the model's"),
+    "duration_sec": (("batch",), "seconds that detections are clipped to; 0: not clipped"),
+    "detection_segments": (("batch", "detections", "ends"), "start and end in seconds"),
+    "detection_scores": (("batch", "detections"), "best first; 0 past num_detections"),
+    "detection_classes": (("batch", "detections"), "class ids"),
+    "num_detections": (("batch",), "detections of each sequence"),
+    "logits": (("batch", "points", "classes"), "the sigmoid is the score"),
+    "offsets": (("batch", "points", "ends"), "strides back to the start and on to the end"),
+    "points": (("points", "columns"), "time in steps, range min, range max, stride"),
+}
+
+
+def export_detector(
+    model,
+    folder,
+    format="saved_model",
+    *,
+    precision="float32",
+    raw=False,
+    batch_size=None,
+    num_steps=None,
+    feats=None,
+):
+    """`ActionFormer.export_detector`, which documents it."""
+    _check_arguments(model, format, precision, batch_size, num_steps)
+    folder = _target(pathlib.Path(os.path.realpath(pathlib.Path(folder).expanduser())), format)
+    graph = raw_graph(model) if raw else detection_graph(model)
+    function = _function(graph, model, batch_size, num_steps)
+    with atomic_folder(folder) as temporary:
+        if format == "saved_model":
+            _write_saved_model(graph, model, temporary, function)
+        elif format == "tflite":
+            _write_tflite(graph, temporary, function, precision)
+        else:
+            _write_onnx(temporary, function)
+        if format != "saved_model" and model.class_names:
+            _write_labels(model, temporary)
+        manifest = _manifest(graph, model, temporary, function, format, precision)
+        _write_json(temporary / MANIFEST, manifest)
+        manifest["largest_difference"] = check_export(model, temporary, manifest, feats)
+        _write_json(temporary / MANIFEST, manifest)
+    return folder, manifest
+
+
+def _check_arguments(model, format, precision, batch_size, num_steps):
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            f"Exports are made with TensorFlow, but Keras runs on {keras.backend.backend()}: save "
+            "a preset, and export that with KERAS_BACKEND=tensorflow."
+        )
+    choice("format", format, *FILES)
+    choice("precision", precision, *PRECISIONS)
+    for name, value in (("batch_size", batch_size), ("num_steps", num_steps)):
+        if value is not None and whole(name, value) < 1:
+            raise UserError(f"{name} must be at least 1, but is {value}.")
+    if precision != "float32" and format != "tflite":
+        raise UserError(f"precision={precision!r} is for the format 'tflite', not for {format!r}.")
+    if model.get_layer("backbone").compute_dtype != "float32":
+        raise UserError(
+            "The model computes in half precision: open it without a mixed dtype policy to export."
+        )
+
+
+def _target(folder, format):
+    """The folder to write: a new version of a SavedModel, or `folder` when nothing else is there.
+
+    Raises:
+      UserError: exporting there would take something other than an export away.
+    """
+    if pathlib.Path.cwd().is_relative_to(folder):
+        raise UserError(f"'{folder}' is the current folder, or contains it: name a new one.")
+    restore_folder(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"'{folder}' is a file: choose a new folder.")
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if format == "saved_model":
+        others = sorted(name for name in names if not name.isdecimal() and name[0] != ".")
+        last = max((int(name) for name in names if name.isdecimal()), default=0)
+        folder = folder / str(last + 1)
+    else:
+        others = sorted(names - {FILES[format], MANIFEST, LABELS})
+    if others:
+        raise UserError(
+            f"'{folder}' holds other files, such as {others[0]!r}: choose a new folder."
+        )
+    return folder
+
+
+def _function(graph, model, batch_size=None, num_steps=None):
+    """The graph as a `tf.function` for a fixed or any (None) number of sequences and steps."""
+    channels = model.input["feats"].shape[-1]
+    specs = {
+        "feats": tf.TensorSpec((batch_size, num_steps, channels), tf.float32, "feats"),
+        "num_steps": tf.TensorSpec((batch_size,), tf.int32, "num_steps"),
+        "fps": tf.TensorSpec((batch_size,), tf.float32, "fps"),
+        "duration_sec": tf.TensorSpec((batch_size,), tf.float32, "duration_sec"),
+    }
+    signature = [specs[name] for name in graph.defaults]
+    return tf.function(graph.function, input_signature=signature, autograph=False)
+
+
+# === The formats ===
+
+
+def _write_saved_model(graph, model, folder, function):
+    """One version in the layout of TF Serving."""
+    module = _module(graph)
+    signatures = {"serving_default": function}
+    if "fps" in graph.defaults:
+        signatures["raw"] = _function(
+            raw_graph(model), model, *function.input_signature[0].shape[:2]
+        )
+    with tempfile.TemporaryDirectory() as assets:
+        if model.class_names:
+            module.labels = tf.saved_model.Asset(str(_write_labels(model, pathlib.Path(assets))))
+        tf.saved_model.save(module, str(folder), signatures)
+    _declare_defaults(folder / "saved_model.pb", graph)
+    extra = folder / "assets.extra"
+    extra.mkdir()
+    _write_json(extra / "model_card.json", model_metadata(model))
+    _write_warmup_requests(extra / "tf_serving_warmup_requests", graph, model, function)
+
+
+def _module(graph):
+    """A `tf.Module` that holds the variables of a graph, and keeps the rest of Keras out."""
+    module = tf.Module()
+    module.weights = [variable.value for variable in graph.weights]
+    return module
+
+
+def _declare_defaults(path, graph):
+    """Adds the default values of inputs to a SavedModel's signatures, for servers to fill in.
+
+    TensorFlow would do that for a function with default arguments, but would put them into the
+    graph, too, where other runtimes take them for constants.
+    """
+    saved_model = saved_model_pb2.SavedModel()
+    saved_model.ParseFromString(path.read_bytes())
+    for meta_graph in saved_model.meta_graphs:
+        for signature in meta_graph.signature_def.values():
+            for name, default in graph.defaults.items():
+                if default is not None and name in signature.inputs:
+                    dtype = tf.dtypes.as_dtype(signature.inputs[name].dtype)
+                    signature.defaults[name].CopyFrom(tf.make_tensor_proto([default], dtype))
+    path.write_bytes(saved_model.SerializeToString())
+
+
+def _write_warmup_requests(path, graph, model, function):
+    """Requests of the usual lengths, which TF Serving runs before it takes a version into use."""
+    try:
+        from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+    except ImportError:
+        return  # the manifest tells that there are none
+    batch_size, num_steps, _ = function.input_signature[0].shape
+    longest = model.config["max_seq_len"]
+    lengths = [num_steps] if num_steps else [max(1, longest // part) for part in _WARMUP_PARTS]
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for length in lengths:
+            request = predict_pb2.PredictRequest()
+            request.model_spec.signature_name = "serving_default"
+            for spec in function.input_signature:
+                shape = [batch_size or 1, length, spec.shape[-1]][: len(spec.shape)]
+                # Ones: a frame rate or a duration may have to be given.
+                zeros_or_ones = np.zeros if spec.name == "feats" else np.ones
+                array = zeros_or_ones(shape, spec.dtype.as_numpy_dtype)
+                request.inputs[spec.name].CopyFrom(tf.make_tensor_proto(array))
+            request.inputs["num_steps"].CopyFrom(
+                tf.make_tensor_proto(np.full(batch_size or 1, length, "int32"))
+            )
+            log = prediction_log_pb2.PredictionLog(
+                predict_log=prediction_log_pb2.PredictLog(request=request)
+            )
+            writer.write(log.SerializeToString())
+
+
+def _write_tflite(graph, folder, function, precision):
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function.get_concrete_function()], _module(graph)
+    )
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    (folder / FILES["tflite"]).write_bytes(converter.convert())
+
+
+def _write_onnx(folder, function):
+    tf2onnx = import_extra("tf2onnx", "tf2onnx", "onnx", "Exporting to ONNX")
+    proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=_ONNX_OPSET)
+    for value in (*proto.graph.input, *proto.graph.output):
+        axes, _ = _MEANING[value.name]
+        for axis, dim in zip(axes, value.type.tensor_type.shape.dim, strict=True):
+            if not dim.HasField("dim_value"):
+                dim.dim_param = axis
+    (folder / FILES["onnx"]).write_bytes(proto.SerializeToString())
+
+
+# === What lies beside it ===
+
+
+def _write_labels(model, folder):
+    """The names of the classes, one a line, in the order of their ids."""
+    path = folder / LABELS
+    path.write_text("".join(f"{name}\n" for name in model.class_names), encoding="utf-8")
+    return path
+
+
+def _manifest(graph, model, folder, function, format, precision):
+    inputs, outputs = {}, {}
+    for spec in function.input_signature:
+        inputs[spec.name] = _described(spec.name, spec)
+        if graph.defaults[spec.name] is not None:
+            inputs[spec.name]["default"] = graph.defaults[spec.name]
+    for name, tensor in function.get_concrete_function().structured_outputs.items():
+        outputs[name] = _described(name, tensor)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        "format": format,
+        "precision": precision,
+        "inputs": inputs,
+        "outputs": outputs,
+        **model_metadata(model),
+        "versions": _versions(),
+        "files": {
+            str(path.relative_to(folder)): {
+                "bytes": path.stat().st_size,
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            }
+            for path in files
+        },
+    }
+
+
+def _described(name, tensor):
+    """What a manifest says of an input or output; sizes that are free are named."""
+    axes, meaning = _MEANING[name]
+    shape = [axis if size is None else size for axis, size in zip(axes, tensor.shape, strict=True)]
+    return {"shape": shape, "dtype": tensor.dtype.name, "meaning": meaning}
+
+
+def _versions():
+    versions = {
+        "keras_actionformer": keras_actionformer.__version__,
+        "python": platform.python_version(),
+    }
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _write_json(path, content):
+    path.write_text(json.dumps(content, indent=2, default=float) + "\n", encoding="utf-8")

@@ -1,0 +1,263 @@
+"""Does an export detect what the model detects? Asked of it where Keras cannot be imported."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+import keras_actionformer
+from keras_actionformer.detector import check_feats
+from keras_actionformer.errors import UserError
+from keras_actionformer.timing import FeatureGrid
+
+# Lengths of made-up sequences, in parts of the training length: one that the reference pads, one
+# that fills it but for a step, a longer and a very short one.
+_PARTS = (0.4, 1.0, 1.3, 0.02)
+_PADDING = 7.0  # what stands past the end of a sequence must not matter
+_SCORE_TOLERANCE = 1e-5
+_SEC_TOLERANCE = 1e-4
+# Weights of fewer digits: the least part of the clear detections that must be found again.
+_LEAST_FOUND = {"float16": 0.95, "int8": 0.7}
+_CLEAR_SCORE = 0.5  # of the best score of a sequence
+_SAME_PART = 0.15  # of a detection's length: how far its ends may move
+
+
+def check_export(model, folder, manifest, feats=None):
+    """Compares an export with the model it was made from.
+
+    Sequences go through it one by one and, where its batch is free, all at once; some with a frame
+    rate and a duration of their own.
+
+    Args:
+      model: `ActionFormer`.
+      folder: path of the export.
+      manifest: dict, its manifest.
+      feats: list of (T, C) arrays, or None for made-up ones.
+
+    Returns:
+      dict: what was compared, and the largest differences.
+
+    Raises:
+      UserError: the export does not run, or disagrees; or `feats` is nothing to check it on.
+    """
+    batch_size, num_steps, channels = manifest["inputs"]["feats"]["shape"]
+    sequences = _sequences(model.config["max_seq_len"], channels, feats)
+    if isinstance(num_steps, int):
+        sequences = [x[:num_steps] for x in sequences]
+    fps, durations_sec = _timing(model, sequences)
+    calls = [[i] for i in range(len(sequences))]
+    if not isinstance(batch_size, int):
+        calls.append(list(range(len(sequences))))
+    requests = []
+    for call in calls:
+        rows = (call * batch_size)[:batch_size] if isinstance(batch_size, int) else call
+        inputs = _padded([sequences[i] for i in rows], num_steps)
+        inputs["fps"] = np.array([fps[i] or 0.0 for i in rows], "float32")
+        inputs["duration_sec"] = np.array([durations_sec[i] or 0.0 for i in rows], "float32")
+        requests.append({name: inputs[name] for name in manifest["inputs"]})
+    results = _run_without_keras(folder, requests)
+    pairs = [
+        (i, result, row)
+        for call, result in zip(calls, results, strict=True)
+        for row, i in enumerate(call)
+    ]
+    if "logits" in manifest["outputs"]:
+        result = _compare_raw(model, sequences, pairs)
+    else:
+        expected = _expected(model, sequences, fps, durations_sec)
+        result = _compare_detections(expected, pairs, manifest["precision"])
+    _refuse_disagreement(result, manifest["precision"])
+    return {
+        "features": "made up" if feats is None else "given",
+        "num_steps": [len(x) for x in sequences],
+        "num_calls": len(calls),
+        **result,
+    }
+
+
+def _sequences(longest, channels, feats):
+    """The sequences to try, (T, channels) float32 arrays."""
+    if feats is None:
+        rng = np.random.default_rng(0)
+        lengths = [max(1, int(part * longest) - 1) for part in _PARTS]
+        return [rng.normal(size=(n, channels)).astype("float32") for n in lengths]
+    sequences = [check_feats(x, channels, f"feats[{i}]") for i, x in enumerate(feats)]
+    if not sequences:
+        raise UserError("feats is empty: give at least one sequence to check the export on.")
+    return sequences
+
+
+def _timing(model, sequences):
+    """Frame rates and durations to pass with the sequences: lists of float or None."""
+    grid = model.grid
+    if grid is None:  # has to be told the duration; the frame rate does not matter
+        return [None] * len(sequences), [0.5 * len(x) for x in sequences]
+    rates = [
+        1.25 * (grid.fps or 20.0) if i % 2 or grid.fps is None else None
+        for i in range(len(sequences))
+    ]
+    durations_sec = [
+        0.8 * grid.with_fps(rate).to_sec(len(x)) if i % 3 == 1 else None
+        for i, (x, rate) in enumerate(zip(sequences, rates, strict=True))
+    ]
+    return rates, durations_sec
+
+
+def _expected(model, sequences, fps, durations_sec):
+    """What the model detects."""
+    grids = [model.grid] * len(sequences)
+    if model.grid is None:
+        grids = [
+            FeatureGrid(1.0, d / len(x), d / len(x))
+            for x, d in zip(sequences, durations_sec, strict=True)
+        ]
+    return [
+        model.detect(x, fps=rate, duration_sec=duration_sec, grid=grid)
+        for x, rate, duration_sec, grid in zip(sequences, fps, durations_sec, grids, strict=True)
+    ]
+
+
+def _padded(sequences, num_steps):
+    """`feats (B, T, C)` and `num_steps (B,)` of sequences; T is `num_steps` if that is an int."""
+    lengths = [len(x) for x in sequences]
+    steps = num_steps if isinstance(num_steps, int) else max(lengths)
+    feats = np.full((len(sequences), steps, sequences[0].shape[1]), _PADDING, "float32")
+    for row, x in enumerate(sequences):
+        feats[row, : len(x)] = x
+    return {"feats": feats, "num_steps": np.array(lengths, "int32")}
+
+
+def _run_without_keras(folder, requests):
+    """Runs the export in a process of its own; returns its outputs, a dict for each request."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source, target = pathlib.Path(scratch, "inputs.npz"), pathlib.Path(scratch, "outputs.npz")
+        np.savez(source, **{f"{i}/{k}": x for i, r in enumerate(requests) for k, x in r.items()})
+        package = pathlib.Path(keras_actionformer.__file__).parent.parent
+        path = os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        process = subprocess.run(
+            [sys.executable, "-m", "keras_actionformer.exported", folder, source, target],
+            env={**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if process.returncode:
+            last = (process.stderr.strip().splitlines() or [f"status {process.returncode}"])[-1]
+            raise UserError(f"The export was made but does not run, and is removed: {last}")
+        results = [{} for _ in requests]
+        with np.load(target) as outputs:
+            for key in outputs.files:
+                call, name = key.split("/")
+                results[int(call)][name] = outputs[key]
+    return results
+
+
+def _compare_raw(model, sequences, pairs):
+    """Largest differences in scores and in offsets (strides) at valid points."""
+    network = model.detector().network
+    scores = offsets = 0.0
+    for i, found, row in pairs:
+        num_steps = np.array([len(sequences[i])], "int32")
+        expected = network({"feats": sequences[i][None], "num_steps": num_steps})
+        points = np.asarray(model.points(expected["mask"].shape[1]))
+        # Of a longer batch, the same points stand elsewhere: time and stride tell them.
+        place = {(time, stride): k for k, (time, _, _, stride) in enumerate(found["points"])}
+        valid = np.flatnonzero(points[:, 0] < len(sequences[i]))
+        there = [place[points[k, 0], points[k, 3]] for k in valid]
+        logits = np.asarray(expected["logits"])[0, valid]
+        difference = _sigmoid(logits) - _sigmoid(found["logits"][row, there])
+        scores = max(scores, float(np.abs(difference).max()))
+        difference = np.asarray(expected["offsets"])[0, valid] - found["offsets"][row, there]
+        offsets = max(offsets, float(np.abs(difference).max()))
+    return {"score": scores, "offset_strides": offsets}
+
+
+def _sigmoid(x):
+    return 1.0 / (1.0 + np.exp(-x.astype("float64")))
+
+
+def _compare_detections(expected, pairs, precision):
+    """Compares the detections of the export with those of the model, by pairs of one class.
+
+    Args:
+      expected: list of `Detections`, one a sequence.
+      pairs: list of (index of a sequence, outputs of a call, its row in them).
+      precision: str, of the export's weights.
+
+    Returns:
+      dict: the largest differences in scores and in seconds and the number of detections compared;
+      with reduced precision, of the clear ones, and which part of them is found again.
+    """
+    differences = []
+    num_expected = 0
+    for i, outputs, row in pairs:
+        count = int(outputs["num_detections"][row])
+        found = [
+            outputs[f"detection_{name}"][row, :count] for name in ("segments", "scores", "classes")
+        ]
+        detections = expected[i]
+        if precision != "float32":
+            clear = _CLEAR_SCORE * detections.scores.max(initial=0.0)
+            detections = detections.filter(min_score=clear)
+        score_off, sec_off = _differences(detections, *found)
+        if precision == "float32":
+            # At the end of the list, who is still kept is a matter of the last digit.
+            lowest = [scores.min(initial=np.inf) for scores in (detections.scores, found[1])]
+            counts = (detections.scores > max(lowest) + _SCORE_TOLERANCE) | (
+                (score_off <= _SCORE_TOLERANCE) & (sec_off <= _SEC_TOLERANCE)
+            )
+        else:
+            lengths_sec = detections.segments_sec[:, 1] - detections.segments_sec[:, 0]
+            counts = sec_off <= _SAME_PART * lengths_sec
+        num_expected += len(detections)
+        differences += list(zip(score_off[counts], sec_off[counts], strict=True))
+    if not differences:
+        raise UserError(
+            "The export cannot be checked: there are no detections to compare; pass features in "
+            "which the model finds some (feats, --feats)."
+        )
+    score, seconds = np.max(differences, axis=0)
+    result = {"score": float(score), "seconds": float(seconds), "detections": num_expected}
+    if precision != "float32":
+        result["found"] = len(differences) / num_expected
+    return result
+
+
+def _differences(expected, segments_sec, scores, labels):
+    """Of each expected detection, how far the nearest one of its class is that is not taken yet.
+
+    Returns:
+      Differences in score and in seconds, (M,) each; infinite where there is none.
+    """
+    differences = np.full((2, len(expected)), np.inf)
+    is_free = np.ones(len(scores), bool)
+    for k in range(len(expected)):
+        others = np.flatnonzero(is_free & (labels == expected.labels[k]))
+        if len(others):
+            score_off = np.abs(scores[others] - expected.scores[k])
+            sec_off = np.abs(segments_sec[others] - expected.segments_sec[k]).max(axis=1)
+            nearest = np.argmin(score_off / _SCORE_TOLERANCE + sec_off / _SEC_TOLERANCE)
+            differences[:, k] = score_off[nearest], sec_off[nearest]
+            is_free[others[nearest]] = False
+    return differences
+
+
+def _refuse_disagreement(result, precision):
+    if precision != "float32":
+        least = _LEAST_FOUND[precision]
+        if result.get("found", 1.0) < least:
+            raise UserError(
+                f"The export disagrees and is removed: of the clear detections {precision} weights "
+                f"find {result['found']:.0%} again, less than {least:.0%}."
+            )
+        return
+    seconds = result.get("seconds", 0.0)
+    if not (result["score"] <= _SCORE_TOLERANCE and seconds <= _SEC_TOLERANCE):
+        raise UserError(
+            f"The export disagrees and is removed: scores differ by up to {result['score']:.2g} "
+            f"(at most {_SCORE_TOLERANCE:g} is allowed), times by up to {seconds:.2g} s "
+            f"({_SEC_TOLERANCE:g})."
+        )

@@ -1,0 +1,117 @@
+"""The graphs that are exported: from features to detections in seconds, or to raw outputs.
+
+They hold what the library does around the network at inference, too: sequences padded with
+anything are masked by their lengths, and each may have its own frame rate and duration. Optional
+inputs that are not given are 0.
+"""
+
+import collections.abc
+import dataclasses
+
+from keras import ops
+
+_UNLIMITED_SEC = 3e38
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportGraph:
+    """Something to export.
+
+    Attributes:
+      function: callable from tensors to a dict of tensors; its arguments are the inputs.
+      defaults: dict from every input, in order, to the value that stands for "not given", or to
+        None where it has to be given.
+      weights: list of Keras variables that the function uses.
+    """
+
+    function: collections.abc.Callable
+    defaults: dict
+    weights: list
+
+
+def raw_graph(model):
+    """The network alone.
+
+    Returns:
+      `ExportGraph` of `(feats (B, T, C) float32, num_steps (B,) int32) -> {"logits" (B, P, K),
+      "offsets" (B, P, 2), "points" (P, 4)}`; see `Heads` and `make_points`.
+    """
+    network = model.detector().network
+
+    def run(feats, num_steps):
+        num_steps = _known_steps(feats, num_steps)
+        outputs = network({"feats": feats, "num_steps": num_steps})
+        points = model.points(ops.shape(outputs["mask"])[1])
+        return {"logits": outputs["logits"], "offsets": outputs["offsets"], "points": points}
+
+    return ExportGraph(run, {"feats": None, "num_steps": 0}, network.weights)
+
+
+def detection_graph(model):
+    """From features to detections.
+
+    Returns:
+      `ExportGraph` of `(feats (B, T, C) float32, num_steps (B,) int32, fps (B,) float32,
+      duration_sec (B,) float32) -> {"detection_segments" (B, M, 2) seconds, "detection_scores"
+      (B, M), "detection_classes" (B, M) int32, "num_detections" (B,) int32}`; the last three
+      inputs may have one entry for all sequences.
+    """
+    detector, grid = model.detector().graph, model.grid
+
+    def run(feats, num_steps, fps, duration_sec):
+        num_steps = _known_steps(feats, num_steps)
+        fps, duration_sec = (_one_each(feats, x) for x in (fps, duration_sec))
+        segments, scores, labels, count = detector({"feats": feats, "num_steps": num_steps})
+        segments_sec = _to_sec(
+            model, segments, _wide(ops.cast(num_steps, "float32")), _wide(fps), _wide(duration_sec)
+        )
+        slot = ops.expand_dims(ops.arange(ops.shape(scores)[1], dtype="int32"), 0)
+        is_detection = ops.expand_dims(slot < ops.expand_dims(count, -1), -1)
+        return {
+            "detection_segments": ops.where(is_detection, segments_sec, 0.0),
+            "detection_scores": scores,
+            "detection_classes": labels,
+            "num_detections": count,
+        }
+
+    defaults = {
+        "feats": None,
+        "num_steps": 0,
+        # What the model does not know has to be given.
+        "fps": None if grid is not None and grid.fps is None else 0.0,
+        "duration_sec": None if grid is None else 0.0,
+    }
+    return ExportGraph(run, defaults, detector.weights)
+
+
+def _to_sec(model, segments, num_steps, fps, duration_sec):
+    """`FeatureGrid.to_sec` and clipping of `segments (B, M, 2)`; (B, 1, 1) the others."""
+    grid = model.grid
+    if grid is None:  # a video's duration is shared out over its steps
+        fps = 1.0
+        stride_frames = window_frames = duration_sec / num_steps
+    else:
+        fps = fps if grid.fps is None else ops.where(fps > 0, fps, grid.fps)
+        stride_frames, window_frames = grid.stride_frames, grid.window_frames
+    if model.config["force_upsampling"]:
+        num_frames = (num_steps - 1) * stride_frames + window_frames
+        stride_frames = window_frames = num_frames / model.config["max_seq_len"]
+    segments_sec = (segments * stride_frames + 0.5 * window_frames) / fps
+    limit = ops.where(duration_sec > 0, duration_sec, _UNLIMITED_SEC)
+    return ops.minimum(ops.maximum(segments_sec, 0.0), limit)
+
+
+def _known_steps(feats, num_steps):
+    """(B,) int32: the valid steps, where 0 stands for all."""
+    steps = ops.shape(feats)[1]
+    num_steps = ops.where(num_steps > 0, ops.minimum(num_steps, steps), steps)
+    return _one_each(feats, num_steps)
+
+
+def _one_each(feats, x):
+    """Spreads `x (1,)` or `(B,)` to (B,)."""
+    return ops.broadcast_to(x, (ops.shape(feats)[0],))
+
+
+def _wide(x):
+    return ops.expand_dims(ops.expand_dims(x, -1), -1)

@@ -1,0 +1,181 @@
+"""Running an exported detector, without Keras: SavedModel, TFLite or ONNX.
+
+`python -m keras_actionformer.exported` does it in a process of its own, see `main`.
+"""
+
+import json
+import pathlib
+import sys
+
+import numpy as np
+
+from keras_actionformer.arguments import choice
+from keras_actionformer.errors import UserError
+from keras_actionformer.extras import import_extra
+
+MANIFEST = "manifest.json"
+LABELS = "labels.txt"
+# The file of each format, None where it is a folder.
+FILES = {"saved_model": None, "tflite": "model.tflite", "onnx": "model.onnx"}
+_RUNTIMES = {"saved_model": "tensorflow", "tflite": "litert", "onnx": "onnxruntime"}
+
+
+class ExportedModel:
+    """An exported model.
+
+    Example:
+
+    ```python
+    model = ExportedModel("exports/thumos14", num_threads=2)
+    outputs = model(feats=feats[None], fps=[30.0])
+    outputs["detection_segments"][0, : outputs["num_detections"][0]]  # seconds
+    ```
+
+    Args:
+      folder: str or path, what was exported to (of SavedModels the last version is taken, unless
+        the folder is that of a version).
+      runtime: str, `"tensorflow"`, `"litert"`, `"onnxruntime"` or `"openvino"`; default: the
+        format's own. OpenVINO reads SavedModels.
+      num_threads: int, or None for as many as the runtime sees fit.
+
+    Call: NumPy arrays by input name -> dict of NumPy arrays by output name, as `manifest` lists
+    them. Optional inputs may be left out.
+
+    Attributes:
+      manifest: dict, what the export says of itself.
+
+    Raises:
+      UserError: there is no export in the folder, it is incomplete, or its runtime is missing.
+    """
+
+    def __init__(self, folder, runtime=None, num_threads=None):
+        folder = _find(pathlib.Path(folder).expanduser())
+        self.manifest = _read_manifest(folder)
+        own = _RUNTIMES[self.manifest["format"]]
+        runtime = own if runtime is None else choice("runtime", runtime, own, "openvino")
+        path = folder / (FILES[self.manifest["format"]] or ".")
+        open_model = {
+            "tensorflow": _open_saved_model,
+            "litert": _open_tflite,
+            "onnxruntime": _open_onnx,
+            "openvino": _open_openvino,
+        }[runtime]
+        self._run = open_model(path, num_threads)
+
+    def __call__(self, **inputs):
+        specs = self.manifest["inputs"]
+        unknown = sorted(set(inputs) - set(specs))
+        if unknown:
+            raise UserError(f"There is no input {unknown[0]!r}; there are {', '.join(specs)}.")
+        arrays = {}
+        for name, spec in specs.items():
+            if inputs.get(name) is not None:
+                arrays[name] = np.asarray(inputs[name], spec["dtype"])
+            elif "default" in spec:
+                arrays[name] = np.full(len(arrays["feats"]), spec["default"], spec["dtype"])
+            else:
+                raise UserError(f"The input {name!r} has to be given: {spec['meaning']}.")
+        return self._run(arrays)
+
+
+def _find(folder):
+    """The folder of an export or, of a folder of versions, that of the last one."""
+    if (folder / MANIFEST).is_file():
+        return folder
+    try:
+        versions = [path for path in folder.iterdir() if path.name.isdecimal()]
+    except OSError as error:
+        raise UserError(f"'{folder}' cannot be read ({error.strerror}).") from None
+    versions = [path for path in versions if (path / MANIFEST).is_file()]
+    if not versions:
+        raise UserError(f"'{folder}' holds no export: there is no {MANIFEST} in it.")
+    return max(versions, key=lambda path: int(path.name))
+
+
+def _read_manifest(folder):
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["format"] not in FILES or "feats" not in manifest["inputs"]:
+            raise KeyError("inputs")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"'{path}' is no manifest of an export ({error!r}).") from None
+    file = FILES[manifest["format"]] or "saved_model.pb"
+    if not (folder / file).is_file():
+        raise UserError(f"'{folder}' is not complete: {file} is missing.")
+    return manifest
+
+
+# === The runtimes: each opens a path and returns a function from arrays to arrays ===
+
+
+def _open_saved_model(path, num_threads):
+    import tensorflow as tf
+
+    if num_threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(num_threads)
+        tf.config.threading.set_inter_op_parallelism_threads(num_threads)
+    loaded = tf.saved_model.load(str(path))
+    signature = loaded.signatures["serving_default"]
+
+    def run(arrays):
+        outputs = signature(**{name: tf.constant(x) for name, x in arrays.items()})
+        return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+    run.keep_alive = loaded  # its variables live as long as it does
+    return run
+
+
+def _open_tflite(path, num_threads):
+    litert = import_extra(
+        "ai_edge_litert.interpreter", "ai-edge-litert", "tflite", "Running a TFLite file"
+    )
+    interpreter = litert.Interpreter(model_path=str(path), num_threads=num_threads)
+    runner = interpreter.get_signature_runner()
+    return lambda arrays: dict(runner(**arrays))
+
+
+def _open_onnx(path, num_threads):
+    onnxruntime = import_extra("onnxruntime", "onnxruntime", "onnx", "Running an ONNX file")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads or 0
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda arrays: dict(zip(names, session.run(names, arrays), strict=True))
+
+
+def _open_openvino(path, num_threads):
+    openvino = import_extra("openvino", "openvino", "openvino", "OpenVINO")
+    core = openvino.Core()
+    # By default it computes in bfloat16 where the processor can.
+    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    if num_threads is not None:
+        options["INFERENCE_NUM_THREADS"] = num_threads
+    model = core.compile_model(core.read_model(str(path)), "CPU", options)
+    return lambda arrays: {output.get_any_name(): x for output, x in model(arrays).items()}
+
+
+def main(argv):
+    """`FOLDER INPUTS OUTPUTS`: runs an export on a file of inputs, where Keras is out of reach.
+
+    Args:
+      argv: list of str: the export's folder; a `.npz` file with arrays `CALL/INPUT`; the `.npz`
+        file to write, with arrays `CALL/OUTPUT`.
+    """
+    sys.modules["keras"] = None  # any import of it raises now
+    folder, source, target = argv
+    model = ExportedModel(folder)
+    calls = {}
+    with np.load(source) as inputs:
+        for name in inputs.files:
+            call, key = name.split("/")
+            calls.setdefault(call, {})[key] = inputs[name]
+    results = {}
+    for call, arrays in calls.items():
+        for name, array in model(**arrays).items():
+            results[f"{call}/{name}"] = array
+    np.savez(target, **results)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,25 @@
+"""Packages that only some of the library needs: imported when they are, named when they lack."""
+
+import importlib
+
+from keras_actionformer.errors import UserError
+
+
+def import_extra(module, package, extra, what):
+    """Imports and returns a module of a package that is an extra.
+
+    Args:
+      module: str, e.g. `"ai_edge_litert.interpreter"`.
+      package: str, what the package index calls it.
+      extra: str, the extra of this library that installs it.
+      what: str, what cannot be done without, e.g. `"Running a TFLite file"`.
+
+    Raises:
+      UserError: it is not installed, or cannot be loaded.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(
+            f"{what} needs {package}: pip install 'keras-actionformer[{extra}]' ({error})."
+        ) from error
