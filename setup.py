@@ -31,10 +31,19 @@ setup(
         "tensorflow>=2.21",
     ],
     extras_require={
+        "grpc": ["tensorflow-serving-api>=2.21"],
         "hub": ["huggingface_hub"],
+        "onnx": ["onnxruntime", "tf2onnx>=1.17"],
+        "openvino": ["openvino"],
         "pandas": ["pandas"],
+        "serve": ["litserve>=0.2.19,<0.3", "msgspec>=0.19"],
         "tensorboard": ["tensorboard"],
-        "test": ["jax", "pytest>=8"],  # JAX: the network runs on it, too
+        "test": [
+            "jax",  # the network runs on it, too
+            "keras-actionformer[grpc,onnx,openvino,serve,tflite]",
+            "pytest>=8",
+        ],
+        "tflite": ["ai-edge-litert"],
     },
     entry_points={"console_scripts": ["keras-actionformer = keras_actionformer.cli:main"]},
     classifiers=[

@@ -16,6 +16,7 @@ _HOMES = {
     "FeatureFiles": "features",
     "FeatureGrid": "timing",
     "PostProcess": "decode",
+    "ServedModel": "client",
     "UserError": "errors",
     "Video": "annotations",
     "default_config": "config",

@@ -2,14 +2,18 @@
 
 import dataclasses
 import os
+import pathlib
 import platform
 import statistics
+import tempfile
 import time
 
 import keras
 import numpy as np
 
 from keras_actionformer import recipe
+from keras_actionformer.exported import ExportedModel
+from keras_actionformer.timing import FeatureGrid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,3 +100,59 @@ def benchmark_data(config, num_runs=7, batches_per_run=50):
                 volumes.append(num_bytes / 1e6 / seconds)
         yield Measurement(case, "batches/s", tuple(rates))
         yield Measurement(case, "MB/s", tuple(volumes))
+
+
+_EXPORTS = (
+    ("SavedModel", {"format": "saved_model"}),
+    ("TFLite", {"format": "tflite"}),
+    ("TFLite float16", {"format": "tflite", "precision": "float16"}),
+    ("TFLite int8", {"format": "tflite", "precision": "int8"}),
+    ("ONNX", {"format": "onnx"}),
+)
+
+
+def benchmark_export(model, lengths, num_runs=7):
+    """Measures how long one sequence takes from features to detections, in Keras and exported.
+
+    Args:
+      model: `ActionFormer`.
+      lengths: list of int, steps of the sequence.
+      num_runs: int.
+
+    Yields:
+      `Measurement`: MB of each export's files, and milliseconds for each length.
+    """
+    num_threads = os.cpu_count()
+    channels = model.input["feats"].shape[-1]
+    rng = np.random.default_rng(0)
+    sequences = [rng.normal(size=(n, channels)).astype("float32") for n in lengths]
+    grid = model.grid or FeatureGrid(25.0, 25.0, 25.0)
+    for feats in sequences:
+        yield _time(
+            f"Keras, {len(feats)} steps",
+            lambda feats=feats: model.detect(feats, fps=grid.fps or 25.0, grid=grid),
+            num_runs,
+        )
+    for name, options in _EXPORTS:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder, manifest = model.export_detector(pathlib.Path(scratch, "model"), **options)
+            sizes = [file["bytes"] for file in manifest["files"].values()]
+            yield Measurement(name, "MB", (sum(sizes) / 1e6,))
+            exported = ExportedModel(folder, num_threads=num_threads)
+            for feats in sequences:
+                inputs = {"feats": feats[None], "fps": [25.0], "duration_sec": [len(feats)]}
+                yield _time(
+                    f"{name}, {len(feats)} steps",
+                    lambda inputs=inputs: exported(**inputs),
+                    num_runs,
+                )
+
+
+def _time(case, function, num_runs):
+    """Measures milliseconds of a call, after two that warm up."""
+    milliseconds = []
+    for _ in range(num_runs + 2):
+        start = time.perf_counter()
+        function()
+        milliseconds.append(1e3 * (time.perf_counter() - start))
+    return Measurement(case, "ms", tuple(milliseconds[2:]))

@@ -17,6 +17,7 @@ import re
 import numpy as np
 
 from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.extras import import_extra
 from keras_actionformer.files import atomic_write
 
 _CSV_COLUMNS = ("video", "start_sec", "end_sec", "label", "score")
@@ -158,12 +159,7 @@ class Detections:
         Raises:
           UserError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise UserError(
-                "Detections.to_pandas needs pandas, which is not installed: `pip install pandas`."
-            ) from error
+        pandas = import_extra("pandas", "pandas", "pandas", "Detections.to_pandas")
         return pandas.DataFrame(
             {
                 "start_sec": self.segments_sec[:, 0],

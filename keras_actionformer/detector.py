@@ -1,7 +1,6 @@
 """Inference: sequences of any length in, detections in seconds out."""
 
 import dataclasses
-import numbers
 
 import keras
 import numpy as np
@@ -10,7 +9,6 @@ from keras import ops
 from keras_actionformer.arguments import from_fields
 from keras_actionformer.decode import PostProcess, decode
 from keras_actionformer.detections import Detections
-from keras_actionformer.errors import UserError
 from keras_actionformer.nms import suppress
 from keras_actionformer.padding import ResizeTo, inference_padding
 from keras_actionformer.points import make_points, point_mask
@@ -234,50 +232,6 @@ def _pad(segments, scores, labels):
     valid = np.pad(np.ones(len(scores), bool), missing)
     batch = (np.pad(segments, (missing, (0, 0))), np.pad(scores, missing), np.pad(labels, missing))
     return [x[None] for x in (*batch, valid)]
-
-
-def check_feats(feats, channels, name):
-    """Returns `feats` as (T, channels) float32.
-
-    Raises:
-      UserError: it has another shape, no step, or NaN or infinite values.
-    """
-    try:
-        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is told
-            feats = np.asarray(feats).astype("float32", copy=False)
-    except (TypeError, ValueError):
-        raise UserError(f"{name} must be an array of numbers, but is {type(feats)}.") from None
-    if feats.ndim != 2 or feats.shape[1] != channels:
-        raise UserError(
-            f"{name} must be (T, {channels}), {channels} channels a step as the model was built "
-            f"for, but its shape is {feats.shape}."
-        )
-    if not len(feats):
-        raise UserError(f"{name} is empty: its shape is {feats.shape}.")
-    finite = np.isfinite(feats).all(axis=1)
-    if not finite.all():
-        raise UserError(
-            f"{name} has NaN or infinite values in {np.sum(~finite)} of {len(feats)} steps, "
-            f"first at step {np.argmin(finite)}."
-        )
-    return feats
-
-
-def one_each(name, value, count):
-    """Spreads a number or None over `count` sequences, or checks one value a sequence."""
-    if value is None or isinstance(value, numbers.Number):
-        return [value] * count
-    values = list(value)
-    if len(values) != count:
-        raise UserError(f"{name} has {len(values)} values for {count} sequences.")
-    return values
-
-
-def check_durations(durations_sec):
-    """Raises UserError where a duration is known and not above 0."""
-    for duration_sec in durations_sec:
-        if duration_sec is not None and not duration_sec > 0:
-            raise UserError(f"duration_sec must be above 0, but is {duration_sec}.")
 
 
 def plan_batches(lengths, batch_size):

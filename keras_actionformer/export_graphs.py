@@ -62,6 +62,10 @@ def detection_graph(model):
         num_steps = _known_steps(feats, num_steps)
         fps, duration_sec = (_one_each(feats, x) for x in (fps, duration_sec))
         segments, scores, labels, count = detector({"feats": feats, "num_steps": num_steps})
+        if model.postprocess.nms_method != "none":  # servers tell the size of outputs
+            limit = model.postprocess.max_seg_num
+            scores, labels = (ops.reshape(x, (-1, limit)) for x in (scores, labels))
+            segments = ops.reshape(segments, (-1, limit, 2))
         segments_sec = _to_sec(
             model, segments, _wide(ops.cast(num_steps, "float32")), _wide(fps), _wide(duration_sec)
         )

@@ -9,7 +9,6 @@ import sys
 
 import numpy as np
 
-from keras_actionformer.arguments import choice
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
 
@@ -17,7 +16,18 @@ MANIFEST = "manifest.json"
 LABELS = "labels.txt"
 # The file of each format, None where it is a folder.
 FILES = {"saved_model": None, "tflite": "model.tflite", "onnx": "model.onnx"}
-_RUNTIMES = {"saved_model": "tensorflow", "tflite": "litert", "onnx": "onnxruntime"}
+# What opens each format; the first is the format's own.
+RUNTIMES = {
+    "saved_model": ("tensorflow", "openvino"),
+    "tflite": ("litert",),
+    "onnx": ("onnxruntime",),
+}
+# Those that are extras: module, package, extra, what needs it.
+_EXTRAS = {
+    "litert": ("ai_edge_litert.interpreter", "ai-edge-litert", "tflite", "Running a TFLite file"),
+    "onnxruntime": ("onnxruntime", "onnxruntime", "onnx", "Running an ONNX file"),
+    "openvino": ("openvino", "openvino", "openvino", "OpenVINO"),
+}
 
 
 class ExportedModel:
@@ -36,24 +46,30 @@ class ExportedModel:
         the folder is that of a version).
       runtime: str, `"tensorflow"`, `"litert"`, `"onnxruntime"` or `"openvino"`; default: the
         format's own. OpenVINO reads SavedModels.
-      num_threads: int, or None for as many as the runtime sees fit.
+      num_threads: int, or None for as many as the runtime sees fit. TensorFlow's are those of the
+        process (`tf.config.threading`).
 
-    Call: NumPy arrays by input name -> dict of NumPy arrays by output name, as `manifest` lists
-    them. Optional inputs may be left out.
+    Call: arrays by input name -> dict of NumPy arrays by output name, as `manifest` lists them.
+    Optional inputs may be left out, and a number stands for one a sequence. Raises UserError
+    where an input is missing, unknown, or of another shape than the manifest says.
 
     Attributes:
       manifest: dict, what the export says of itself.
 
     Raises:
-      UserError: there is no export in the folder, it is incomplete, or its runtime is missing.
+      UserError: there is no export in the folder, it is incomplete, or its runtime is missing or
+        does not read its format.
     """
 
     def __init__(self, folder, runtime=None, num_threads=None):
         folder = _find(pathlib.Path(folder).expanduser())
         self.manifest = _read_manifest(folder)
-        own = _RUNTIMES[self.manifest["format"]]
-        runtime = own if runtime is None else choice("runtime", runtime, own, "openvino")
-        path = folder / (FILES[self.manifest["format"]] or ".")
+        format = self.manifest["format"]
+        runtimes = RUNTIMES[format]
+        runtime = runtimes[0] if runtime is None else runtime
+        if runtime not in runtimes:
+            raise UserError(f"runtime={runtime!r} does not run {format}: {' or '.join(runtimes)}.")
+        path = folder / (FILES[format] or ".")
         open_model = {
             "tensorflow": _open_saved_model,
             "litert": _open_tflite,
@@ -69,13 +85,32 @@ class ExportedModel:
             raise UserError(f"There is no input {unknown[0]!r}; there are {', '.join(specs)}.")
         arrays = {}
         for name, spec in specs.items():
-            if inputs.get(name) is not None:
-                arrays[name] = np.asarray(inputs[name], spec["dtype"])
-            elif "default" in spec:
-                arrays[name] = np.full(len(arrays["feats"]), spec["default"], spec["dtype"])
-            else:
+            value = inputs.get(name)
+            value = spec.get("default") if value is None else value
+            if value is None:
                 raise UserError(f"The input {name!r} has to be given: {spec['meaning']}.")
+            arrays[name] = _as_input(name, value, spec, arrays.get("feats"))
         return self._run(arrays)
+
+
+def _as_input(name, value, spec, feats):
+    """`value` as an array of the shape and dtype of an input; one number becomes one a row."""
+    try:
+        array = np.asarray(value).astype(spec["dtype"], casting="same_kind", copy=False)
+    except (TypeError, ValueError):
+        raise UserError(f"{name} must be an array of {spec['dtype']}: {spec['meaning']}.") from None
+    wanted = spec["shape"]
+    if feats is not None and array.size == 1:
+        return np.full(len(feats), array.item(), spec["dtype"])
+    fits = len(array.shape) == len(wanted) and all(
+        found == size if isinstance(size, int) else found > 0
+        for found, size in zip(array.shape, wanted, strict=True)
+    )
+    if not fits or (feats is not None and len(array) != len(feats)):
+        raise UserError(
+            f"{name} must be ({', '.join(map(str, wanted))}), but its shape is {array.shape}."
+        )
+    return array
 
 
 def _find(folder):
@@ -109,12 +144,14 @@ def _read_manifest(folder):
 # === The runtimes: each opens a path and returns a function from arrays to arrays ===
 
 
+def import_runtime(runtime):
+    """Imports and returns the module of a runtime that is an extra, or raises UserError."""
+    return import_extra(*_EXTRAS[runtime])
+
+
 def _open_saved_model(path, num_threads):
     import tensorflow as tf
 
-    if num_threads is not None:
-        tf.config.threading.set_intra_op_parallelism_threads(num_threads)
-        tf.config.threading.set_inter_op_parallelism_threads(num_threads)
     loaded = tf.saved_model.load(str(path))
     signature = loaded.signatures["serving_default"]
 
@@ -127,16 +164,14 @@ def _open_saved_model(path, num_threads):
 
 
 def _open_tflite(path, num_threads):
-    litert = import_extra(
-        "ai_edge_litert.interpreter", "ai-edge-litert", "tflite", "Running a TFLite file"
-    )
+    litert = import_runtime("litert")
     interpreter = litert.Interpreter(model_path=str(path), num_threads=num_threads)
     runner = interpreter.get_signature_runner()
     return lambda arrays: dict(runner(**arrays))
 
 
 def _open_onnx(path, num_threads):
-    onnxruntime = import_extra("onnxruntime", "onnxruntime", "onnx", "Running an ONNX file")
+    onnxruntime = import_runtime("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads or 0
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -145,7 +180,7 @@ def _open_onnx(path, num_threads):
 
 
 def _open_openvino(path, num_threads):
-    openvino = import_extra("openvino", "openvino", "openvino", "OpenVINO")
+    openvino = import_runtime("openvino")
     core = openvino.Core()
     # By default it computes in bfloat16 where the processor can.
     options = {"INFERENCE_PRECISION_HINT": "f32"}

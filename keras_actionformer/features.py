@@ -82,6 +82,14 @@ class FeatureFiles:
         """Returns whether a video has features, of every stream."""
         return all(stream.has(video_id) for stream in self._streams())
 
+    def video_ids(self):
+        """Returns the ids of the videos that the first stream holds, a sorted list.
+
+        Raises:
+          UserError: it holds none.
+        """
+        return self._streams()[0].video_ids()
+
     def load(self, video_id):
         """Reads and checks the features of a video.
 
@@ -208,6 +216,15 @@ class _Folder:
     def has(self, video_id):
         return self.path(video_id).is_file()
 
+    def video_ids(self):
+        names = _between(os.listdir(self.folder), self.prefix, self.suffix)
+        if not names:
+            raise UserError(
+                f"Feature folder '{self.folder}' holds no features with a name "
+                f"{self.prefix}<video id>{self.suffix}."
+            )
+        return names
+
     def open(self, video_id):
         path = self.path(video_id)
         if not path.is_file():
@@ -246,6 +263,19 @@ class _Hdf5File:
         with self._open_file() as file:
             return _linked(file, f"{self.prefix}{video_id}") is not None
 
+    def video_ids(self):
+        import h5py
+
+        with self._open_file() as file:  # a link that leads nowhere is told when it is opened
+            datasets = [name for name in file if not isinstance(_linked(file, name), h5py.Group)]
+        names = _between(datasets, self.prefix)
+        if not names:
+            raise UserError(
+                f"Feature file '{self.file}' holds no data set with a name "
+                f"{self.prefix}<video id>."
+            )
+        return names
+
     def open(self, video_id):
         import h5py
 
@@ -279,6 +309,15 @@ class _Hdf5File:
                 f"Feature file '{self.file}' cannot be read as HDF5 ({error}); copy or write it "
                 "again."
             ) from None
+
+
+def _between(names, prefix, suffix=""):
+    """Returns, sorted, what stands between `prefix` and `suffix` in the names that have both."""
+    return sorted(
+        name.removeprefix(prefix).removesuffix(suffix)
+        for name in names
+        if name.startswith(prefix) and name.endswith(suffix)
+    )
 
 
 def _hdf5_names(path):

@@ -14,13 +14,14 @@ from keras_actionformer.arguments import (
 )
 from keras_actionformer.backbone import Backbone
 from keras_actionformer.decode import PostProcess
-from keras_actionformer.detector import Detector, check_durations, check_feats, one_each
+from keras_actionformer.detector import Detector
 from keras_actionformer.errors import UserError
 from keras_actionformer.heads import Heads
 from keras_actionformer.losses import PositivesAverage, detection_losses, positive_points
 from keras_actionformer.neck import Neck
 from keras_actionformer.padding import PadToStride
 from keras_actionformer.points import level_strides, make_points, point_mask
+from keras_actionformer.sequences import check_durations, check_sequences, one_each
 from keras_actionformer.targets import assign_targets
 from keras_actionformer.timing import FeatureGrid
 from keras_actionformer.windows import check_windows
@@ -369,12 +370,7 @@ class ActionFormer(keras.Model):
         Raises:
           UserError: features of a wrong shape, empty or not finite; no timing known.
         """
-        single = getattr(feats, "ndim", None) == 2
-        channels = self.input["feats"].shape[-1]
-        sequences = [
-            check_feats(x, channels, "feats" if single else f"feats[{i}]")
-            for i, x in enumerate([feats] if single else feats)
-        ]
+        sequences, single = check_sequences(feats, self.input["feats"].shape[-1])
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, but is {batch_size}.")
         grid = from_fields("grid", grid, FeatureGrid) or self.grid

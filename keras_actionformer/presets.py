@@ -26,6 +26,7 @@ from keras_actionformer import convert
 from keras_actionformer.architectures import ARCHITECTURES
 from keras_actionformer.arguments import check_keywords
 from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.extras import import_extra
 from keras_actionformer.files import atomic_folder, restore_folder
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.torch_files import list_keys
@@ -235,12 +236,7 @@ def _open_checkpoint(path, ema, config):
 
 def _download(address):
     """Gets a preset from the Hugging Face hub, or from its cache; returns the folder."""
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise UserError(
-            f"{address} needs huggingface_hub: pip install 'keras-actionformer[hub]'."
-        ) from None
+    huggingface_hub = import_extra("huggingface_hub", "huggingface_hub", "hub", address)
     name, _, revision = address.removeprefix("hf://").partition("@")
     try:
         folder = huggingface_hub.snapshot_download(

@@ -133,6 +133,10 @@ def test_programs_of_the_checkout(tmp_path):
         (["train", "--config.seed=1", "--workdir=w"], ["config.seed", "--config=FILE.py"]),
         (["detect", "--workdir=w", "--feats=no.npy"], ["'no.npy' does not exist"]),
         (["detect", "--workdir=w", "--feats=no.npy", "--output=a.txt"], ["in .json or .csv"]),
+        (["detect", "--preset=simulated", "--feats="], ["--feats= must name", "but it is empty."]),
+        (["detect", "--preset=p", "--feats=a.npy,"], ["--feats=a.npy, must", "one name is empty."]),
+        (["detect", "--preset=p", "--feats=a.npy", "--timeout=5"], ["--timeout are for --server"]),
+        (["detect", "--workdir=w", "--feats=a.npy", "--classes=c"], ["--classes and --timeout"]),
     ],
 )  # fmt: skip
 def test_wrong_options(tmp_path, arguments, texts):
@@ -483,8 +487,8 @@ def test_wrong_ways_to_name_a_model(tmp_path):
     feats = f"--feats={EXPERIMENT / 'data' / 'feats' / 'vid8.npy'}"
     truth = f"--ground_truth={EXPERIMENT / 'data' / 'anno.json'}"
     for arguments, text in (
-        (("detect", feats), "Give either --workdir=DIR or --preset=NAME"),
-        (("detect", feats, "--preset=a", "--workdir=b"), "Give either --workdir=DIR or --preset"),
+        (("detect", feats), "Give either --workdir=DIR or --preset=NAME or --server=URL."),
+        (("detect", feats, "--preset=a", "--workdir=b"), "Give either --workdir=DIR or --preset="),
         (("detect", feats, "--preset=simulate"), "did you mean 'simulated'"),
         (("evaluate", truth, "--preset=simulated"), "--preset needs --feats=DIR"),
         (("evaluate", "--preset=simulated"), "Give --workdir=DIR, or --ground_truth=FILE"),

@@ -125,7 +125,7 @@ def test_printing():
 
 def test_to_pandas(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)  # as if it were not installed
-    with pytest.raises(UserError, match="pip install pandas"):
+    with pytest.raises(UserError, match=r"keras-actionformer\[pandas\]"):
         three().to_pandas()
     monkeypatch.undo()
     pytest.importorskip("pandas")

@@ -191,6 +191,23 @@ def test_an_hdf5_link_that_leads_nowhere(tmp_path, link):
         features.load("v")
 
 
+def test_the_videos_of_a_folder_or_file(tmp_path):
+    for name in ("x_b_f.npy", "x_a_f.npy", "x_a.npy", "y_c_f.npy"):
+        np.save(tmp_path / name, np.zeros((2, 3)))
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file["x_b"] = file["x_a"] = file["y"] = np.zeros((2, 3))
+        file["x_link"] = h5py.SoftLink("/nowhere")  # told when it is loaded
+        file.create_group("x_group")
+    assert FeatureFiles(tmp_path, prefix="x_", suffix="_f.npy").video_ids() == ["a", "b"]
+    assert FeatureFiles(tmp_path / "all.h5", prefix="x_").video_ids() == ["a", "b", "link"]
+    for folder, text in (
+        (tmp_path, "no features with a name z_<video id>.npy"),
+        (tmp_path / "all.h5", "no data set with a name z_<video id>"),
+    ):
+        with pytest.raises(UserError, match=f"'{folder}' holds {text}"):
+            FeatureFiles(folder, prefix="z_").video_ids()
+
+
 def test_a_damaged_hdf5_data_set(tmp_path):
     path = tmp_path / "all.h5"
     with h5py.File(path, "w") as file:

@@ -19,6 +19,8 @@ VERBS = {
     "train": "train a model from a configuration file",
     "evaluate": "score a trained model or a file of detections: mAP and recall",
     "detect": "detect actions in feature files with a trained model",
+    "export": "export a trained model to SavedModel, TFLite or ONNX",
+    "serve": "serve an exported detector over HTTP, where there is no TensorFlow Serving",
     "convert": "turn a checkpoint of the reference PyTorch implementation into a preset",
     "prepare": "bring a known data set into the form that train reads",
     "benchmark": "measure how fast things are on this machine",

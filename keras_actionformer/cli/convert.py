@@ -14,8 +14,8 @@ import pathlib
 
 from absl import flags
 
+from keras_actionformer.cli.classes import read_class_names
 from keras_actionformer.cli.quiet import import_keras
-from keras_actionformer.errors import UserError
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "A .pth.tar file, or the folder of an experiment.", required=True
@@ -45,7 +45,7 @@ def main():
 
     check_target(_OUTPUT.value)
     checkpoint, _ = find_checkpoint(pathlib.Path(_CHECKPOINT.value).expanduser())
-    overrides = {"class_names": _class_names(_CLASSES.value)} if _CLASSES.value else {}
+    overrides = {"class_names": read_class_names(_CLASSES.value)} if _CLASSES.value else {}
     model = ActionFormer.from_preset(
         checkpoint, load_weights=False, config=_CONFIG.value, **overrides
     )
@@ -61,11 +61,3 @@ def main():
     numbers = sum(math.prod(shape) for _, shape, _ in report)
     print(f"All {len(report)} parameters ({numbers:,} numbers) found their place.")
     print(f"Wrote {_OUTPUT.value}.")
-
-
-def _class_names(path):
-    try:
-        lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--classes={path} cannot be read ({error}).") from None
-    return [line.strip() for line in lines if line.strip()]

@@ -6,6 +6,7 @@
   detect --workdir=runs/thumos14 --feats=new --score_threshold=0.3 --output=found.csv
   detect --workdir=runs/anet --feats=new --video_scores=classifier.json --output=found.json
   detect --workdir=runs/two_streams --feats=new/rgb,new/flow --output=found.json
+  detect --server=http://localhost:8501/v1/models/thumos14 --feats=new --classes=labels.txt
 
 A feature file holds an array (time steps, channels) of the kind the model was trained on: `.npy`,
 `.npz` with the key "feats", `.pt` or `.pth`; a `.h5` or `.hdf5` file holds one a video. For a run
@@ -14,31 +15,41 @@ stream, and the names of the files are as in the run.
 
 The timing of the steps is the model's; --fps tells where the video runs at another frame rate. A
 model without a timing of its own (a run with stride_frames=None) needs --duration, which is shared
-out over the steps. A run's sliding
-windows and downsampling are applied as in its evaluation.
+out over the steps. A run's sliding windows and downsampling are applied as in its evaluation.
+
+--server asks a model that TensorFlow Serving runs somewhere else: over REST with an address as
+above, or over gRPC with grpc://localhost:8500/thumos14 (this needs the extra `grpc`); /versions/N
+behind either asks for one version. Such a model gives ids of classes, which --classes names.
 """
 
+import functools
 import os
 import pathlib
 
 from absl import flags
 
 from keras_actionformer.annotations import Video
-from keras_actionformer.cli.quiet import import_keras
+from keras_actionformer.cli.classes import read_class_names
+from keras_actionformer.cli.quiet import import_keras, quiet_start
+from keras_actionformer.cli.videos import check_exist, find_videos
+from keras_actionformer.client import ServedModel
 from keras_actionformer.dataset import video_grid
 from keras_actionformer.detections import save_detections
 from keras_actionformer.errors import UserError
-from keras_actionformer.features import (
-    HDF5_SUFFIXES,
-    NUMPY_SUFFIXES,
-    TORCH_SUFFIXES,
-    FeatureFiles,
-)
 from keras_actionformer.fusion import fuse_videos, load_video_scores
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run.")
 _PRESET = flags.DEFINE_string(
     "preset", None, "Instead: a preset (name, folder or hf://...), or a reference checkpoint."
+)
+_SERVER = flags.DEFINE_string(
+    "server", None, "Instead: the address of a model that TensorFlow Serving runs."
+)
+_CLASSES = flags.DEFINE_string(
+    "classes", None, "For --server: text file with a class name a line (labels.txt of the export)."
+)
+_TIMEOUT = flags.DEFINE_float(
+    "timeout", None, "For --server: seconds to wait for each answer; 60 by default."
 )
 _FEATS = flags.DEFINE_list(
     "feats",
@@ -60,28 +71,32 @@ _SCORE_THRESHOLD = flags.DEFINE_float(
 )
 
 
+# What a run's configuration says of feature files, where there is no run.
+_NO_DATA = {"feats": "", "prefix": "", "suffix": "", "downsample_rate": 1}
+
+
 def main():
     # Before Keras is loaded and anything is computed.
+    if [bool(flag.value) for flag in (_WORKDIR, _PRESET, _SERVER)].count(True) != 1:
+        raise UserError("Give either --workdir=DIR or --preset=NAME or --server=URL.")
+    if not _SERVER.value and (_CLASSES.value is not None or _TIMEOUT.value is not None):
+        raise UserError(
+            "--classes and --timeout are for --server; another model has its own class names."
+        )
     if _OUTPUT.value and not _OUTPUT.value.lower().endswith((".json", ".csv")):
         raise UserError(f"--output={_OUTPUT.value} must end in .json or .csv.")
     _check_writable(_OUTPUT.value)
-    _check_exist(_FEATS.value)
+    check_exist(_FEATS.value)
     video_scores = _VIDEO_SCORES.value and load_video_scores(_VIDEO_SCORES.value)
-    model, data, windows, fusion = _open_model()
-    videos = _videos(_FEATS.value, data, model.input["feats"].shape[-1])
+    detect, channels, data, fusion = _served_model() if _SERVER.value else _local_model()
+    videos = find_videos(_FEATS.value, data, channels)
     if _DURATION.value is not None and len(videos) > 1:
         raise UserError(f"--duration is that of one video, but --feats names {len(videos)}.")
-    if model.grid is None and not _DURATION.value:
-        raise UserError(
-            "The model has no timing of its own, and a video's duration must be shared out over "
-            "its features: name one video in --feats and its seconds in --duration."
-        )
     for features, name in videos.values():  # a bad file is told before time is spent on others
         features.load(name)
     found = {}
     for video_id, (features, name) in videos.items():
-        feats = features.load(name)[:: data["downsample_rate"]]
-        detections = _detect(model, video_id, feats, data, windows)
+        detections = detect(video_id, features.load(name)[:: data["downsample_rate"]])
         if video_scores:
             detections = fuse_videos({video_id: detections}, video_scores, **fusion)[video_id]
         if _SCORE_THRESHOLD.value is not None:
@@ -95,10 +110,26 @@ def main():
         print(f"Wrote {_OUTPUT.value}.")
 
 
-def _open_model():
-    """The model, and what its run's configuration says of feature files, windows and fusion."""
-    if bool(_WORKDIR.value) == bool(_PRESET.value):
-        raise UserError("Give either --workdir=DIR or --preset=NAME.")
+def _served_model():
+    """As `_local_model`, for the model behind --server."""
+    class_names = () if _CLASSES.value is None else read_class_names(_CLASSES.value)
+    timeout = {} if _TIMEOUT.value is None else {"timeout_sec": _TIMEOUT.value}
+    with quiet_start():  # gRPC's messages import TensorFlow
+        model = ServedModel(_SERVER.value, class_names, **timeout)
+
+    def detect(video_id, feats):
+        return model.detect(feats, fps=_FPS.value, duration_sec=_DURATION.value)
+
+    return detect, model.input_dim, _NO_DATA, {}
+
+
+def _local_model():
+    """Opens the model of a run or a preset.
+
+    Returns:
+      (function of a video's id and its downsampled features that returns `Detections`, channels of
+      the features, what the configuration of its run says of their files and of the fusion)
+    """
     import_keras()
     import ml_collections
 
@@ -107,22 +138,27 @@ def _open_model():
     from keras_actionformer.trainer import load_model, read_config
 
     if _PRESET.value:
-        data = {"feats": "", "prefix": "", "suffix": "", "downsample_rate": 1}
-        return ActionFormer.from_preset(_PRESET.value), data, {}, {}
-    model = load_model(_WORKDIR.value)
-    config = ml_collections.ConfigDict(read_config(_WORKDIR.value))
-    fusion = {name: config.fusion[name] for name in ("num_pred", "topk")}
-    return model, config.data, windows(config), fusion
+        model, data, cut, fusion = ActionFormer.from_preset(_PRESET.value), _NO_DATA, {}, {}
+    else:
+        model = load_model(_WORKDIR.value)
+        config = ml_collections.ConfigDict(read_config(_WORKDIR.value))
+        data, cut = config.data, windows(config)
+        fusion = {name: config.fusion[name] for name in ("num_pred", "topk")}
+    if model.grid is None and not _DURATION.value:
+        raise UserError(
+            "The model has no timing of its own, and a video's duration must be shared out over "
+            "its features: name one video in --feats and its seconds in --duration."
+        )
+    detect = functools.partial(_detect, model, data["downsample_rate"], cut)
+    return detect, model.input["feats"].shape[-1], data, fusion
 
 
-def _detect(model, video_id, feats, data, windows):
+def _detect(model, downsample_rate, windows, video_id, feats):
     """Detections in the features of one video, which are downsampled already."""
     grid = model.grid
     if grid is None:
         video = Video(video_id, "", _DURATION.value, _FPS.value, (), ())
-        grid = video_grid(
-            video, None, None, downsample_rate=data["downsample_rate"], num_steps=len(feats)
-        )
+        grid = video_grid(video, None, None, downsample_rate=downsample_rate, num_steps=len(feats))
     return model.detect(feats, fps=_FPS.value, duration_sec=_DURATION.value, grid=grid, **windows)
 
 
@@ -137,103 +173,3 @@ def _check_writable(output):
         raise UserError(f"--output={output}: {folder} is no folder ({error.strerror}).") from None
     if pathlib.Path(output).is_dir() or not os.access(folder, os.W_OK):
         raise UserError(f"--output={output} cannot be written: choose another file.")
-
-
-def _check_exist(names):
-    for path in map(pathlib.Path, names):
-        if not path.exists():
-            raise UserError(f"Feature file '{path}' does not exist.")
-
-
-def _videos(names, data, channels):
-    """The videos that `--feats` names, `{video id: (FeatureFiles, name of the video in them)}`.
-
-    Args:
-      names: list of str, the value of `--feats`.
-      data: the run's `config.data`.
-      channels: int, the model's.
-    """
-    if not isinstance(data["feats"], str) and len(data["feats"]) > 1:
-        return _videos_of_streams(names, data, channels)
-    videos = {}
-    for path in _feature_paths(names):
-        if path.suffix in HDF5_SUFFIXES:
-            features = FeatureFiles(path, channels)
-            inside = _names_in_hdf5(path)
-        else:
-            features = FeatureFiles(path.parent, channels, suffix=path.suffix)
-            inside = [path.stem]
-        for name in inside:
-            video_id = _video_id(name, path.suffix, data)
-            if video_id in videos:
-                raise UserError(f"'{path}' and an earlier file of --feats are both {video_id!r}.")
-            videos[video_id] = features, name
-    return videos
-
-
-def _videos_of_streams(names, data, channels):
-    """`_videos` of a run on several streams: those of the first that `--feats` names."""
-    if len(names) != len(data["feats"]):
-        raise UserError(
-            f"--feats must name {len(data['feats'])} folders with commas between, one a stream as "
-            f"data.feats of the run, but names {len(names)}."
-        )
-    prefix, suffix = data["prefix"], data["suffix"]
-    features = FeatureFiles(names, channels, prefix, suffix)
-    first = features.folders[0]
-    if first.suffix in HDF5_SUFFIXES:
-        suffix, inside = "", _names_in_hdf5(first)
-    else:
-        inside = sorted(path.name for path in first.iterdir())
-    video_ids = [
-        name.removeprefix(prefix).removesuffix(suffix)
-        for name in inside
-        if name.startswith(prefix) and name.endswith(suffix)
-    ]
-    if not video_ids:
-        raise UserError(f"'{first}' holds no features with a name {prefix}<video id>{suffix}.")
-    return {video_id: (features, video_id) for video_id in video_ids}
-
-
-def _feature_paths(names):
-    """The files that `--feats` names, those of a folder in alphabetical order."""
-    suffixes = NUMPY_SUFFIXES + TORCH_SUFFIXES + HDF5_SUFFIXES
-    known = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
-    paths = []
-    for path in map(pathlib.Path, names):
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix in suffixes)
-            if not inside:
-                raise UserError(f"The folder '{path}' holds no feature file ({known}).")
-            paths += inside
-        elif path.suffix in suffixes:
-            paths.append(path)
-        else:
-            raise UserError(f"Feature file '{path}' must end in {known}.")
-    return paths
-
-
-def _names_in_hdf5(path):
-    """The names of the data sets of an HDF5 file."""
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            names = sorted(name for name in file if isinstance(file[name], h5py.Dataset))
-    except OSError as error:
-        raise UserError(f"Feature file '{path}' cannot be read as HDF5 ({error}).") from None
-    if not names:
-        raise UserError(f"Feature file '{path}' holds no data set.")
-    return names
-
-
-def _video_id(name, file_suffix, data):
-    """A video's name without what all names of the training's data have in common.
-
-    Args:
-      name: str, that of the video's file without `file_suffix`, or of its data set.
-      file_suffix: str, e.g. ".npy".
-      data: the run's `config.data`.
-    """
-    # The run's suffix, as "_rgb.npy", ends like the files unless these are of another kind.
-    return name.removeprefix(data["prefix"]).removesuffix(data["suffix"].removesuffix(file_suffix))

@@ -22,7 +22,9 @@ _PRESET = flags.DEFINE_string(
     "preset", None, "A preset (name, folder or hf://...), or a reference checkpoint."
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Instead: the folder of a training run.")
-_FORMAT = flags.DEFINE_enum("format", "saved_model", ["saved_model", "tflite", "onnx"], "What to export to.")
+_FORMAT = flags.DEFINE_enum(
+    "format", "saved_model", ["saved_model", "tflite", "onnx"], "What to export to."
+)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to export to.", required=True)
 _PRECISION = flags.DEFINE_enum(
     "precision", "float32", ["float32", "float16", "int8"], "Of the weights, for TFLite."

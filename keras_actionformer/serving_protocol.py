@@ -1,0 +1,268 @@
+"""The JSON that a server of detectors reads and writes: that of TensorFlow Serving's REST API.
+
+A request has `instances`, a list of sequences, or `inputs`, a dict of the same by columns:
+
+    {"instances": [{"feats": [[...], ...], "num_steps": 7, "fps": 30, "duration_sec": 12.5}]}
+    {"inputs": {"feats": [[[...], ...]], "num_steps": [7], "fps": [30], "duration_sec": [12.5]}}
+
+All but `feats` may be left out or 0, which is not given, unless the model needs them. Other than
+in TensorFlow Serving, the sequences of a request may have different lengths.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from keras_actionformer.errors import UserError
+
+SIGNATURE = "serving_default"
+# A call of the model computes at most so many times the steps that it was asked for.
+_MAX_PADDING = 1.25
+
+
+class _Row(msgspec.Struct, forbid_unknown_fields=True):
+    feats: list[list[float]]
+    num_steps: int = 0
+    fps: float = 0.0
+    duration_sec: float = 0.0
+
+
+class _Columns(msgspec.Struct, forbid_unknown_fields=True):
+    feats: list[list[list[float]]]
+    num_steps: list[int] | msgspec.UnsetType = msgspec.UNSET
+    fps: list[float] | msgspec.UnsetType = msgspec.UNSET
+    duration_sec: list[float] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Body(msgspec.Struct, forbid_unknown_fields=True):
+    signature_name: str = SIGNATURE
+    instances: list[_Row] | msgspec.UnsetType = msgspec.UNSET
+    inputs: _Columns | msgspec.UnsetType = msgspec.UNSET
+
+
+# Checks the types of all values while it reads: no null, true or "1" passes for a number.
+_DECODER = msgspec.json.Decoder(_Body)
+
+
+class Accepted(NamedTuple):
+    """What requests must hold, and how much at most.
+
+    Attributes:
+      num_channels: int, C of the model.
+      required: tuple of str, of "fps" and "duration_sec" those that must be given.
+      max_instances: int, most sequences of a request.
+      max_steps: int, most steps of a sequence.
+    """
+
+    num_channels: int
+    required: tuple
+    max_instances: int
+    max_steps: int
+
+
+class Instance(NamedTuple):
+    """One sequence: feats (T, C) float32, all of them valid, and the scalars, 0 = not given."""
+
+    feats: np.ndarray
+    fps: float
+    duration_sec: float
+
+
+class Request(NamedTuple):
+    """The sequences of one request, and whether they came by columns."""
+
+    instances: list[Instance]
+    by_columns: bool
+
+
+# === Reading ===
+
+
+def read_request(body, accepted):
+    """Reads the body of a request for detections.
+
+    Args:
+      body: bytes-like, JSON as above.
+      accepted: `Accepted`.
+
+    Returns:
+      `Request`.
+
+    Raises:
+      UserError: it is no JSON or of another form, a number is not finite in float32, rows have
+        different widths or not C, `num_steps` is not within the sequence, or there is too much.
+    """
+    try:
+        content = _DECODER.decode(body)
+    except msgspec.ValidationError as error:
+        raise UserError(f"The request is not as it must be: {error}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"The body is no JSON, which has no NaN or Infinity: {error}.") from None
+    if content.signature_name not in ("", SIGNATURE):
+        raise UserError(
+            f"signature_name must be {SIGNATURE!r} or left out; others are not served here."
+        )
+    if (content.instances is msgspec.UNSET) == (content.inputs is msgspec.UNSET):
+        raise UserError("A request must have either 'instances' or 'inputs'.")
+    by_columns = content.inputs is not msgspec.UNSET
+    rows = _rows(content.inputs) if by_columns else content.instances
+    where = "inputs.feats" if by_columns else "instances"
+    if not 1 <= len(rows) <= accepted.max_instances:
+        raise UserError(
+            f"{where} must have 1 to {accepted.max_instances} sequences, but has {len(rows)}; send "
+            "more in several requests."
+        )
+    instances = [_instance(f"{where}[{i}]", row, accepted) for i, row in enumerate(rows)]
+    return Request(instances, by_columns)
+
+
+def _rows(columns):
+    count = len(columns.feats)
+    scalars = []
+    for name in ("num_steps", "fps", "duration_sec"):
+        values = getattr(columns, name)
+        if values is msgspec.UNSET:
+            values = [0]
+        if len(values) not in (1, count):
+            raise UserError(
+                f"inputs.{name} must have one value for each of the {count} sequences, but has "
+                f"{len(values)}."
+            )
+        scalars.append(values if len(values) == count else values * count)
+    return [_Row(*values) for values in zip(columns.feats, *scalars, strict=True)]
+
+
+def _instance(where, row, accepted):
+    length = len(row.feats)
+    if not 1 <= length <= accepted.max_steps:
+        raise UserError(
+            f"{where} must have 1 to {accepted.max_steps} steps of features, but has {length}."
+        )
+    if not 0 <= row.num_steps <= length:
+        raise UserError(
+            f"num_steps of {where} must be 0 (all) to {length}, its rows, but is {row.num_steps}."
+        )
+    for name in ("fps", "duration_sec"):
+        if not 0 <= _float32(getattr(row, name)) < np.inf:
+            raise UserError(
+                f"{name} of {where} must be 0 (not given) or above and fit into a float32, but is "
+                f"{getattr(row, name)}."
+            )
+        if name in accepted.required and not getattr(row, name):
+            raise UserError(f"{where} lacks its {name}, which this model cannot do without.")
+    try:
+        feats = _float32(row.feats)
+    except ValueError:
+        raise UserError(f"The rows of features of {where} have different widths.") from None
+    if feats.shape[1] != accepted.num_channels:
+        raise UserError(
+            f"The rows of features of {where} must have {accepted.num_channels} channels, but have "
+            f"{feats.shape[1]}."
+        )
+    if not np.isfinite(feats).all():
+        raise UserError(f"A feature of {where} does not fit into a float32.")
+    return Instance(feats[: row.num_steps or length], row.fps, row.duration_sec)
+
+
+def _float32(values):
+    with np.errstate(over="ignore"):  # infinite then, which is refused
+        return np.array(values, np.float32)
+
+
+# === Batches ===
+
+
+def group_by_length(lengths, max_batch_size, max_steps):
+    """Sorts sequences into batches in which little is padding.
+
+    Args:
+      lengths: sequence of int, steps of each.
+      max_batch_size: int, most sequences of a batch.
+      max_steps: int, most steps of a batch, with padding; a longer sequence is alone.
+
+    Returns:
+      List of lists of indices into `lengths`.
+    """
+    groups = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        group = groups[-1] if groups else []
+        num_padded = (len(group) + 1) * lengths[group[0] if group else i]
+        num_own = sum(lengths[j] for j in group) + lengths[i]
+        fits = len(group) < max_batch_size and num_padded <= min(max_steps, _MAX_PADDING * num_own)
+        if group and fits:
+            group.append(i)
+        else:
+            groups.append([i])
+    return groups
+
+
+def pad_instances(instances):
+    """Stacks B instances to the inputs of the signature.
+
+    Returns:
+      Dict of feats (B, T, C) float32, zeros past each end, num_steps (B,) int32, fps (B,) float32
+      and duration_sec (B,) float32.
+    """
+    num_steps = np.array([len(instance.feats) for instance in instances], np.int32)
+    num_channels = instances[0].feats.shape[1]
+    feats = np.zeros((len(instances), num_steps.max(), num_channels), np.float32)
+    for row, instance in zip(feats, instances, strict=True):
+        row[: len(instance.feats)] = instance.feats
+    return {
+        "feats": feats,
+        "num_steps": num_steps,
+        "fps": np.array([instance.fps for instance in instances], np.float32),
+        "duration_sec": np.array([instance.duration_sec for instance in instances], np.float32),
+    }
+
+
+# === Writing ===
+
+
+def write_predictions(rows, by_columns):
+    """The body of an answer.
+
+    Args:
+      rows: list of dicts, one a sequence: the signature's outputs without their batch axis.
+      by_columns: bool, as in the `Request`.
+
+    Returns:
+      bytes, JSON.
+    """
+    lists = [{name: array.tolist() for name, array in row.items()} for row in rows]
+    if by_columns:
+        columns = {name: [row[name] for row in lists] for name in lists[0]}
+        return msgspec.json.encode({"outputs": columns})
+    return msgspec.json.encode({"predictions": lists})
+
+
+def write_error(sentence):
+    """The body of a refusal, bytes of JSON."""
+    return msgspec.json.encode({"error": sentence})
+
+
+def write_status(version):
+    """The body that says that a version is there to be asked, bytes of JSON."""
+    status = {
+        "version": str(version),
+        "state": "AVAILABLE",
+        "status": {"error_code": "OK", "error_message": ""},
+    }
+    return msgspec.json.encode({"model_version_status": [status]})
+
+
+def write_metadata(name, version, signatures):
+    """The body that describes a model, bytes of JSON.
+
+    Args:
+      name: str.
+      version: int.
+      signatures: dict of the SignatureDefs by name, each as the dict that its JSON is.
+    """
+    return msgspec.json.encode(
+        {
+            "model_spec": {"name": name, "signature_name": "", "version": str(version)},
+            "metadata": {"signature_def": {"signature_def": signatures}},
+        }
+    )
