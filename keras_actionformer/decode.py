@@ -95,7 +95,7 @@ def decode(logits, offsets, points, mask, num_points, settings):
         level = slice(first, first + length)
         first = first + length
         flat = ops.reshape(scores[:, level], (-1, length * num_classes))
-        top_scores, top = ops.top_k(flat, _smaller(settings.pre_nms_topk, length * num_classes))
+        top_scores, top = ops.top_k(flat, smaller(settings.pre_nms_topk, length * num_classes))
         point = top // num_classes
         start = ops.take_along_axis(starts[:, level], point, axis=1)
         end = ops.take_along_axis(ends[:, level], point, axis=1)
@@ -107,6 +107,6 @@ def decode(logits, offsets, points, mask, num_points, settings):
     return tuple(ops.concatenate(parts, axis=1) for parts in zip(*candidates, strict=True))
 
 
-def _smaller(limit, size):
+def smaller(limit, size):
     """min of an int and an int or tensor; stays an int (which XLA needs) where it can."""
     return min(limit, size) if isinstance(size, int) else ops.minimum(limit, size)

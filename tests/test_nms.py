@@ -158,6 +158,135 @@ def _random_batch(rows=3, count=150):
     return segments.astype("float32"), scores.astype("float32"), labels.astype("int32"), valid
 
 
+def plain_suppression(segments, scores, labels, settings):
+    """Soft or hard NMS of one class after the other, then a sort and a cut: indices, scores."""
+    soft, kept = settings.nms_method == "soft", []
+    starts, ends = segments.T
+    lengths = ends - starts + np.float32(1e-6)
+    for label in np.unique(labels) if settings.multiclass_nms else [None]:
+        left = np.flatnonzero((labels == label) | (label is None))
+        current = scores.copy()
+        if not soft and settings.min_score > 0:
+            left = left[scores[left] > settings.min_score]
+        while len(left):
+            best = left[np.argmax(current[left])]
+            kept.append((-current[best], best))
+            left = left[left != best]
+            overlap = np.minimum(ends[best], ends[left]) - np.maximum(starts[best], starts[left])
+            overlap = np.maximum(overlap, 0)
+            tiou = overlap / (lengths[best] + lengths[left] - overlap)
+            if soft:
+                current[left] *= np.exp(-(tiou**2) / settings.nms_sigma)
+                left = left[current[left] >= settings.min_score]
+            else:
+                left = left[tiou < settings.iou_threshold]
+    kept = sorted(kept)[: settings.max_seg_num]
+    return np.array([i for _, i in kept], int), np.array([-s for s, _ in kept])
+
+
+def plain_voting(segments, all_segments, all_scores, threshold):
+    """One segment after the other, in float64."""
+    voted = segments.astype("float64")
+    starts, ends = all_segments.T.astype("float64")
+    for i, (start, end) in enumerate(segments.astype("float64")):
+        overlap = np.maximum(np.minimum(end, ends) - np.maximum(start, starts), 0)
+        tiou = overlap / (end - start + ends - starts - overlap)
+        weights = np.where(tiou >= threshold, tiou * all_scores, 0)
+        voted[i] = weights @ starts / weights.sum(), weights @ ends / weights.sum()
+    return voted
+
+
+def _random_candidates(seed, count, num_classes, span, ties):
+    rng = np.random.default_rng(seed)
+    start = rng.uniform(0, span, count)
+    segments = np.stack([start, start + rng.uniform(1, 30, count)], axis=1).astype("float32")
+    scores = rng.beta(1, 3, count)
+    scores = np.ceil(scores * 8) / 8 if ties else scores
+    return segments, scores.astype("float32"), rng.integers(0, num_classes, count, "int32")
+
+
+@pytest.mark.parametrize("multiclass", [True, False])
+@pytest.mark.parametrize(
+    "method, min_score, ties",
+    [("soft", 0.0, False), ("soft", 0.1, False), ("hard", 0.1, False), ("hard", 0.0, True)],
+)  # equal scores weakened by nearly nothing are ordered by their last bit
+@pytest.mark.parametrize(
+    "count, num_classes, span, max_seg_num",
+    [
+        (1, 1, 100, 5),
+        (20, 3, 100, 30),  # more slots than candidates
+        (40, 30, 50, 15),  # hardly a class has two
+        (300, 4, 3000, 7),  # few overlap: the pool is enough
+        (300, 2, 20, 12),  # nearly all overlap: it is not
+        (400, 1, 300, 14),
+    ],
+)
+def test_random_candidates_as_by_plain_suppression(
+    count, num_classes, span, max_seg_num, method, min_score, ties, multiclass
+):
+    settings = PostProcess(
+        nms_method=method,
+        multiclass_nms=multiclass,
+        iou_threshold=0.37,
+        min_score=min_score,
+        max_seg_num=max_seg_num,
+        voting_thresh=0.6,
+    )
+    candidates = _random_candidates(count + num_classes, count, num_classes, span, ties)
+    index, expected = plain_suppression(*candidates, settings)
+    segments, scores, labels = run(*candidates, settings)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+    np.testing.assert_array_equal(labels, candidates[2][index])
+    expected = candidates[0][index]
+    if not multiclass:
+        expected = plain_voting(expected, *candidates[:2], settings.voting_thresh)
+    np.testing.assert_allclose(segments, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["soft", "hard"])
+def test_a_pool_of_the_best_is_not_taken_for_all(method):
+    """Of a hundred repetitions of the best segment one is left: the next best are all others."""
+    repeated = np.tile(np.array([[0, 10]], "float32"), (100, 1))
+    apart = np.arange(1, 5, dtype="float32")[:, None] * 20 + [0, 10]
+    segments = np.concatenate([apart, repeated]).astype("float32")
+    scores = np.array([0.4, 0.3, 0.2, 0.5] + 100 * [0.9], "float32")
+    settings = PostProcess(nms_method=method, max_seg_num=5, min_score=0.15)
+    kept, scores, _ = run(segments, scores, np.zeros(104, "int32"), settings)
+    np.testing.assert_array_equal(kept[:, 0], [0, 80, 20, 40, 60])
+    np.testing.assert_allclose(scores, [0.9, 0.5, 0.4, 0.3, 0.2], rtol=1e-6)
+
+
+def test_a_pool_of_equal_scores_is_not_taken_for_all():
+    segments = np.arange(200, dtype="float32")[:, None] * 100 + [0, 10]
+    scores = np.full(200, 0.5, "float32")
+    scores[150] = 0.6
+    kept, _, _ = run(segments, scores, np.zeros(200, "int32"), PostProcess(max_seg_num=5))
+    np.testing.assert_array_equal(kept, segments[[150, 0, 1, 2, 3]])
+
+
+def test_what_is_gone_stays_so_where_scores_fall_to_zero():
+    """exp(-tIoU^2 / sigma) is 0 in float32: such candidates come last, each once."""
+    segments = np.tile(np.array([[0, 10]], "float32"), (6, 1))
+    scores = np.linspace(0.9, 0.4, 6).astype("float32")
+    for min_score in (0.0, -2.0):
+        settings = PostProcess(nms_sigma=1e-4, min_score=min_score, max_seg_num=10)
+        _, kept, labels = run(segments, scores, np.zeros(6, "int32"), settings)
+        np.testing.assert_allclose(kept, [0.9, 0, 0, 0, 0, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 700])
+def test_voting_by_any_number(count):
+    rng = np.random.default_rng(count)
+    segments, scores, _ = (
+        np.stack(x) for x in zip(*(_random_candidates(i, count, 1, 50, False) for i in (1, 2)))
+    )
+    chosen = rng.integers(0, count, 20)
+    voted = to_numpy(vote(segments[:, chosen], segments, scores, 0.7))
+    for row in range(2):
+        expected = plain_voting(segments[row, chosen], segments[row], scores[row], 0.7)
+        np.testing.assert_allclose(voted[row], expected, rtol=1e-5)
+
+
 ALL_MODES = [
     PostProcess(nms_method=method, multiclass_nms=multi, min_score=0.05, max_seg_num=40)
     for method in ("soft", "hard", "none")
