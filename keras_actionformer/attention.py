@@ -149,12 +149,13 @@ class MaskedAttention(Composite):
                     self.stride,
                     depthwise=True,
                     use_bias=False,
+                    masks_output=False,
                     name=f"{role}_conv",
                 )
                 setattr(self, f"{role}_conv", conv)
                 setattr(self, f"{role}_norm", self.add_norm(inner_shape, f"{role}_norm"))
-            setattr(self, role, self.add_dense(inner_shape, dim, role))
-        self.proj = self.add_dense(inner_shape, dim, "proj")
+            setattr(self, role, self.add_dense((None, dim), dim, role))
+        self.proj = self.add_dense((None, dim), dim, "proj")
         self.proj_drop = self.add(keras.layers.Dropout, inner_shape, self.dropout)
         if self.use_rel_pe:
             self.rel_pe = self.add_weight(
@@ -173,9 +174,11 @@ class MaskedAttention(Composite):
             y = x
             if self.use_conv:
                 y, _ = getattr(self, f"{role}_conv")(y, mask)
-                y = getattr(self, f"{role}_norm")(y)
-            y = getattr(self, role)(y)
-            return ops.reshape(y, (-1, ops.shape(y)[1], self.num_heads, head_dim))
+                y = getattr(self, f"{role}_norm")(y, out_mask)
+            num_steps = ops.shape(y)[1]
+            # As a matrix: TensorFlow then does product and bias in one operation.
+            y = getattr(self, role)(ops.reshape(y, (-1, dim)))
+            return ops.reshape(y, (-1, num_steps, self.num_heads, head_dim))
 
         q, k, v = heads("query") * head_dim**-0.5, heads("key"), heads("value")
         if self.window > 1:
@@ -183,8 +186,9 @@ class MaskedAttention(Composite):
             y = local_attention(q, k, v, out_mask, self.window, bias)
         else:
             y = global_attention(q, k, v, out_mask)
-        y = ops.reshape(y, (-1, ops.shape(y)[1], dim))
-        y = self.proj_drop(self.proj(y), training=training)
+        num_steps = ops.shape(y)[1]
+        y = self.proj(ops.reshape(y, (-1, dim)))
+        y = self.proj_drop(ops.reshape(y, (-1, num_steps, dim)), training=training)
         return apply_mask(y, out_mask), out_mask
 
     def compute_output_spec(self, x, mask, training=False):

@@ -112,6 +112,7 @@ class Backbone(Composite):
                 self.dim,
                 self.embd_kernel_size,
                 use_bias=not self.embd_with_ln,
+                masks_output=not self.embd_with_ln,
                 name=f"embd_{i}",
             )
             self.embd.append(conv)
@@ -164,7 +165,7 @@ class Backbone(Composite):
             x, _ = conv(x, mask)
             # Masked before the normalization and not after it, as in the reference: an invalid
             # step now holds relu(bias), which the next convolution lets into the last valid one.
-            x = ops.relu(self.embd_norm[i](x) if self.embd_with_ln else x)
+            x = ops.relu(self.embd_norm[i](x, mask) if self.embd_with_ln else x)
             if present is not None:
                 x = apply_mask(x, present)
         if self.use_abs_pe:

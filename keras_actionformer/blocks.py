@@ -124,9 +124,9 @@ class TransformerBlock(Composite):
             name="attn",
         )
         self.ln2 = self.add_norm(inner_shape, "ln2")
-        self.mlp_in = self.add_dense(inner_shape, hidden, "mlp_in")
-        self.mlp_out = self.add_dense((*inner_shape[:2], hidden), dim, "mlp_out")
-        self.mlp_drop = self.add(keras.layers.Dropout, inner_shape, self.dropout)
+        self.mlp_in = self.add_dense((None, dim), hidden, "mlp_in")
+        self.mlp_out = self.add_dense((None, hidden), dim, "mlp_out")
+        self.mlp_drop = self.add(keras.layers.Dropout, (None, dim), self.dropout)
         if self.droppath > 0:
             for branch in ("attn", "mlp"):
                 name = f"drop_path_{branch}"
@@ -143,8 +143,11 @@ class TransformerBlock(Composite):
         skip = max_pool(x, self.stride, present) if self.stride > 1 else x
         x = apply_mask(skip, out_mask) + y
 
-        y = self.mlp_drop(gelu(self.mlp_in(self.ln2(x))), training=training)
-        y = apply_mask(self.mlp_drop(self.mlp_out(y), training=training), out_mask)
+        # As a matrix: TensorFlow then does product, bias and GELU in one operation.
+        y = ops.reshape(self.ln2(x), (-1, x.shape[-1]))
+        y = self.mlp_drop(gelu(self.mlp_in(y)), training=training)
+        y = self.mlp_drop(self.mlp_out(y), training=training)
+        y = apply_mask(ops.reshape(y, ops.shape(x)), out_mask)
         if self.droppath > 0:
             y = self.drop_path_mlp(y, training=training)
         return x + y, out_mask

@@ -36,6 +36,7 @@ class _ConvHead(Composite):
                 self.dim,
                 self.kernel_size,
                 use_bias=not self.with_ln,
+                masks_output=not self.with_ln,
                 name=f"head_{i}",
             )
             self.head.append(conv)
@@ -50,7 +51,9 @@ class _ConvHead(Composite):
         for i, conv in enumerate(self.head):
             x, _ = conv(x, mask)
             # Invalid steps of a level keep relu(bias) here (see Backbone), gaps must not.
-            x = apply_mask(ops.relu(self.norm[i](x)), on_level) if self.with_ln else ops.relu(x)
+            x = ops.relu(self.norm[i](x, mask) if self.with_ln else x)
+            if self.with_ln:
+                x = apply_mask(x, on_level)
         return self.out(x, mask)[0]
 
     def get_config(self):

@@ -39,28 +39,33 @@ class Composite(keras.layers.Layer):
 class LayerNorm(keras.layers.Layer):
     """Layer normalization over channels (Ba et al. 2016), epsilon 1e-5.
 
-    Written out because it takes three quarters of the time of Keras' own layer forward, in
-    TensorFlow's graph mode on a CPU (2304 steps of 512 channels: 5.2 ms against 7.3 ms), and
-    centers first, so that a large mean costs no digits. Computes in float32 whatever it is given.
+    Written out because it takes two thirds of the time of Keras' own layer forward, in
+    TensorFlow's graph mode on a CPU, and centers first, so that a large mean costs no digits.
+    Computes in float32 whatever it is given.
+
+    Call: `(x (B, T, D), mask (B, T) or None) -> (B, T, D)`. Masked steps are normalized as if they
+    were zeros, which makes them the bias; that costs less here than zeroing them before.
     """
 
     def __init__(self, **kwargs):
         super().__init__(**{"autocast": False, **kwargs})
 
-    def build(self, x_shape):
+    def build(self, x_shape, mask_shape=None):
         self.gamma = self.add_weight(name="gamma", shape=(x_shape[-1],), initializer="ones")
         self.beta = self.add_weight(name="beta", shape=(x_shape[-1],), initializer="zeros")
         self.built = True
 
-    def call(self, x):
+    def call(self, x, mask=None):
         wide = ops.cast(x, "float32") if x.dtype != "float64" else x
         centered = wide - ops.mean(wide, axis=-1, keepdims=True)
         variance = ops.mean(ops.square(centered), axis=-1, keepdims=True)
-        y = centered * ops.rsqrt(variance + 1e-5) * self.gamma + self.beta
-        return ops.cast(y, x.dtype)
+        scale = ops.rsqrt(variance + 1e-5)
+        if mask is not None:
+            scale = apply_mask(scale, mask)
+        return ops.cast(centered * (scale * self.gamma) + self.beta, x.dtype)
 
-    def compute_output_shape(self, x_shape):
-        return x_shape
+    def compute_output_spec(self, x, mask=None):
+        return keras.KerasTensor(x.shape, x.dtype)
 
 
 def fan_in_uniform(fan_in):
@@ -112,12 +117,20 @@ class MaskedConv1D(keras.layers.Layer):
       stride: int, in steps.
       depthwise: bool, one filter a channel.
       use_bias: bool.
+      masks_output: bool; False leaves it to the normalization that follows.
 
     Call: `(x (B, T, D), mask (B, T)) -> (y (B, ceil(T / stride), filters), mask)`.
     """
 
     def __init__(
-        self, filters, kernel_size, stride=1, depthwise=False, use_bias=True, **kwargs
+        self,
+        filters,
+        kernel_size,
+        stride=1,
+        depthwise=False,
+        use_bias=True,
+        masks_output=True,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         if kernel_size % 2 == 0:
@@ -127,6 +140,7 @@ class MaskedConv1D(keras.layers.Layer):
         self.stride = stride
         self.depthwise = depthwise
         self.use_bias = use_bias
+        self.masks_output = masks_output
 
     def build(self, x_shape, mask_shape=None):
         if self.built:
@@ -152,7 +166,7 @@ class MaskedConv1D(keras.layers.Layer):
         if self.use_bias:
             y = y + self.bias
         mask = mask[:, :: self.stride]
-        return apply_mask(y, mask), mask
+        return apply_mask(y, mask) if self.masks_output else y, mask
 
     def _depthwise(self, x):
         # A sum of shifted products: a few multiplications a step are cheaper this way than as a
@@ -179,6 +193,7 @@ class MaskedConv1D(keras.layers.Layer):
             "stride": self.stride,
             "depthwise": self.depthwise,
             "use_bias": self.use_bias,
+            "masks_output": self.masks_output,
         }
 
 
