@@ -1,5 +1,6 @@
 """One file or folder that answers "what happens when" without this library and without Keras."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -9,16 +10,15 @@ import platform
 import tempfile
 
 import keras
-import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 import keras_actionformer
 from keras_actionformer.arguments import choice, whole
 from keras_actionformer.errors import UserError
-from keras_actionformer.export_check import check_export
+from keras_actionformer.export_check import check_export, sequences_to_try
 from keras_actionformer.export_graphs import detection_graph, raw_graph
-from keras_actionformer.exported import FILES, LABELS, MANIFEST
+from keras_actionformer.exported import FILES, LABELS, MANIFEST, RUNTIMES, import_runtime
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import atomic_folder, restore_folder
 from keras_actionformer.presets import model_metadata
@@ -59,9 +59,10 @@ def export_detector(
     """`ActionFormer.export_detector`, which documents it."""
     _check_arguments(model, format, precision, batch_size, num_steps)
     folder = _target(pathlib.Path(os.path.realpath(pathlib.Path(folder).expanduser())), format)
+    sequences = sequences_to_try(model, feats)
     graph = raw_graph(model) if raw else detection_graph(model)
     function = _function(graph, model, batch_size, num_steps)
-    with atomic_folder(folder) as temporary:
+    with _gone_on_failure(folder.parent), atomic_folder(folder) as temporary:
         if format == "saved_model":
             _write_saved_model(graph, model, temporary, function)
         elif format == "tflite":
@@ -72,7 +73,10 @@ def export_detector(
             _write_labels(model, temporary)
         manifest = _manifest(graph, model, temporary, function, format, precision)
         _write_json(temporary / MANIFEST, manifest)
-        manifest["largest_difference"] = check_export(model, temporary, manifest, feats)
+        manifest["largest_difference"] = {
+            "features": "made up" if feats is None else "given",
+            **check_export(model, temporary, manifest, sequences),
+        }
         _write_json(temporary / MANIFEST, manifest)
     return folder, manifest
 
@@ -94,6 +98,8 @@ def _check_arguments(model, format, precision, batch_size, num_steps):
         raise UserError(
             "The model computes in half precision: open it without a mixed dtype policy to export."
         )
+    if format != "saved_model":  # the check will need it, and a conversion takes its time
+        import_runtime(RUNTIMES[format][0])
 
 
 def _target(folder, format):
@@ -113,12 +119,26 @@ def _target(folder, format):
         last = max((int(name) for name in names if name.isdecimal()), default=0)
         folder = folder / str(last + 1)
     else:
-        others = sorted(names - {FILES[format], MANIFEST, LABELS})
+        is_export = FILES[format] in names  # or a manifest and labels may be of something else
+        others = sorted(names - {FILES[format], MANIFEST, LABELS} if is_export else names)
     if others:
         raise UserError(
             f"'{folder}' holds other files, such as {others[0]!r}: choose a new folder."
         )
     return folder
+
+
+@contextlib.contextmanager
+def _gone_on_failure(folder):
+    """Takes a folder that the block created away again when it fails."""
+    is_new = not folder.exists()
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            with contextlib.suppress(OSError):  # another export has written to it
+                folder.rmdir()
+        raise
 
 
 def _function(graph, model, batch_size=None, num_steps=None):
@@ -149,7 +169,7 @@ def _write_saved_model(graph, model, folder, function):
         if model.class_names:
             module.labels = tf.saved_model.Asset(str(_write_labels(model, pathlib.Path(assets))))
         tf.saved_model.save(module, str(folder), signatures)
-    _declare_defaults(folder / "saved_model.pb", graph)
+    _declare_defaults(folder / "saved_model.pb", graph, function.input_signature[0].shape[0])
     extra = folder / "assets.extra"
     extra.mkdir()
     _write_json(extra / "model_card.json", model_metadata(model))
@@ -163,8 +183,10 @@ def _module(graph):
     return module
 
 
-def _declare_defaults(path, graph):
+def _declare_defaults(path, graph, batch_size):
     """Adds the default values of inputs to a SavedModel's signatures, for servers to fill in.
+
+    One value for all sequences, or one each for a fixed number of them.
 
     TensorFlow would do that for a function with default arguments, but would put them into the
     graph, too, where other runtimes take them for constants.
@@ -176,7 +198,8 @@ def _declare_defaults(path, graph):
             for name, default in graph.defaults.items():
                 if default is not None and name in signature.inputs:
                     dtype = tf.dtypes.as_dtype(signature.inputs[name].dtype)
-                    signature.defaults[name].CopyFrom(tf.make_tensor_proto([default], dtype))
+                    values = [default] * (batch_size or 1)
+                    signature.defaults[name].CopyFrom(tf.make_tensor_proto(values, dtype))
     path.write_bytes(saved_model.SerializeToString())
 
 
@@ -193,15 +216,14 @@ def _write_warmup_requests(path, graph, model, function):
         for length in lengths:
             request = predict_pb2.PredictRequest()
             request.model_spec.signature_name = "serving_default"
+            # A frame rate or a duration may have to be given: any will do.
+            values = {"feats": 0.0, "num_steps": length, "fps": 1.0, "duration_sec": 1.0}
             for spec in function.input_signature:
                 shape = [batch_size or 1, length, spec.shape[-1]][: len(spec.shape)]
-                # Ones: a frame rate or a duration may have to be given.
-                zeros_or_ones = np.zeros if spec.name == "feats" else np.ones
-                array = zeros_or_ones(shape, spec.dtype.as_numpy_dtype)
-                request.inputs[spec.name].CopyFrom(tf.make_tensor_proto(array))
-            request.inputs["num_steps"].CopyFrom(
-                tf.make_tensor_proto(np.full(batch_size or 1, length, "int32"))
-            )
+                # One number and a shape, which stands for an array full of it.
+                request.inputs[spec.name].CopyFrom(
+                    tf.make_tensor_proto(values[spec.name], spec.dtype, shape)
+                )
             log = prediction_log_pb2.PredictionLog(
                 predict_log=prediction_log_pb2.PredictLog(request=request)
             )
@@ -222,7 +244,12 @@ def _write_tflite(graph, folder, function, precision):
 
 def _write_onnx(folder, function):
     tf2onnx = import_extra("tf2onnx", "tf2onnx", "onnx", "Exporting to ONNX")
-    proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=_ONNX_OPSET)
+    proto, _ = tf2onnx.convert.from_function(
+        function,
+        function.input_signature,
+        opset=_ONNX_OPSET,
+        custom_op_handlers={"SelectV2": (_select_in_onnx, [])},
+    )
     for value in (*proto.graph.input, *proto.graph.output):
         axes, _ = _MEANING[value.name]
         for axis, dim in zip(axes, value.type.tensor_type.shape.dim, strict=True):
@@ -231,13 +258,19 @@ def _write_onnx(folder, function):
     (folder / FILES["onnx"]).write_bytes(proto.SerializeToString())
 
 
+def _select_in_onnx(context, node, name, arguments):
+    """Converts `where`. On its own tf2onnx makes sums of products of it, which keep any NaN."""
+    node.type = "Where"
+
+
 # === What lies beside it ===
 
 
 def _write_labels(model, folder):
     """The names of the classes, one a line, in the order of their ids."""
     path = folder / LABELS
-    path.write_text("".join(f"{name}\n" for name in model.class_names), encoding="utf-8")
+    lines = (" ".join(name.splitlines()) for name in model.class_names)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return path
 
 

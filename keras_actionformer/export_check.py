@@ -9,54 +9,79 @@ import tempfile
 import numpy as np
 
 import keras_actionformer
-from keras_actionformer.detector import check_feats
 from keras_actionformer.errors import UserError
+from keras_actionformer.sequences import check_sequences
 from keras_actionformer.timing import FeatureGrid
 
 # Lengths of made-up sequences, in parts of the training length: one that the reference pads, one
 # that fills it but for a step, a longer and a very short one.
 _PARTS = (0.4, 1.0, 1.3, 0.02)
-_PADDING = 7.0  # what stands past the end of a sequence must not matter
+_PADDING = np.nan  # what stands past the end of a sequence must not matter
 _SCORE_TOLERANCE = 1e-5
 _SEC_TOLERANCE = 1e-4
+_LIMITS = {
+    "score": (_SCORE_TOLERANCE, "scores"),
+    "seconds": (_SEC_TOLERANCE, "times in seconds"),
+    "offset_strides": (1e-4, "offsets in strides"),
+}
 # Weights of fewer digits: the least part of the clear detections that must be found again.
 _LEAST_FOUND = {"float16": 0.95, "int8": 0.7}
 _CLEAR_SCORE = 0.5  # of the best score of a sequence
 _SAME_PART = 0.15  # of a detection's length: how far its ends may move
 
 
-def check_export(model, folder, manifest, feats=None):
+def sequences_to_try(model, feats=None):
+    """The sequences to compare on, a list of (T, C) float32 arrays: made up, or those given.
+
+    Raises:
+      UserError: `feats` has none, or one of another shape or with NaN or infinite values.
+    """
+    channels = model.input["feats"].shape[-1]
+    if feats is None:
+        rng = np.random.default_rng(0)
+        lengths = [max(1, int(part * model.config["max_seq_len"]) - 1) for part in _PARTS]
+        return [rng.normal(size=(n, channels)).astype("float32") for n in lengths]
+    sequences, _ = check_sequences(feats, channels)
+    if not sequences:
+        raise UserError("feats is empty: give at least one sequence to check the export on.")
+    return sequences
+
+
+def check_export(model, folder, manifest, sequences):
     """Compares an export with the model it was made from.
 
-    Sequences go through it one by one and, where its batch is free, all at once; some with a frame
-    rate and a duration of their own.
+    Sequences go through it one by one and all at once or, where its batch is fixed, as many at a
+    time; some with a frame rate and a duration of their own.
 
     Args:
       model: `ActionFormer`.
       folder: path of the export.
       manifest: dict, its manifest.
-      feats: list of (T, C) arrays, or None for made-up ones.
+      sequences: list of (T, C) float32 arrays.
 
     Returns:
       dict: what was compared, and the largest differences.
 
     Raises:
-      UserError: the export does not run, or disagrees; or `feats` is nothing to check it on.
+      UserError: the export does not run, or disagrees; or nothing is detected.
     """
-    batch_size, num_steps, channels = manifest["inputs"]["feats"]["shape"]
-    sequences = _sequences(model.config["max_seq_len"], channels, feats)
+    batch_size, num_steps, _ = manifest["inputs"]["feats"]["shape"]
     if isinstance(num_steps, int):
         sequences = [x[:num_steps] for x in sequences]
     fps, durations_sec = _timing(model, sequences)
-    calls = [[i] for i in range(len(sequences))]
-    if not isinstance(batch_size, int):
-        calls.append(list(range(len(sequences))))
+    count = len(sequences)
+    if isinstance(batch_size, int):
+        calls = [
+            [i % count for i in range(first, first + batch_size)]
+            for first in range(0, count, batch_size)
+        ]
+    else:
+        calls = [*([i] for i in range(count)), list(range(count))]
     requests = []
     for call in calls:
-        rows = (call * batch_size)[:batch_size] if isinstance(batch_size, int) else call
-        inputs = _padded([sequences[i] for i in rows], num_steps)
-        inputs["fps"] = np.array([fps[i] or 0.0 for i in rows], "float32")
-        inputs["duration_sec"] = np.array([durations_sec[i] or 0.0 for i in rows], "float32")
+        inputs = _padded([sequences[i] for i in call], num_steps)
+        inputs["fps"] = np.array([fps[i] or 0.0 for i in call], "float32")
+        inputs["duration_sec"] = np.array([durations_sec[i] or 0.0 for i in call], "float32")
         requests.append({name: inputs[name] for name in manifest["inputs"]})
     results = _run_without_keras(folder, requests)
     pairs = [
@@ -68,26 +93,13 @@ def check_export(model, folder, manifest, feats=None):
         result = _compare_raw(model, sequences, pairs)
     else:
         expected = _expected(model, sequences, fps, durations_sec)
-        result = _compare_detections(expected, pairs, manifest["precision"])
+        result = _compare_detections(model.postprocess, expected, pairs, manifest["precision"])
     _refuse_disagreement(result, manifest["precision"])
     return {
-        "features": "made up" if feats is None else "given",
         "num_steps": [len(x) for x in sequences],
         "num_calls": len(calls),
         **result,
     }
-
-
-def _sequences(longest, channels, feats):
-    """The sequences to try, (T, channels) float32 arrays."""
-    if feats is None:
-        rng = np.random.default_rng(0)
-        lengths = [max(1, int(part * longest) - 1) for part in _PARTS]
-        return [rng.normal(size=(n, channels)).astype("float32") for n in lengths]
-    sequences = [check_feats(x, channels, f"feats[{i}]") for i, x in enumerate(feats)]
-    if not sequences:
-        raise UserError("feats is empty: give at least one sequence to check the export on.")
-    return sequences
 
 
 def _timing(model, sequences):
@@ -156,81 +168,97 @@ def _run_without_keras(folder, requests):
 
 
 def _compare_raw(model, sequences, pairs):
-    """Largest differences in scores and in offsets (strides) at valid points."""
+    """Largest differences in scores and in offsets (strides) at valid points.
+
+    Offsets of more than a stride are compared relative to the largest of their sequence.
+    """
     network = model.detector().network
-    scores = offsets = 0.0
+    differences = []
     for i, found, row in pairs:
         num_steps = np.array([len(sequences[i])], "int32")
         expected = network({"feats": sequences[i][None], "num_steps": num_steps})
         points = np.asarray(model.points(expected["mask"].shape[1]))
-        # Of a longer batch, the same points stand elsewhere: time and stride tell them.
-        place = {(time, stride): k for k, (time, _, _, stride) in enumerate(found["points"])}
-        valid = np.flatnonzero(points[:, 0] < len(sequences[i]))
-        there = [place[points[k, 0], points[k, 3]] for k in valid]
+        # Of a longer batch, the same points stand elsewhere, in the same order.
+        valid, there = (x[:, 0] < len(sequences[i]) for x in (points, found["points"]))
         logits = np.asarray(expected["logits"])[0, valid]
-        difference = _sigmoid(logits) - _sigmoid(found["logits"][row, there])
-        scores = max(scores, float(np.abs(difference).max()))
-        difference = np.asarray(expected["offsets"])[0, valid] - found["offsets"][row, there]
-        offsets = max(offsets, float(np.abs(difference).max()))
-    return {"score": scores, "offset_strides": offsets}
+        scores = np.abs(_sigmoid(logits) - _sigmoid(found["logits"][row, there])).max()
+        offsets = np.asarray(expected["offsets"])[0, valid]
+        strides = np.abs(offsets - found["offsets"][row, there]).max() / max(1, offsets.max())
+        differences.append((scores, strides))
+    score, strides = np.max(differences, axis=0)
+    return {"score": float(score), "offset_strides": float(strides)}
 
 
 def _sigmoid(x):
     return 1.0 / (1.0 + np.exp(-x.astype("float64")))
 
 
-def _compare_detections(expected, pairs, precision):
+def _compare_detections(settings, expected, pairs, precision):
     """Compares the detections of the export with those of the model, by pairs of one class.
 
     Args:
+      settings: `PostProcess`.
       expected: list of `Detections`, one a sequence.
       pairs: list of (index of a sequence, outputs of a call, its row in them).
       precision: str, of the export's weights.
 
     Returns:
-      dict: the largest differences in scores and in seconds and the number of detections compared;
-      with reduced precision, of the clear ones, and which part of them is found again.
+      dict: the largest differences in scores and in seconds, infinite where a detection is missing
+      or too many, and the number of detections compared; with reduced precision, of the clear
+      ones, and which part of them is found again.
     """
     differences = []
     num_expected = 0
     for i, outputs, row in pairs:
         count = int(outputs["num_detections"][row])
-        found = [
+        segments_sec, scores, labels = (
             outputs[f"detection_{name}"][row, :count] for name in ("segments", "scores", "classes")
-        ]
+        )
         detections = expected[i]
         if precision != "float32":
             clear = _CLEAR_SCORE * detections.scores.max(initial=0.0)
             detections = detections.filter(min_score=clear)
-        score_off, sec_off = _differences(detections, *found)
+        (score_off, sec_off), is_more = _differences(detections, segments_sec, scores, labels)
         if precision == "float32":
-            # At the end of the list, who is still kept is a matter of the last digit.
-            lowest = [scores.min(initial=np.inf) for scores in (detections.scores, found[1])]
-            counts = (detections.scores > max(lowest) + _SCORE_TOLERANCE) | (
-                (score_off <= _SCORE_TOLERANCE) & (sec_off <= _SEC_TOLERANCE)
-            )
+            is_same = (score_off <= _SCORE_TOLERANCE) & (sec_off <= _SEC_TOLERANCE)
+            counts = is_same | ~_may_lack(detections.scores, scores, settings)
+            if (is_more & ~_may_lack(scores, detections.scores, settings)).any():
+                differences.append((np.inf, np.inf))
         else:
             lengths_sec = detections.segments_sec[:, 1] - detections.segments_sec[:, 0]
             counts = sec_off <= _SAME_PART * lengths_sec
         num_expected += len(detections)
         differences += list(zip(score_off[counts], sec_off[counts], strict=True))
-    if not differences:
+    if not num_expected:
         raise UserError(
             "The export cannot be checked: there are no detections to compare; pass features in "
             "which the model finds some (feats, --feats)."
         )
-    score, seconds = np.max(differences, axis=0)
+    score, seconds = np.max(differences or [(np.inf, np.inf)], axis=0)
     result = {"score": float(score), "seconds": float(seconds), "detections": num_expected}
     if precision != "float32":
         result["found"] = len(differences) / num_expected
     return result
 
 
+def _may_lack(scores, others, settings):
+    """Whether detections of these scores, (M,) bool, may lack in a list with scores `others`.
+
+    Who is kept at the end of a full list or at a threshold is a matter of the last digit.
+    """
+    thresholds = np.array([settings.pre_nms_thresh, settings.min_score])
+    may_lack = (np.abs(scores[:, None] - thresholds) <= _SCORE_TOLERANCE).any(axis=1)
+    if len(others) == settings.max_seg_num:
+        may_lack |= scores <= others.min() + _SCORE_TOLERANCE
+    return may_lack
+
+
 def _differences(expected, segments_sec, scores, labels):
     """Of each expected detection, how far the nearest one of its class is that is not taken yet.
 
     Returns:
-      Differences in score and in seconds, (M,) each; infinite where there is none.
+      (2, M) differences in score and in seconds, infinite where there is none; and, of those that
+      were found, (N,) bool: nothing expected is near.
     """
     differences = np.full((2, len(expected)), np.inf)
     is_free = np.ones(len(scores), bool)
@@ -242,7 +270,7 @@ def _differences(expected, segments_sec, scores, labels):
             nearest = np.argmin(score_off / _SCORE_TOLERANCE + sec_off / _SEC_TOLERANCE)
             differences[:, k] = score_off[nearest], sec_off[nearest]
             is_free[others[nearest]] = False
-    return differences
+    return differences, is_free
 
 
 def _refuse_disagreement(result, precision):
@@ -254,10 +282,14 @@ def _refuse_disagreement(result, precision):
                 f"find {result['found']:.0%} again, less than {least:.0%}."
             )
         return
-    seconds = result.get("seconds", 0.0)
-    if not (result["score"] <= _SCORE_TOLERANCE and seconds <= _SEC_TOLERANCE):
+    if np.isinf(result["score"]):
         raise UserError(
-            f"The export disagrees and is removed: scores differ by up to {result['score']:.2g} "
-            f"(at most {_SCORE_TOLERANCE:g} is allowed), times by up to {seconds:.2g} s "
-            f"({_SEC_TOLERANCE:g})."
+            "The export disagrees and is removed: a detection of the model is missing, or one is "
+            "too many."
         )
+    for name, (limit, unit) in _LIMITS.items():
+        if not result.get(name, 0.0) <= limit:
+            raise UserError(
+                f"The export disagrees and is removed: {unit} differ by up to {result[name]:.2g}, "
+                f"more than {limit:g}."
+            )

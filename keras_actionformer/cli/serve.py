@@ -52,7 +52,7 @@ _BATCH_TIMEOUT_MS = flags.DEFINE_float(
 
 def main():
     for package in ("litserve", "msgspec"):
-        import_extra(package, package, "serve", "serve")
+        import_extra(package, package, "serve", "Serving")
     from keras_actionformer.serving import ServingLimits, serve
 
     limits = ServingLimits(
