@@ -65,6 +65,8 @@ def main():
         for name, spec in manifest[side].items():
             shape = ", ".join(map(str, spec["shape"]))
             print(f"{side[:-1]:<6} {name:<18} {spec['dtype']:<7} ({shape}): {spec['meaning']}")
+    if _FORMAT.value == "saved_model" and not any("warmup" in name for name in manifest["files"]):
+        print("No warm-up requests are in it: these need pip install 'keras-actionformer[grpc]'.")
     num_bytes = sum(file["bytes"] for file in manifest["files"].values())
     print(f"Compared with Keras: {_told(manifest['largest_difference'])}.")
     print(f"Wrote {folder} ({len(manifest['files']) + 1} files, {num_bytes / 1e6:.1f} MB).")
