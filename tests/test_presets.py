@@ -31,6 +31,7 @@ from keras_actionformer import (
 )
 from keras_actionformer.annotations import load_annotations
 from keras_actionformer.architectures import ARCHITECTURES
+from keras_actionformer.presets import model_metadata
 from keras_actionformer.simulate import simulate_dataset
 
 FILES = {"config.json", "metadata.json", "model.weights.h5"}
@@ -581,3 +582,15 @@ def test_what_can_go_wrong_on_a_hub(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UserError, match=r"pip install 'keras-actionformer\[hub\]'"):
         ActionFormer.from_preset("hf://a/b")
+
+
+def test_scores_belong_to_the_weights(tmp_path):
+    """They go into what is exported, and neither to fresh weights nor to other classes."""
+    model = ActionFormer.from_preset("simulated")
+    assert model_metadata(model)["scores"]["average"] == 87.76
+    assert "scores" not in model_metadata(ActionFormer.from_preset("simulated", num_classes=5))
+    fresh = ActionFormer.from_preset("simulated", load_weights=False)
+    assert "scores" not in model_metadata(fresh)
+    model.save_to_preset(tmp_path / "saved")  # which does not know whether it was trained since
+    saved = json.loads((tmp_path / "saved" / "metadata.json").read_text())
+    assert saved["scores"] == {} and saved["feature_encoder"] == "simulated"
