@@ -36,7 +36,8 @@ setup(
         "onnx": ["onnxruntime", "tf2onnx>=1.17"],
         "openvino": ["openvino"],
         "pandas": ["pandas"],
-        "serve": ["litserve>=0.2.19,<0.3", "msgspec>=0.19"],
+        "plot": ["matplotlib"],
+        "serve": ["litserve==0.2.19", "msgspec>=0.19"],
         "tensorboard": ["tensorboard"],
         "test": [
             "jax",  # the network runs on it, too

@@ -13,6 +13,7 @@ _HOMES = {
     "Annotations": "annotations",
     "Detections": "detections",
     "EvaluationResult": "evaluation",
+    "ExportedModel": "exported",
     "FeatureFiles": "features",
     "FeatureGrid": "timing",
     "PostProcess": "decode",

@@ -10,6 +10,7 @@ import platform
 import tempfile
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -201,6 +202,7 @@ def _declare_defaults(path, graph, batch_size):
                     values = [default] * (batch_size or 1)
                     signature.defaults[name].CopyFrom(tf.make_tensor_proto(values, dtype))
     path.write_bytes(saved_model.SerializeToString())
+    path.with_name("fingerprint.pb").unlink(missing_ok=True)  # of what the file was before
 
 
 def _write_warmup_requests(path, graph, model, function):
@@ -239,7 +241,15 @@ def _write_tflite(graph, folder, function, precision):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    (folder / FILES["tflite"]).write_bytes(converter.convert())
+    path = folder / FILES["tflite"]
+    path.write_bytes(converter.convert())
+    if precision != "float32":
+        interpreter = import_runtime("litert").Interpreter(model_path=str(path))
+        if all(row["dtype"] != np.dtype(precision) for row in interpreter.get_tensor_details()):
+            raise UserError(
+                f"TFLite stores none of this model's weights as {precision}: they are too few to "
+                "be worth it; export with precision='float32'."
+            )
 
 
 def _write_onnx(folder, function):
@@ -270,7 +280,7 @@ def _write_labels(model, folder):
     """The names of the classes, one a line, in the order of their ids."""
     path = folder / LABELS
     lines = (" ".join(name.splitlines()) for name in model.class_names)
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
     return path
 
 
@@ -280,6 +290,8 @@ def _manifest(graph, model, folder, function, format, precision):
         inputs[spec.name] = _described(spec.name, spec)
         if graph.defaults[spec.name] is not None:
             inputs[spec.name]["default"] = graph.defaults[spec.name]
+        else:  # what 0 stands for
+            inputs[spec.name]["meaning"] = inputs[spec.name]["meaning"].partition(";")[0]
     for name, tensor in function.get_concrete_function().structured_outputs.items():
         outputs[name] = _described(name, tensor)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -291,7 +303,7 @@ def _manifest(graph, model, folder, function, format, precision):
         **model_metadata(model),
         "versions": _versions(),
         "files": {
-            str(path.relative_to(folder)): {
+            path.relative_to(folder).as_posix(): {
                 "bytes": path.stat().st_size,
                 "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             }

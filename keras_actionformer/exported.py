@@ -1,7 +1,4 @@
-"""Running an exported detector, without Keras: SavedModel, TFLite or ONNX.
-
-`python -m keras_actionformer.exported` does it in a process of its own, see `main`.
-"""
+"""Running an exported detector, without Keras: SavedModel, TFLite or ONNX."""
 
 import json
 import pathlib
@@ -48,6 +45,7 @@ class ExportedModel:
         format's own. OpenVINO reads SavedModels.
       num_threads: int, or None for as many as the runtime sees fit. TensorFlow's are those of the
         process (`tf.config.threading`).
+      signature: str, of a SavedModel: `"serving_default"` or `"raw"`.
 
     Call: arrays by input name -> dict of NumPy arrays by output name, as `manifest` lists them.
     Optional inputs may be left out, and a number stands for one a sequence. Raises UserError
@@ -57,11 +55,11 @@ class ExportedModel:
       manifest: dict, what the export says of itself.
 
     Raises:
-      UserError: there is no export in the folder, it is incomplete, or its runtime is missing or
-        does not read its format.
+      UserError: there is no export in the folder, it is incomplete or damaged, or its runtime is
+        missing or does not read its format.
     """
 
-    def __init__(self, folder, runtime=None, num_threads=None):
+    def __init__(self, folder, runtime=None, num_threads=None, signature="serving_default"):
         folder = _find(pathlib.Path(folder).expanduser())
         self.manifest = _read_manifest(folder)
         format = self.manifest["format"]
@@ -76,7 +74,14 @@ class ExportedModel:
             "onnxruntime": _open_onnx,
             "openvino": _open_openvino,
         }[runtime]
-        self._run = open_model(path, num_threads)
+        options = {"signature": signature} if runtime == "tensorflow" else {}
+        try:
+            self._run = open_model(path, num_threads, **options)
+        except UserError:
+            raise
+        except Exception as error:  # each runtime has its own
+            reason = str(error).strip().splitlines()[:1] or [repr(error)]
+            raise UserError(f"'{path}' cannot be opened by {runtime}: {reason[0]}") from error
 
     def __call__(self, **inputs):
         specs = self.manifest["inputs"]
@@ -90,6 +95,8 @@ class ExportedModel:
             if value is None:
                 raise UserError(f"The input {name!r} has to be given: {spec['meaning']}.")
             arrays[name] = _as_input(name, value, spec, arrays.get("feats"))
+            if "default" not in spec and name != "feats" and not (arrays[name] > 0).all():
+                raise UserError(f"The input {name!r} must be above 0: {spec['meaning']}.")
         return self._run(arrays)
 
 
@@ -149,14 +156,15 @@ def import_runtime(runtime):
     return import_extra(*_EXTRAS[runtime])
 
 
-def _open_saved_model(path, num_threads):
+def _open_saved_model(path, num_threads, signature):
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))
-    signature = loaded.signatures["serving_default"]
+    function = loaded.signatures[signature]
+    names = function.structured_input_signature[1]
 
     def run(arrays):
-        outputs = signature(**{name: tf.constant(x) for name, x in arrays.items()})
+        outputs = function(**{name: tf.constant(arrays[name]) for name in names})
         return {name: tensor.numpy() for name, tensor in outputs.items()}
 
     run.keep_alive = loaded  # its variables live as long as it does
@@ -191,15 +199,15 @@ def _open_openvino(path, num_threads):
 
 
 def main(argv):
-    """`FOLDER INPUTS OUTPUTS`: runs an export on a file of inputs, where Keras is out of reach.
+    """`FOLDER INPUTS OUTPUTS SIGNATURE`: runs an export on a file of inputs, without Keras.
 
     Args:
       argv: list of str: the export's folder; a `.npz` file with arrays `CALL/INPUT`; the `.npz`
-        file to write, with arrays `CALL/OUTPUT`.
+        file to write, with arrays `CALL/OUTPUT`; the signature to run, of a SavedModel.
     """
     sys.modules["keras"] = None  # any import of it raises now
-    folder, source, target = argv
-    model = ExportedModel(folder)
+    folder, source, target, signature = argv
+    model = ExportedModel(folder, signature=signature)
     calls = {}
     with np.load(source) as inputs:
         for name in inputs.files:
@@ -210,7 +218,3 @@ def main(argv):
         for name, array in model(**arrays).items():
             results[f"{call}/{name}"] = array
     np.savez(target, **results)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

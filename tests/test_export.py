@@ -20,7 +20,7 @@ from small_exports import (
     small_sequences,
 )
 
-from keras_actionformer import ActionFormer, FeatureGrid, PostProcess, UserError, evaluate
+from keras_actionformer import ActionFormer, FeatureGrid, PostProcess, UserError, evaluate, export
 from keras_actionformer.exported import ExportedModel
 from keras_actionformer.features import resize_feats
 from keras_actionformer.padding import ResizeTo
@@ -117,14 +117,37 @@ def test_fixed_sizes(tmp_path, format, batch_size, num_steps):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float16", "int8"])
-def test_fewer_digits_tell_what_they_find(tmp_path, precision):
-    folder, manifest = small_model().export_detector(
-        tmp_path / "export", "tflite", precision=precision
-    )
+@pytest.mark.parametrize("raw", [False, True])
+def test_fewer_digits_tell_what_they_find(tmp_path, monkeypatch, precision, raw):
+    model = ActionFormer.from_preset("simulated")
+    options = {"precision": precision, "raw": raw}
+    folder, manifest = model.export_detector(tmp_path / "export", "tflite", **options)
     difference = manifest["largest_difference"]
     assert manifest["precision"] == precision
-    assert 0.9 < difference["found"] <= 1 and difference["detections"] > 10
-    assert 0 < difference["score"] < 0.1
+    assert manifest["files"]["model.tflite"]["bytes"] < 0.75 * 4 * manifest["num_parameters"] + 4e5
+    assert 1e-6 < difference["score"] < 0.1
+    if not raw:
+        assert 0.9 < difference["found"] <= 1 and difference["detections"] > 10
+    # Another model's weights, in the same graph, are refused.
+    trained = model.get_weights()
+    write = export._write_tflite
+
+    def sabotage(*arguments):
+        rng = np.random.default_rng(0)
+        model.set_weights([x + rng.normal(0, 0.05, x.shape) for x in trained])
+        write(*arguments)
+        model.set_weights(trained)
+
+    monkeypatch.setattr(export, "_write_tflite", sabotage)
+    with pytest.raises(UserError, match="disagrees and is removed"):
+        model.export_detector(tmp_path / "other", "tflite", **options)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.slow
+def test_int8_that_would_be_float32(tmp_path):
+    with pytest.raises(UserError, match="none of this model's weights as int8"):
+        small_model().export_detector(tmp_path / "export", "tflite", precision="int8")
 
 
 def scores_on_simulated(folder, annotations, detector):
@@ -298,7 +321,7 @@ def test_a_file_that_does_not_run(tmp_path, monkeypatch, model):
         (folder / "model.tflite").write_bytes(b"TFL3 not a model")
 
     monkeypatch.setattr("keras_actionformer.export._write_tflite", write)
-    message = "The export was made but does not run, and is removed: ValueError"
+    message = "does not run, and is removed: .*cannot be opened by litert"
     assert_refused(model, tmp_path / "export", message, "tflite")
 
 

@@ -10,6 +10,7 @@ seconds; --raw exports the network alone. A SavedModel becomes the next version 
 of --feats or on made-up ones, and compared with the model; one that disagrees is not left behind.
 """
 
+import os
 import sys
 
 from absl import flags, logging
@@ -46,8 +47,12 @@ def main():
         check_exist(_FEATS.value)
     import_keras()
     from keras_actionformer.model import ActionFormer
+    from keras_actionformer.trainer import read_config
 
-    model = ActionFormer.from_preset(_PRESET.value or _WORKDIR.value)
+    if _WORKDIR.value:
+        _tell_what_stays_outside(read_config(_WORKDIR.value)["data"])
+    # A run's folder may be called like a built-in preset.
+    model = ActionFormer.from_preset(_PRESET.value or os.path.abspath(_WORKDIR.value))
     feats = None if _FEATS.value is None else _features(model)
     print("Exporting, then comparing with Keras ...", file=sys.stderr, flush=True)
     logging.set_verbosity(logging.WARNING)
@@ -70,6 +75,17 @@ def main():
     num_bytes = sum(file["bytes"] for file in manifest["files"].values())
     print(f"Compared with Keras: {_told(manifest['largest_difference'])}.")
     print(f"Wrote {folder} ({len(manifest['files']) + 1} files, {num_bytes / 1e6:.1f} MB).")
+
+
+def _tell_what_stays_outside(data):
+    """Prints what detect does with a run's features before its model sees them."""
+    if data["downsample_rate"] > 1:
+        print(f"The run uses every {data['downsample_rate']}th step: give the export those alone.")
+    if data["window_steps"]:
+        print(
+            f"The run cuts sequences to windows of {data['window_steps']} steps, which the export "
+            "does not: it takes whole sequences, or what it is given."
+        )
 
 
 def _features(model):
