@@ -1,6 +1,7 @@
 """Inference: sequences of any length in, detections in seconds out."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -12,9 +13,10 @@ from keras_actionformer.detections import Detections
 from keras_actionformer.nms import suppress
 from keras_actionformer.padding import ResizeTo, inference_padding
 from keras_actionformer.points import make_points, point_mask
+from keras_actionformer.tiles import BestCandidates, cut_tile, plan_tiles
 from keras_actionformer.windows import sliding_windows
 
-# Candidates of several windows are padded to this or its doubles: few shapes to compile for.
+# Candidates of windows or tiles are padded to this or its doubles: few shapes to compile for.
 LEAST_CANDIDATES = 1024
 
 
@@ -117,10 +119,11 @@ class Detector:
     """
 
     def __init__(self, model, settings):
-        self._class_names = model.class_names
+        self._model = model
+        self._settings = settings
         config = model.config
-        backbone, neck, heads = (model.get_layer(name) for name in ("backbone", "neck", "heads"))
-        decoder = CandidateDecoder(
+        self._padding = inference_padding(config)
+        self._decoder = CandidateDecoder(
             model.strides, config["regression_range"], settings, name="decoder"
         )
         suppression = Suppression(settings, name="suppression")
@@ -132,44 +135,89 @@ class Detector:
         feats, num_steps = inputs["feats"], inputs["num_steps"]
         if config["force_upsampling"]:
             feats, num_steps = ResizeTo(config["max_seq_len"], name="resize")(feats, num_steps)
-        feats, mask, present = inference_padding(config)(feats, num_steps)
-        levels, masks = backbone(feats, mask, present)
-        logits, offsets = heads(
-            neck(levels, masks),
-            masks[config["fpn_start_level"] :],
-            [present[:, ::stride] for stride in model.strides],
-        )
-        candidates = decoder(logits, offsets, mask)
+        feats, mask, present = self._padding(feats, num_steps)
+        logits, offsets = self.raw_outputs(feats, mask, present)
+        candidates = self._decoder(logits, offsets, mask)
         self.network = keras.Model(
             inputs, {"logits": logits, "offsets": offsets, "mask": mask}, name="network"
         )
         self.graph = keras.Model(inputs, suppression(*candidates), name="detector")
-        # The two halves of this graph, for candidates of several windows.
+        # The two halves of this graph, for candidates of several windows or tiles.
         self._candidates_graph = keras.Model(inputs, candidates)
         merged = _candidates_spec(None, lambda shape, dtype: keras.Input(shape[1:], dtype=dtype))
         self._suppression_graph = keras.Model(merged, suppression(*merged))
 
+    def raw_outputs(self, feats, mask, present):
+        """What the network computes of padded features: logits (B, P, K), offsets (B, P, 2).
+
+        Args:
+          feats: (B, T', C) float, T' a multiple of the coarsest stride.
+          mask: (B, T') bool, steps that are valid.
+          present: (B, T') bool, steps that the reference would have (see padding.py).
+        """
+        backbone, neck, heads = (
+            self._model.get_layer(name) for name in ("backbone", "neck", "heads")
+        )
+        levels, masks = backbone(feats, mask, present)
+        return heads(
+            neck(levels, masks),
+            masks[self._model.config["fpn_start_level"] :],
+            [present[:, ::stride] for stride in self._model.strides],
+        )
+
+    @functools.cached_property
+    def _tile_graph(self):
+        """`keras.Model` from what `cut_tile` returns to candidates."""
+        inputs = {
+            "feats": keras.Input(self._model.input["feats"].shape[1:], name="feats"),
+            **{
+                name: keras.Input((None,), dtype="bool", name=name)
+                for name in ("mask", "present", "kept")
+            },
+        }
+        outputs = self.raw_outputs(*(inputs[name] for name in ("feats", "mask", "present")))
+        return keras.Model(inputs, self._decoder(*outputs, inputs["kept"]))
+
     def detect(
-        self, sequences, grids, durations_sec, batch_size, window_steps=None, window_overlap=0.5
+        self,
+        sequences,
+        grids,
+        durations_sec,
+        batch_size,
+        window_steps=None,
+        window_overlap=0.5,
+        tile_steps=None,
+        verbose=0,
     ):
         """Detects actions in every sequence.
 
         Args:
-          sequences: list of (T, C) float arrays.
+          sequences: list of (T, C) arrays of numbers, or of what gives such when it is sliced.
           grids: list of `FeatureGrid`, one a sequence.
           durations_sec: list of floats or None, one a sequence.
           batch_size: int.
           window_steps: int, longest sequence the network runs on at once, or None for any; longer
             ones are cut to windows (see `sliding_windows`).
           window_overlap: float in [0, 1).
+          tile_steps: int from `tile_length`, or None where the model cannot run in tiles: longer
+            sequences run in tiles, if not in windows.
+          verbose: 0, or Keras' `verbose` of a progress bar over the tiles of a sequence.
 
         Returns:
           List of `Detections`, in the order of the sequences.
         """
-        if window_steps is None:
-            found = self._detect_whole(sequences, batch_size)
-        else:
+        if window_steps is not None:
             found = self._detect_in_windows(sequences, batch_size, window_steps, window_overlap)
+        else:
+            found = {
+                i: self._detect_in_tiles(feats, tile_steps, verbose)
+                for i, feats in enumerate(sequences)
+                if tile_steps is not None and len(feats) > tile_steps
+            }
+            short = [i for i in range(len(sequences)) if i not in found]
+            whole = self._detect_whole([sequences[i] for i in short], batch_size)
+            found.update(zip(short, whole, strict=True))
+            found = [found[i] for i in range(len(sequences))]
         results = []
         for (segments, scores, labels), grid, duration_sec in zip(
             found, grids, durations_sec, strict=True
@@ -178,7 +226,7 @@ class Detector:
             segments_sec = np.maximum(grid.to_sec(segments), 0.0)
             if duration_sec is not None:
                 segments_sec = np.minimum(segments_sec, duration_sec)
-            results.append(Detections(segments_sec, scores, labels, self._class_names))
+            results.append(Detections(segments_sec, scores, labels, self._model.class_names))
         return results
 
     def _detect_whole(self, sequences, batch_size):
@@ -199,9 +247,28 @@ class Detector:
             parts = [(start, *next(candidates)) for start, _ in windows]
             segments = np.concatenate([segments + start for start, segments, _, _ in parts])
             scores, labels = (np.concatenate([part[i] for part in parts]) for i in (2, 3))
-            outputs = self._suppression_graph.predict_on_batch(_pad(segments, scores, labels))
-            found.append(_only_detected(*(np.asarray(x[0]) for x in outputs)))
+            found.append(self._suppress(segments, scores, labels))
         return found
+
+    def _detect_in_tiles(self, feats, tile_steps, verbose):
+        """As `_detect_whole`, for one sequence."""
+        model, num_steps = self._model, len(feats)
+        padded_steps = self._padding.padded_steps(num_steps)
+        present_steps = self._padding.reference_length(num_steps)
+        tiles = plan_tiles(model.config, padded_steps, tile_steps)
+        best = BestCandidates(self._settings, model.strides, model.config["num_classes"])
+        progress = keras.utils.Progbar(len(tiles), unit_name="tile", verbose=verbose)
+        for tile in tiles:
+            batch = cut_tile(feats, tile, present_steps)
+            outputs = self._tile_graph.predict_on_batch(batch)
+            segments, scores, labels, _ = (np.asarray(x[0]) for x in outputs)
+            best.add(tile, segments, scores, labels)
+            progress.add(1)
+        return self._suppress(*best.valid())
+
+    def _suppress(self, segments, scores, labels):
+        outputs = self._suppression_graph.predict_on_batch(_pad(segments, scores, labels))
+        return _only_detected(*(np.asarray(x[0]) for x in outputs))
 
     def _run(self, graph, sequences, batch_size, compact):
         """Runs a graph; returns `compact` of each sequence's outputs, in their order."""
@@ -250,9 +317,9 @@ def plan_batches(lengths, batch_size):
 
 
 def pad_batch(sequences):
-    """Stacks (T, C) arrays: `{"feats" (B, longest T, C) float32, "num_steps" (B,) int32}`."""
+    """Reads (T, C) arrays: `{"feats" (B, longest T, C) float32, "num_steps" (B,) int32}`."""
     num_steps = np.array([len(sequence) for sequence in sequences], "int32")
     feats = np.zeros((len(sequences), num_steps.max(), sequences[0].shape[1]), "float32")
     for row, sequence in enumerate(sequences):
-        feats[row, : len(sequence)] = sequence
+        feats[row, : len(sequence)] = sequence[:]
     return {"feats": feats, "num_steps": num_steps}

@@ -1,6 +1,7 @@
 """Feature files: one array (T, C) a video, read and checked."""
 
 import bisect
+import contextlib
 import dataclasses
 import functools
 import numbers
@@ -13,6 +14,7 @@ import numpy as np
 from absl import logging
 
 from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.sequences import not_finite
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 NUMPY_SUFFIXES = (".npy", ".npz")
@@ -102,19 +104,31 @@ class FeatureFiles:
             infinite.
         """
         array = self.open(video_id)
+        with self._told_if_damaged(video_id), np.errstate(over="ignore"):
+            feats = np.array(array[:], np.float32, order="C")  # What overflows becomes infinite.
+        self._check_finite(video_id, feats)
+        return feats
+
+    def check(self, video_id):
+        """Raises UserError where `load` would; of a long file it reads some steps at a time."""
+        array = self.open(video_id)
+        with self._told_if_damaged(video_id):
+            self._check_finite(video_id, array)
+
+    @contextlib.contextmanager
+    def _told_if_damaged(self, video_id):
         try:
-            with np.errstate(over="ignore"):  # What overflows becomes infinite, found below.
-                feats = np.array(array[:], np.float32, order="C")
+            yield
         except OSError as error:  # a damaged part of an HDF5 file
             raise UserError(f"{self.describe(video_id)} cannot be read ({error}).") from None
-        finite_steps = np.isfinite(feats).all(axis=1)
-        if not finite_steps.all():
-            step = int(np.argmin(finite_steps))
+
+    def _check_finite(self, video_id, feats):
+        count, first = not_finite(feats)
+        if count:
             raise UserError(
-                f"{self.describe(video_id)} has a NaN or infinite value at step {step} "
-                f"({np.count_nonzero(~finite_steps)} of {len(feats)} steps); compute it again."
+                f"{self.describe(video_id)} has a NaN or infinite value at step {first} "
+                f"({count} of {len(feats)} steps); compute it again."
             )
-        return feats
 
     def open(self, video_id):
         """Opens the features of a video; values of a `.npy` or HDF5 file are read when sliced.
@@ -177,9 +191,12 @@ class FeatureFiles:
 class _Joined:
     """Streams of one video side by side; only what is sliced is read and joined."""
 
+    ndim = 2
+
     def __init__(self, arrays):
         self._arrays = arrays
         self.shape = (arrays[0].shape[0], sum(array.shape[1] for array in arrays))
+        self.dtype = np.result_type(*(array.dtype for array in arrays))
 
     def __len__(self):
         return self.shape[0]

@@ -3,6 +3,7 @@
 import dataclasses
 
 import keras
+from absl import logging
 from keras import ops
 
 from keras_actionformer.arguments import (
@@ -21,8 +22,9 @@ from keras_actionformer.losses import PositivesAverage, detection_losses, positi
 from keras_actionformer.neck import Neck
 from keras_actionformer.padding import PadToStride
 from keras_actionformer.points import level_strides, make_points, point_mask
-from keras_actionformer.sequences import check_durations, check_sequences, one_each
+from keras_actionformer.sequences import check_durations, one_each, open_sequences
 from keras_actionformer.targets import assign_targets
+from keras_actionformer.tiles import DEFAULT_STEPS, tile_length, why_not_tiles
 from keras_actionformer.timing import FeatureGrid
 from keras_actionformer.windows import check_windows
 
@@ -341,17 +343,25 @@ class ActionFormer(keras.Model):
         grid=None,
         window_steps=None,
         window_overlap=0.5,
+        tile_steps=None,
+        verbose=0,
     ):
         """Detects actions in one sequence of features or in many.
 
         Sequences of any length run in batches, padded only as far as the network needs; neither
-        batching nor order changes a result. With `window_steps` the network sees no more than so
-        many steps at once: longer sequences run in overlapping windows, whose candidates are put
+        batching nor order changes a result.
+
+        Very long ones run in tiles, which overlap by all that the network sees around a point, so
+        that the detections are those of one pass, in memory that does not grow with the length: a
+        file opened by `np.load(path, mmap_mode="r")` is read tile by tile. This needs local
+        attention and no position embedding. `window_steps` is another thing: windows as they were
+        in training, in each of which the network sees no neighbour; their candidates are put
         together before suppression.
 
         Args:
           feats: (T, C) float array: one sequence; or a list, generator or `tf.data.Dataset` of
-            such arrays of any lengths.
+            such arrays of any lengths. An array on disk (a memory map, a data set of `h5py`) is
+            read some steps at a time.
           fps: float, or one a sequence: frames per second of the video, where it differs from
             the model's timing.
           duration_sec: float, or one a sequence: detections are clipped to [0, duration].
@@ -363,14 +373,19 @@ class ActionFormer(keras.Model):
           window_steps: int, length of the windows that longer sequences are cut to (see
             `sliding_windows`), or None for whole sequences. Not for models that resize.
           window_overlap: float in [0, 1), the part of a window that the next one repeats.
+          tile_steps: int, length of the tiles that longer sequences run in: it sets the memory
+            that `detect` takes, and changes no result. None: 32768 steps, where the model can run
+            in tiles, or whole sequences.
+          verbose: 0, or Keras' `verbose` (1 or 2) of a progress bar over the tiles of a sequence.
 
         Returns:
           `Detections`, best first; a list of them, in the order of the input, for many.
 
         Raises:
-          UserError: features of a wrong shape, empty or not finite; no timing known.
+          UserError: features of a wrong shape, empty or not finite; no timing known; `tile_steps`
+            too short or for a model that cannot run in tiles.
         """
-        sequences, single = check_sequences(feats, self.input["feats"].shape[-1])
+        sequences, single = open_sequences(feats, self.input["feats"].shape[-1])
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, but is {batch_size}.")
         grid = from_fields("grid", grid, FeatureGrid) or self.grid
@@ -392,19 +407,41 @@ class ActionFormer(keras.Model):
                     "The model resizes sequences to one length (force_upsampling), which leaves no "
                     "windows to cut: leave out window_steps."
                 )
+            if tile_steps is not None:
+                raise UserError("Give either window_steps or tile_steps: windows need no tiles.")
+        else:
+            tile_steps = self._tile_length(tile_steps, max(map(len, sequences), default=0))
         if self.config["force_upsampling"]:
             steps = self.config["max_seq_len"]
             grids = [g.resize(len(x), steps) for g, x in zip(grids, sequences, strict=True)]
         durations_sec = one_each("duration_sec", duration_sec, len(sequences))
         check_durations(durations_sec)
         results = self.detector(max_detections).detect(
-            sequences, grids, durations_sec, batch_size, window_steps, window_overlap
+            sequences,
+            grids,
+            durations_sec,
+            batch_size,
+            window_steps,
+            window_overlap,
+            tile_steps,
+            verbose,
         )
         if max_detections is not None:  # suppression has done it, but for the method "none"
             results = [detections[:max_detections] for detections in results]
         if score_threshold is not None:
             results = [detections.filter(min_score=score_threshold) for detections in results]
         return results[0] if single else results
+
+    def _tile_length(self, tile_steps, longest):
+        """Steps of a tile for sequences of up to `longest` steps, or None for one pass."""
+        steps = tile_length(self.config, tile_steps)
+        if steps is None and longest > DEFAULT_STEPS:
+            logging.warning(
+                "A sequence of %d steps runs in one pass, which takes memory for all of it: the "
+                "model cannot run in tiles, because %s.",
+                longest, why_not_tiles(self.config),
+            )  # fmt: skip
+        return steps
 
     def detector(self, max_detections=None):
         """Returns the `Detector` that `detect` uses; built once for each `max_detections`."""

@@ -1,4 +1,8 @@
-"""What `detect` is given, checked: sequences of features, and a number for each of them."""
+"""What `detect` is given, checked: sequences of features, and a number for each of them.
+
+Features may be longer than memory allows. Nothing here reads or converts all of a sequence at
+once but `check_sequences`, which is asked to.
+"""
 
 import numbers
 
@@ -6,16 +10,20 @@ import numpy as np
 
 from keras_actionformer.errors import UserError
 
+_STEPS_AT_ONCE = 4096  # that are read and checked
 
-def check_sequences(feats, channels):
-    """Checks the features of one sequence or of many.
+
+def open_sequences(feats, channels):
+    """Checks the features of one sequence or of many, and leaves them where they are.
 
     Args:
-      feats: (T, C) float array, or a list, generator or `tf.data.Dataset` of such arrays.
+      feats: (T, C) float array, or a list, generator or `tf.data.Dataset` of such arrays; an array
+        may be a memory map, or anything with a shape that gives arrays when it is sliced.
       channels: int, the C that each must have.
 
     Returns:
-      (list of float32 (T, C), bool): the sequences, and whether it was a single one.
+      (list of (T, C), bool): the sequences, to be converted to float32 when they are sliced, and
+      whether it was a single one.
 
     Raises:
       UserError: a sequence has another shape, no step, or NaN or infinite values.
@@ -28,10 +36,18 @@ def check_sequences(feats, channels):
     return sequences, single
 
 
+def check_sequences(feats, channels):
+    """As `open_sequences`, but all of them as float32 arrays."""
+    sequences, single = open_sequences(feats, channels)
+    return [np.asarray(x[:]).astype("float32", copy=False) for x in sequences], single
+
+
 def _check_feats(feats, channels, name):
     try:
-        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is told
-            feats = np.asarray(feats).astype("float32", copy=False)
+        if getattr(feats, "ndim", None) != 2 or not isinstance(feats[:0], np.ndarray):
+            feats = np.asarray(feats)
+        if feats.dtype.kind not in "biuf":
+            feats = feats.astype("float32")
     except (TypeError, ValueError):
         raise UserError(f"{name} must be an array of numbers, but is {type(feats)}.") from None
     if feats.ndim != 2 or feats.shape[1] != channels:
@@ -41,13 +57,30 @@ def _check_feats(feats, channels, name):
         )
     if not len(feats):
         raise UserError(f"{name} is empty: its shape is {feats.shape}.")
-    finite = np.isfinite(feats).all(axis=1)
-    if not finite.all():
+    count, first = not_finite(feats)
+    if count:
         raise UserError(
-            f"{name} has NaN or infinite values in {np.sum(~finite)} of {len(feats)} steps, "
-            f"first at step {np.argmin(finite)}."
+            f"{name} has NaN or infinite values in {count} of {len(feats)} steps, first at step "
+            f"{first}."
         )
     return feats
+
+
+def not_finite(feats):
+    """Counts the steps of `feats` (T, C) with values that are no finite float32.
+
+    Returns:
+      (int, int or None): how many there are, and the first of them.
+    """
+    count, first = 0, None
+    for start in range(0, len(feats), _STEPS_AT_ONCE):
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite
+            part = feats[start : start + _STEPS_AT_ONCE].astype("float32", copy=False)
+        bad = np.flatnonzero(~np.isfinite(part).all(axis=1))
+        if first is None and len(bad):
+            first = start + int(bad[0])
+        count += len(bad)
+    return count, first
 
 
 def one_each(name, value, count):

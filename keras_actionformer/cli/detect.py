@@ -17,6 +17,10 @@ The timing of the steps is the model's; --fps tells where the video runs at anot
 model without a timing of its own (a run with stride_frames=None) needs --duration, which is shared
 out over the steps. A run's sliding windows and downsampling are applied as in its evaluation.
 
+A file may be longer than memory allows: of a `.npy` or `.h5`, parts are read at a time, and
+features of more than 32768 steps run in overlapping tiles that find what one pass would find.
+--tile_steps sets how long these are, and so the memory that they take.
+
 --server asks a model that TensorFlow Serving runs somewhere else: over REST with an address as
 above, or over gRPC with grpc://localhost:8500/thumos14 (this needs the extra `grpc`); /versions/N
 behind either asks for one version. Such a model gives ids of classes, which --classes names.
@@ -62,6 +66,9 @@ _DURATION = flags.DEFINE_float("duration", None, "Seconds; detections are cut to
 _VIDEO_SCORES = flags.DEFINE_string(
     "video_scores", None, "File of the class scores of whole videos, for a model of one class."
 )
+_TILE_STEPS = flags.DEFINE_integer(
+    "tile_steps", None, "Longer features run in tiles of so many steps; 32768 by default."
+)
 _OUTPUT = flags.DEFINE_string("output", None, "JSON or CSV file to write the detections to.")
 _TOP_K = flags.DEFINE_integer(
     "top_k", None, "Keeps so many of the best detections of each file.", lower_bound=1
@@ -83,6 +90,8 @@ def main():
         raise UserError(
             "--classes and --timeout are for --server; another model has its own class names."
         )
+    if _SERVER.value and _TILE_STEPS.value is not None:
+        raise UserError("--tile_steps is for a model that runs here, not for that of a --server.")
     if _OUTPUT.value and not _OUTPUT.value.lower().endswith((".json", ".csv")):
         raise UserError(f"--output={_OUTPUT.value} must end in .json or .csv.")
     _check_writable(_OUTPUT.value)
@@ -93,10 +102,13 @@ def main():
     if _DURATION.value is not None and len(videos) > 1:
         raise UserError(f"--duration is that of one video, but --feats names {len(videos)}.")
     for features, name in videos.values():  # a bad file is told before time is spent on others
-        features.load(name)
+        features.check(name)
     found = {}
     for video_id, (features, name) in videos.items():
-        detections = detect(video_id, features.load(name)[:: data["downsample_rate"]])
+        feats = features.open(name)
+        if data["downsample_rate"] > 1:  # which reads what is no `.npy`
+            feats = feats[:: data["downsample_rate"]]
+        detections = detect(video_id, feats)
         if video_scores:
             detections = fuse_videos({video_id: detections}, video_scores, **fusion)[video_id]
         if _SCORE_THRESHOLD.value is not None:
@@ -135,7 +147,7 @@ def _local_model():
 
     from keras_actionformer.model import ActionFormer
     from keras_actionformer.recipe import windows
-    from keras_actionformer.trainer import load_model, read_config
+    from keras_actionformer.trainer import load_model, read_config, verbosity
 
     if _PRESET.value:
         model, data, cut, fusion = ActionFormer.from_preset(_PRESET.value), _NO_DATA, {}, {}
@@ -149,17 +161,18 @@ def _local_model():
             "The model has no timing of its own, and a video's duration must be shared out over "
             "its features: name one video in --feats and its seconds in --duration."
         )
-    detect = functools.partial(_detect, model, data["downsample_rate"], cut)
+    options = {**cut, "tile_steps": _TILE_STEPS.value, "verbose": verbosity()}
+    detect = functools.partial(_detect, model, data["downsample_rate"], options)
     return detect, model.input["feats"].shape[-1], data, fusion
 
 
-def _detect(model, downsample_rate, windows, video_id, feats):
+def _detect(model, downsample_rate, options, video_id, feats):
     """Detections in the features of one video, which are downsampled already."""
     grid = model.grid
     if grid is None:
         video = Video(video_id, "", _DURATION.value, _FPS.value, (), ())
         grid = video_grid(video, None, None, downsample_rate=downsample_rate, num_steps=len(feats))
-    return model.detect(feats, fps=_FPS.value, duration_sec=_DURATION.value, grid=grid, **windows)
+    return model.detect(feats, fps=_FPS.value, duration_sec=_DURATION.value, grid=grid, **options)
 
 
 def _check_writable(output):
