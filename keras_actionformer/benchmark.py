@@ -1,68 +1,283 @@
-"""Measurements on this machine, each as the median, least and most of several runs."""
+"""What is measured on a machine: network, training, suppression, data, evaluation, exports.
+
+Weights and features are made up: they do not change how long the network takes. Every function
+yields `Measurement`s; `meter` tells how often, and what the machine reaches in between.
+"""
 
 import dataclasses
+import functools
 import os
 import pathlib
-import platform
-import statistics
 import tempfile
 import time
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_actionformer import recipe
+from keras_actionformer.annotations import Video
+from keras_actionformer.config import default_config
+from keras_actionformer.decode import PostProcess, decode
+from keras_actionformer.detections import Detections
+from keras_actionformer.evaluation import evaluate
 from keras_actionformer.exported import ExportedModel
+from keras_actionformer.flops import gflop
+from keras_actionformer.measurements import Measurement
+from keras_actionformer.meter import Meter, available_modes, compiled, wait
+from keras_actionformer.model import ActionFormer
+from keras_actionformer.nms import suppress
+from keras_actionformer.points import make_points
 from keras_actionformer.timing import FeatureGrid
 
+# A training step goes forward, then twice as far back: to the weights and to the inputs.
+_TRAINING_FACTOR = 3
 
-@dataclasses.dataclass(frozen=True)
-class Measurement:
-    """One quantity, measured several times.
 
-    Attributes:
-      case: str, what was measured.
-      quantity: str, with its unit.
-      values: tuple of float, one a run.
+def run_case(what, preset=None, dtype="float32", num_runs=7, options=None):
+    """Runs one of the measurements below.
+
+    Args:
+      what: str, a key of `_OF_A_MODEL` or `_OF_THE_MACHINE`, or `"machine"`: its primitives.
+      preset: str, see `ActionFormer.from_preset`; weights are random where it has none.
+      dtype: str, type that networks compute in, `"float32"` or `"bfloat16"`.
+      num_runs: int.
+      options: dict, more arguments of the function.
+
+    Yields:
+      `Measurement`.
     """
-
-    case: str
-    quantity: str
-    values: tuple
-
-    @property
-    def median(self):
-        """float."""
-        return statistics.median(self.values)
-
-    def __str__(self):
-        low, high = min(self.values), max(self.values)
-        return f"{self.case:<34} {self.median:>9.1f} {low:>9.1f} {high:>9.1f}  {self.quantity}"
-
-    def to_dict(self):
-        """Returns the measurement as plain numbers and strings."""
-        return {
-            **dataclasses.asdict(self),
-            "median": self.median,
-            "min": min(self.values),
-            "max": max(self.values),
-        }
+    meter = Meter(num_runs, dtype)
+    model = None
+    if preset is not None:
+        known = ActionFormer.presets.get(preset, {"has_weights": True})
+        policy = "mixed_bfloat16" if dtype == "bfloat16" else dtype
+        model = ActionFormer.from_preset(preset, load_weights=known["has_weights"], dtype=policy)
+    if what == "machine":
+        yield from meter.measure_primitives()
+    elif what in _OF_A_MODEL:
+        yield from _OF_A_MODEL[what](model, meter, **(options or {}))
+    else:
+        yield from _OF_THE_MACHINE[what](meter, **(options or {}))
 
 
-def machine():
-    """Describes where measurements were made: dict of str to str or int."""
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "keras": keras.__version__,
-        "backend": f"{keras.backend.backend()} {_backend_version()}",
-        "numpy": np.__version__,
+# === Network ===
+
+
+def benchmark_forward(model, meter, lengths, batch_sizes=(1,), modes=None):
+    """Measures the network alone, from features to raw outputs, of sequences of one length.
+
+    Args:
+      model: `ActionFormer`.
+      meter: `Meter`.
+      lengths: sequence of int, steps.
+      batch_sizes: sequence of int.
+      modes: sequence of str, see `available_modes`; None for all.
+    """
+    for mode in _all_or(modes):
+        network = _network(model, mode)
+        for batch_size in batch_sizes:
+            for length in lengths:
+                feats = _feats(model, length, batch_size)
+                inputs = {
+                    "feats": ops.convert_to_tensor(feats),
+                    "mask": ops.ones((batch_size, length), "bool"),
+                }
+                yield meter.measure(
+                    f"forward, {mode}, {meter.dtype}, batch {batch_size}",
+                    lambda inputs=inputs: wait(network(inputs)),
+                    length,
+                    batch_size * gflop(model.config, length),
+                )
+
+
+def _all_or(modes):
+    return available_modes() if modes is None else modes
+
+
+def _feats(model, length, batch_size):
+    """Made-up features, `(B, T, C)` float32."""
+    shape = (batch_size, length, model.input["feats"].shape[-1])
+    return np.random.default_rng(0).standard_normal(shape, "float32")
+
+
+def _network(model, mode):
+    """The raw model as a compiled function."""
+    if keras.backend.backend() != "jax":
+        return compiled(lambda inputs: model(inputs, training=False), mode)
+    # Weights as arguments: as constants, they would be compiled into the program.
+    network = compiled(
+        lambda weights, inputs: model.stateless_call(*weights, inputs, training=False)[0], mode
+    )
+    weights = [
+        [variable.value for variable in variables]
+        for variables in (model.trainable_variables, model.non_trainable_variables)
+    ]
+    return lambda inputs: network(weights, inputs)
+
+
+def benchmark_mixed(model, meter, num_sequences=16, shortest=200, longest=2304):
+    """Measures `detect` on sequences of many lengths in batches of 8, as they come in practice.
+
+    Args:
+      model: `ActionFormer`.
+      meter: `Meter`.
+      num_sequences: int.
+      shortest, longest: ints, steps; lengths between are drawn with a fixed seed.
+    """
+    lengths = np.random.default_rng(0).integers(shortest, longest + 1, num_sequences).tolist()
+    yield meter.measure(
+        f"detect, {meter.dtype}, {num_sequences} of {shortest} to {longest} steps",
+        _detection(model, lengths),
+        gflop=sum(_detection_gflop(model, length) for length in lengths),
+    )
+
+
+def benchmark_long(model, meter, factors=(1, 2, 4, 8)):
+    """Measures `detect` on one sequence that is longer than those of the training.
+
+    Args:
+      model: `ActionFormer`.
+      meter: `Meter`.
+      factors: sequence of int, lengths in units of the training length.
+    """
+    for factor in factors:
+        length = factor * model.config["max_seq_len"]
+        yield meter.measure(
+            f"detect, {meter.dtype}",
+            _detection(model, [length]),
+            length,
+            _detection_gflop(model, length),
+        )
+
+
+def _detection(model, lengths):
+    """A call that detects in made-up sequences of these lengths."""
+    sequences = [_feats(model, length, 1)[0] for length in lengths]
+    grid = _grid(model)
+    return lambda: model.detect(sequences, grid=grid, batch_size=8)
+
+
+def _grid(model):
+    """The model's timing, with a frame rate."""
+    grid = model.grid or FeatureGrid(25.0, 25.0, 25.0)
+    return grid.with_fps(grid.fps or 25.0)
+
+
+def _detection_gflop(model, length):
+    resized = model.config["force_upsampling"]
+    return gflop(model.config, model.config["max_seq_len"] if resized else length)
+
+
+# === Training ===
+
+
+def benchmark_train(model, meter, batch_size=2, modes=None):
+    """Measures a training step: forward, backward, clipping, AdamW, averages of the weights.
+
+    With the settings of `default_config`, on a batch of the training length.
+
+    Args:
+      model: `ActionFormer`; it is trained.
+      meter: `Meter`.
+      batch_size: int.
+      modes: sequence of str, see `available_modes`; None for all.
+    """
+    length, num_actions = model.config["max_seq_len"], 10
+    rng = np.random.default_rng(0)
+    starts = rng.uniform(0, 0.9 * length, (batch_size, num_actions))
+    ends = starts + rng.uniform(0.01 * length, 0.1 * length, starts.shape)
+    inputs = {
+        "feats": ops.convert_to_tensor(_feats(model, length, batch_size)),
+        "mask": ops.ones((batch_size, length), "bool"),
+    }
+    actions = {
+        "segments": ops.convert_to_tensor(np.stack([starts, ends], axis=-1), "float32"),
+        "labels": ops.convert_to_tensor(
+            rng.integers(0, model.config["num_classes"], starts.shape), "int32"
+        ),
     }
 
+    def step():
+        model.train_on_batch(inputs, actions)
+        wait([variable.value for variable in model.trainable_variables])
 
-def _backend_version():
-    return __import__(keras.backend.backend()).__version__
+    for mode in _all_or(modes):
+        optimizer = recipe.make_optimizer(default_config(), steps_per_epoch=100)
+        model.compile(optimizer, jit_compile=mode == "xla")
+        yield meter.measure(
+            f"training step, {mode}, {meter.dtype}, batch {batch_size}",
+            step,
+            length,
+            _TRAINING_FACTOR * batch_size * gflop(model.config, length),
+        )
+
+
+# === Suppression ===
+
+# As for THUMOS14, but for 2400 candidates of each of five levels.
+POSTPROCESS = PostProcess(pre_nms_topk=2400, max_seg_num=200, min_score=0.001, voting_thresh=0.7)
+
+
+def benchmark_nms(meter, multiclass=(True, False), modes=None):
+    """Measures decoding and Soft-NMS of 12,000 candidates of 20 classes to 200 detections.
+
+    Args:
+      meter: `Meter`.
+      multiclass: sequence of bool: True suppresses within a class, False across classes, which
+        then vote.
+      modes: sequence of str, see `available_modes`; None for all.
+    """
+    *outputs, lengths = made_up_outputs()
+    outputs = [ops.convert_to_tensor(x) for x in outputs]
+    for within_class in multiclass:
+        settings = dataclasses.replace(POSTPROCESS, multiclass_nms=within_class)
+
+        def detect(logits, offsets, points, mask, settings=settings):
+            return suppress(*decode(logits, offsets, points, mask, lengths, settings), settings)
+
+        for mode in _all_or(modes):
+            call = functools.partial(compiled(detect, mode), *outputs)
+            yield meter.measure(
+                f"Soft-NMS {'by class' if within_class else 'of all, voting'}, {mode}",
+                lambda call=call: wait(call()),
+            )
+
+
+def made_up_outputs(num_steps=2304, num_classes=20, num_actions=25):
+    """What a trained network might say of a sequence of 25 actions; five levels.
+
+    Returns:
+      What `decode` takes, as NumPy arrays: logits (1, P, K), offsets (1, P, 2), points (P, 4), mask
+      (1, P), and the list of each level's number of points.
+    """
+    strides = (1, 2, 4, 8, 16)
+    ranges = [(0, 4), (4, 8), (8, 16), (16, 32), (32, 10000)]
+    points = ops.convert_to_numpy(make_points(num_steps, strides, ranges))
+    rng = np.random.default_rng(0)
+    time, stride = points[:, 0], points[:, 3]
+    logits = rng.normal(-5.0, 1.5, (len(points), num_classes))
+    offsets = rng.exponential(3.0, (len(points), 2))
+    lengths = np.exp(rng.uniform(np.log(4), np.log(200), num_actions))
+    starts = rng.uniform(0, num_steps - lengths)
+    for start, end in zip(starts, starts + lengths, strict=True):
+        inside = np.flatnonzero((time >= start) & (time <= end))
+        # Every point inside sees the action, surer of it in the middle.
+        middle = 1 - np.abs(2 * time[inside] - start - end) / (end - start)
+        logits[inside, rng.integers(num_classes)] += 6 * middle
+        ends = np.stack([time[inside] - start, end - time[inside]], axis=1)
+        blur = np.maximum(rng.normal(1.0, 0.1, ends.shape), 0)
+        offsets[inside] = ends * blur / stride[inside, None]
+    return (
+        logits[None].astype("float32"),
+        offsets[None].astype("float32"),
+        points,
+        np.ones((1, len(points)), bool),
+        [num_steps // stride for stride in strides],
+    )
+
+
+# === Data and evaluation ===
 
 
 def benchmark_data(config, num_runs=7, batches_per_run=50):
@@ -102,6 +317,37 @@ def benchmark_data(config, num_runs=7, batches_per_run=50):
         yield Measurement(case, "MB/s", tuple(volumes))
 
 
+def benchmark_evaluate(meter, num_videos=5000, detections_per_video=200, num_classes=200):
+    """Measures mAP and Recall@kx of made-up detections; by default a million of them.
+
+    Args:
+      meter: `Meter`.
+      num_videos, detections_per_video, num_classes: ints.
+    """
+    rng = np.random.default_rng(0)
+    videos, detections = [], {}
+    for i in range(num_videos):
+        starts = rng.uniform(0, 100, 3)
+        actions = np.stack([starts, starts + rng.uniform(2, 30, 3)], axis=1)
+        labels = rng.integers(0, num_classes, 3)
+        video = Video(f"v{i}", "test", 150.0, 25.0, actions, labels)
+        # Half of the detections lie about an action, and half of these have its class.
+        about = rng.integers(0, 3, detections_per_video)
+        segments_sec = actions[about] + rng.normal(0, 2, (detections_per_video, 2))
+        astray = rng.random(detections_per_video) < 0.5
+        segments_sec[astray] = rng.uniform(0, 130, (astray.sum(), 2))
+        classes = rng.integers(0, num_classes, detections_per_video)
+        right = rng.random(detections_per_video) < 0.5
+        classes[right] = labels[about][right]
+        scores = rng.random(detections_per_video)
+        videos.append(video)
+        detections[video.video_id] = Detections(np.sort(segments_sec, axis=1), scores, classes)
+    count = num_videos * detections_per_video
+    yield meter.measure(f"evaluation, {count} detections", lambda: evaluate(videos, detections))
+
+
+# === Exports ===
+
 _EXPORTS = (
     ("SavedModel", {"format": "saved_model"}),
     ("TFLite", {"format": "tflite"}),
@@ -111,48 +357,43 @@ _EXPORTS = (
 )
 
 
-def benchmark_export(model, lengths, num_runs=7):
-    """Measures how long one sequence takes from features to detections, in Keras and exported.
+def benchmark_export(model, meter, lengths):
+    """Measures one sequence from features to detections, in Keras and in each export format.
 
     Args:
       model: `ActionFormer`.
-      lengths: list of int, steps of the sequence.
-      num_runs: int.
+      meter: `Meter`.
+      lengths: sequence of int, steps.
 
     Yields:
       `Measurement`: MB of each export's files, and milliseconds for each length.
     """
-    num_threads = os.cpu_count()
-    channels = model.input["feats"].shape[-1]
-    rng = np.random.default_rng(0)
-    sequences = [rng.normal(size=(n, channels)).astype("float32") for n in lengths]
-    grid = model.grid or FeatureGrid(25.0, 25.0, 25.0)
-    for feats in sequences:
-        yield _time(
-            f"Keras, {len(feats)} steps",
-            lambda feats=feats: model.detect(feats, fps=grid.fps or 25.0, grid=grid),
-            num_runs,
-        )
+
+    def measure(case, length, call):
+        return meter.measure(case, call, length, _detection_gflop(model, length), with_memory=False)
+
+    for length in lengths:
+        yield measure("detect, Keras", length, _detection(model, [length]))
     for name, options in _EXPORTS:
         with tempfile.TemporaryDirectory() as scratch:
             folder, manifest = model.export_detector(pathlib.Path(scratch, "model"), **options)
             sizes = [file["bytes"] for file in manifest["files"].values()]
             yield Measurement(name, "MB", (sum(sizes) / 1e6,))
-            exported = ExportedModel(folder, num_threads=num_threads)
-            for feats in sequences:
-                inputs = {"feats": feats[None], "fps": [25.0], "duration_sec": [len(feats)]}
-                yield _time(
-                    f"{name}, {len(feats)} steps",
-                    lambda inputs=inputs: exported(**inputs),
-                    num_runs,
-                )
+            exported = ExportedModel(folder, num_threads=os.cpu_count())
+            for length in lengths:
+                inputs = {
+                    "feats": _feats(model, length, 1),
+                    "fps": [25.0],
+                    "duration_sec": [length],
+                }
+                yield measure(f"detect, {name}", length, functools.partial(exported, **inputs))
 
 
-def _time(case, function, num_runs):
-    """Measures milliseconds of a call, after two that warm up."""
-    milliseconds = []
-    for _ in range(num_runs + 2):
-        start = time.perf_counter()
-        function()
-        milliseconds.append(1e3 * (time.perf_counter() - start))
-    return Measurement(case, "ms", tuple(milliseconds[2:]))
+_OF_A_MODEL = {
+    "forward": benchmark_forward,
+    "mixed": benchmark_mixed,
+    "train": benchmark_train,
+    "long": benchmark_long,
+    "export": benchmark_export,
+}
+_OF_THE_MACHINE = {"nms": benchmark_nms, "evaluate": benchmark_evaluate}

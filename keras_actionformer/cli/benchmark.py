@@ -1,85 +1,172 @@
-"""Measures how fast things are on this machine.
+"""Measures how fast things are on this machine, and how much memory they take.
 
+  benchmark --what=forward --preset=thumos14_i3d --lengths=256,1024,2304
+  benchmark --what=all --json=all.json --plot=all.png
   benchmark --what=data --config=configs/thumos14_i3d.py
-  benchmark --what=export --preset=thumos14_i3d --lengths=256,1024,2304
-  benchmark --what=data --config=configs/thumos14_i3d.py --json=data.json
 
+forward: the network alone, of each length and batch size, and `detect` on 16 sequences of mixed
+  lengths in batches.
+train: one training step on two sequences of the training length.
+nms: decoding and suppression of 12,000 candidates.
 data: batches a second of a configuration's training data, from memory and from files.
-export: one sequence from features to detections, in Keras and in each export format. Weights do
-not matter: a built-in preset without any gets random ones.
+evaluate: mAP and Recall@kx of a million detections.
+long: `detect` on a sequence of 1, 2, 4 and 8 times the training length.
+export: one sequence from features to detections, in Keras and in each export format.
+all: all of these but data.
 
-Each figure is the median of several runs, with the least and the most.
+Each figure is the median of several runs, with the least and the most. Where work can be counted,
+two primitives of the machine, a matrix product and a convolution, run beside each run. Every case
+runs in a process of its own. Weights do not matter: a built-in preset without any gets random ones.
+The backend is Keras': KERAS_BACKEND=jax measures on JAX.
 """
 
+import itertools
 import json
+import pathlib
 
 from absl import flags, logging
 from ml_collections import config_flags
 
+from keras_actionformer.benchmark_process import measure_alone
 from keras_actionformer.cli.explain import check_sections
 from keras_actionformer.cli.quiet import import_keras
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_write
+from keras_actionformer.measurements import HEADER, NOTES, check_plot, plot
 
-_WHAT = flags.DEFINE_enum("what", "data", ["data", "export"], "What to measure.")
+_ALL = ("forward", "train", "nms", "evaluate", "long", "export")
+_OF_A_MODEL = ("forward", "train", "long", "export")  # what has lengths, too
+_WHAT = flags.DEFINE_enum("what", "forward", [*_ALL, "data", "all"], "What to measure.")
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
-    help_string="Configuration file; --config.section.name=value changes one of its settings.",
+    help_string="For --what=data: configuration file; --config.section.name=value changes one of "
+    "its settings.",
 )
 _PRESET = flags.DEFINE_string("preset", "thumos14_i3d", "A preset: name, folder or hf://...")
 _LENGTHS = flags.DEFINE_list("lengths", ["256", "1024", "2304"], "Steps of the sequences.")
+_BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1"], "For --what=forward: sequences at once.")
+_DTYPE = flags.DEFINE_enum(
+    "dtype", "float32", ["float32", "bfloat16"], "Type that networks compute in."
+)
 _RUNS = flags.DEFINE_integer("runs", 7, "Runs of each measurement.", lower_bound=1)
 _JSON = flags.DEFINE_string("json", None, "JSON file to write all values to.")
+_PLOT = flags.DEFINE_string(
+    "plot", None, "Image of cost against length (.png, .svg or .pdf; extra `plot`)."
+)
 
 
 def main():
-    lengths = _checked_lengths(_LENGTHS.value)
-    import_keras()
+    lengths = _whole_numbers("lengths", _LENGTHS.value)
+    batch_sizes = _whole_numbers("batch_sizes", _BATCH_SIZES.value)
+    config = _checked_config() if _WHAT.value == "data" else None
     logging.set_verbosity(logging.WARNING)
-    from keras_actionformer import benchmark
-
-    if _WHAT.value == "data":
-        results = benchmark.benchmark_data(_checked_config(), _RUNS.value)
-    else:
-        results = benchmark.benchmark_export(_model(), lengths, _RUNS.value)
-    machine = benchmark.machine()
+    _check_files()
+    kinds = _ALL if _WHAT.value == "all" else (_WHAT.value,)
+    # Opens the preset, too: an error in its name is told before anything is measured.
+    preset = _PRESET.value if set(kinds) & set(_OF_A_MODEL) else None
+    machine, measurements, problem = _measure("machine", preset=preset)
+    if problem:
+        raise UserError(problem)
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
-    print(f"{'':<34} {'median':>9} {'min':>9} {'max':>9}")
-    measurements = []
-    for measurement in results:
-        print(measurement, flush=True)
-        measurements.append(measurement)
+    print(HEADER)
+    _print(measurements)
+    problems = []
+    for kind in kinds:
+        if kind == "data":
+            measurements += _measure_data(config)
+            continue
+        for case in _cases(kind, machine["modes"].split("/"), lengths, batch_sizes):
+            _, found, problem = _measure(**case)
+            _print(found)
+            measurements += found
+            if problem:
+                problems.append(f"{kind}: {problem}")
+    print(NOTES)
     if _JSON.value:
         with atomic_write(_JSON.value) as file:
             rows = [measurement.to_dict() for measurement in measurements]
             json.dump({"machine": machine, "measurements": rows}, file, indent=1)
             file.write("\n")
+    if _PLOT.value:
+        plot(measurements, _PLOT.value)
+    if problems:
+        raise UserError("Not measured: " + " ".join(problems))
+
+
+def _cases(kind, modes, lengths, batch_sizes):
+    """Arguments of `_measure`, a process each."""
+    model = {"preset": _PRESET.value}
+    if kind == "forward":
+        for mode, batch_size, length in itertools.product(modes, batch_sizes, lengths):
+            options = {"modes": [mode], "batch_sizes": [batch_size], "lengths": [length]}
+            yield {"what": "forward", **model, "options": options}
+        yield {"what": "mixed", **model}
+    elif kind == "train":
+        for mode in modes:
+            yield {"what": "train", **model, "options": {"modes": [mode]}}
+    elif kind == "nms":
+        for multiclass, mode in itertools.product((True, False), modes):
+            yield {"what": "nms", "options": {"multiclass": [multiclass], "modes": [mode]}}
+    elif kind == "long":
+        for factor in (1, 2, 4, 8):
+            yield {"what": "long", **model, "options": {"factors": [factor]}}
+    elif kind == "export":
+        yield {"what": "export", **model, "options": {"lengths": lengths}}
+    else:
+        yield {"what": kind}
+
+
+def _measure(what, **case):
+    return measure_alone(what, dtype=_DTYPE.value, num_runs=_RUNS.value, **case)
+
+
+def _measure_data(config):
+    """Here and not alone: the configuration is a program, and its memory is the features'."""
+    from keras_actionformer.benchmark import benchmark_data
+
+    measurements = []
+    for measurement in benchmark_data(config, _RUNS.value):
+        _print([measurement])
+        measurements.append(measurement)
+    return measurements
+
+
+def _print(measurements):
+    for measurement in measurements:
+        print(measurement, flush=True)
+
+
+def _check_files():
+    """Raises UserError now and not after all was measured."""
+    for path in filter(None, (_JSON.value, _PLOT.value)):
+        if pathlib.Path(path).is_dir():
+            raise UserError(f"'{path}' is a folder: name a file to write.")
+    if _PLOT.value is None:
+        return
+    if _WHAT.value not in (*_OF_A_MODEL, "all"):
+        raise UserError(
+            f"--plot draws cost against length, and --what={_WHAT.value} has no lengths: choose "
+            f"one of {', '.join(_OF_A_MODEL)}, all."
+        )
+    check_plot(_PLOT.value)
 
 
 def _checked_config():
-    from keras_actionformer.config import check_config
-
     if _CONFIG.value is None:
         raise UserError("--what=data measures the data of a configuration: give --config=FILE.")
+    import_keras()
+    from keras_actionformer.config import check_config
+
     check_sections(_CONFIG.value)
     check_config(_CONFIG.value)
     return _CONFIG.value
 
 
-def _checked_lengths(texts):
-    lengths = [int(text) for text in texts if text.strip().isdecimal()]
-    if len(lengths) < len(texts) or not lengths or min(lengths) < 1:
+def _whole_numbers(name, texts):
+    numbers = [int(text) for text in texts if text.strip().isdecimal()]
+    if len(numbers) < len(texts) or not numbers or min(numbers) < 1:
         raise UserError(
-            f"--lengths must be whole numbers above 0 with commas between, but is "
+            f"--{name} must be whole numbers above 0 with commas between, but is "
             f"{','.join(texts)!r}."
         )
-    return lengths
-
-
-def _model():
-    """The preset's model, with random weights where it has none."""
-    from keras_actionformer.model import ActionFormer
-    from keras_actionformer.presets import list_presets
-
-    known = list_presets().get(_PRESET.value, {"has_weights": True})
-    return ActionFormer.from_preset(_PRESET.value, load_weights=known["has_weights"])
+    return numbers
