@@ -321,7 +321,6 @@ def test_onnxruntime_alone(export, expected):
                 "saved_model.pb",
                 "variables/variables.index",
                 "variables/variables.data-00000-of-00001",
-                "fingerprint.pb",
                 "assets/labels.txt",
                 "assets.extra/model_card.json",
             },
