@@ -3,6 +3,8 @@
 import json
 
 import numpy as np
+from absl import flags
+from absl.testing import flagsaver
 
 from keras_actionformer.config import default_config
 
@@ -52,3 +54,16 @@ def small_config(folder):
     config.train.ema = 0.9
     config.postprocess.max_seg_num = 20
     return config
+
+
+def detect_here(*options):
+    """Runs the verb `detect` in this process, where Keras needs no start.
+
+    Flags of other verbs, which other tests may have imported, are not looked at.
+    """
+    from keras_actionformer.cli import detect
+
+    given = dict(option.removeprefix("--").split("=", 1) for option in options)
+    flags.FLAGS.mark_as_parsed()
+    with flagsaver.as_parsed(**given):
+        detect.main()

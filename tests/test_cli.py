@@ -1,5 +1,6 @@
 """The programs: their help, what they write, and what they say when something is wrong."""
 
+import functools
 import json
 import os
 import pathlib
@@ -9,9 +10,8 @@ import sys
 
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from golden_files import GOLDEN, load
+from small_run import detect_here
 
 from keras_actionformer.annotations import Annotations, Video, save_annotations
 from keras_actionformer.cli import VERBS
@@ -250,17 +250,8 @@ def test_train_again(folder):
 
 
 @pytest.fixture
-def detect(folder, monkeypatch):
-    """Runs the verb in this process, where Keras needs no start."""
-    from keras_actionformer.cli import detect as module
-
-    def detect(*options):
-        flags.FLAGS(["detect", f"--workdir={folder / 'run'}", *options])
-        module.main()
-
-    with flagsaver.flagsaver():
-        yield detect
-    flags.FLAGS.unparse_flags()
+def detect(folder):
+    return functools.partial(detect_here, f"--workdir={folder / 'run'}")
 
 
 @pytest.fixture(scope="module")
@@ -269,9 +260,7 @@ def expected(folder):
     from keras_actionformer import trainer
 
     model = trainer.load_model(folder / "run")
-    return {
-        f"v{i}": model.detect(np.load(folder / "feats" / f"v{i}_f.npy")[::2]) for i in range(5)
-    }
+    return {f"v{i}": model.detect(np.load(folder / "feats" / f"v{i}_f.npy")[::2]) for i in range(5)}
 
 
 def assert_equal(found, expected):

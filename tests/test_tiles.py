@@ -7,9 +7,8 @@ import sys
 import keras
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from reference_model import to_numpy
+from small_run import detect_here
 
 from keras_actionformer.decode import PostProcess, decode
 from keras_actionformer.detections import load_detections
@@ -379,21 +378,7 @@ def test_wrong_tiles():
 # --- the program ---------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def detect():
-    """Runs the verb in this process, where Keras needs no start."""
-    from keras_actionformer.cli import detect as module
-
-    def detect(*options):
-        flags.FLAGS(["detect", *options])
-        module.main()
-
-    with flagsaver.flagsaver():
-        yield detect
-    flags.FLAGS.unparse_flags()
-
-
-def test_detect_runs_files_in_tiles(tmp_path, detect, capsys):
+def test_detect_runs_files_in_tiles(tmp_path, capsys):
     h5py = pytest.importorskip("h5py")
     model = small_model(class_names=["a", "b", "c"])
     model.save_to_preset(tmp_path / "preset")
@@ -401,7 +386,7 @@ def test_detect_runs_files_in_tiles(tmp_path, detect, capsys):
     np.save(tmp_path / "v.npy", feats)
     with h5py.File(tmp_path / "others.h5", "w") as file:
         file["w"] = feats[:4000]
-    detect(
+    detect_here(
         f"--preset={tmp_path / 'preset'}", f"--output={tmp_path / 'd.json'}", "--tile_steps=1000",
         f"--feats={tmp_path / 'v.npy'},{tmp_path / 'others.h5'}",
     )  # fmt: skip
@@ -412,7 +397,9 @@ def test_detect_runs_files_in_tiles(tmp_path, detect, capsys):
         np.testing.assert_allclose(found[name].segments_sec, expected.segments_sec, atol=1e-4)
     assert "6/6" in capsys.readouterr().out
     with pytest.raises(UserError, match="--tile_steps is for a model that runs here"):
-        detect("--preset=", "--server=http://x", f"--feats={tmp_path / 'v.npy'}", "--tile_steps=9")
+        detect_here(
+            "--preset=", "--server=http://x", f"--feats={tmp_path / 'v.npy'}", "--tile_steps=9"
+        )
 
 
 _MEASURE = """
