@@ -1,5 +1,7 @@
 """The blocks of the backbone: transformer block, and the baseline's convolutional block."""
 
+import functools
+
 import keras
 from keras import ops
 
@@ -9,7 +11,7 @@ from keras_actionformer.layers import (
     MaskedConv1D,
     apply_mask,
     gelu,
-    pad_time,
+    shifted,
     strided_length,
     strided_spec,
 )
@@ -58,16 +60,10 @@ def max_pool(x, stride, present=None):
     inside it do, with their zeros (the reference's behaviour).
     `(B, T, D) -> (B, ceil(T / stride), D)`.
     """
-    pad = (stride + 1) // 2
     lowest = -3e38 if keras.backend.standardize_dtype(x.dtype) != "float16" else -6e4
     if present is not None:
         x = ops.where(ops.expand_dims(present, -1), x, ops.cast(lowest, x.dtype))
-    x = pad_time(x, pad, pad, lowest)
-    span = ops.shape(x)[1] - stride
-    pooled = x[:, 0:span:stride]
-    for k in range(1, stride + 1):
-        pooled = ops.maximum(pooled, x[:, k : k + span : stride])
-    return pooled
+    return functools.reduce(ops.maximum, shifted(x, stride + 1, stride, lowest))
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")

@@ -90,6 +90,32 @@ def pad_time(x, left, right, value=0):
     return ops.pad(x, widths, constant_values=value)
 
 
+def shifted(x, kernel_size, stride, value=0):
+    """What each tap of a centred, strided kernel meets.
+
+    Args:
+      x: (B, T, D).
+      kernel_size, stride: ints, in steps.
+      value: float, what lies outside of the sequence.
+
+    Returns:
+      List of `kernel_size` tensors (B, ceil(T / stride), D): the k-th holds the steps
+      `i * stride + k - kernel_size // 2`.
+    """
+    dim, num_steps = x.shape[2], ops.shape(x)[1]
+    count = (num_steps + stride - 1) // stride
+    rows = count + -(-(kernel_size - 1) // stride)
+    left = kernel_size // 2
+    x = pad_time(x, left, rows * stride - left - num_steps, value)
+    # `stride` steps a row: slices without gaps, which take a fifth of the time of strided ones.
+    x = ops.reshape(x, (-1, rows, stride * dim))
+    taps = []
+    for k in range(kernel_size):
+        row, column = k // stride, k % stride * dim
+        taps.append(x[:, row : row + count, column : column + dim])
+    return taps
+
+
 def strided_length(steps, stride):
     """Steps after a stride; None stays None."""
     return None if steps is None else -(-steps // stride)
@@ -158,24 +184,34 @@ class MaskedConv1D(keras.layers.Layer):
         self.built = True
 
     def call(self, x, mask):
-        x = pad_time(x, self.kernel_size // 2, self.kernel_size // 2)
         if self.depthwise:
-            y = self._depthwise(x)
-        else:
+            # A sum of shifted products: a few multiplications a step are cheaper this way than as
+            # a grouped convolution, on every backend.
+            taps = shifted(x, self.kernel_size, self.stride)
+            y = sum(tap * self.kernel[k, :, 0] for k, tap in enumerate(taps))
+        elif self.stride == 1 and x.shape[-1] > self.filters:
+            y = self._narrowing(x)
+        elif self.stride == 1:
+            y = ops.conv(x, self.kernel, padding="same")
+        else:  # "same" would centre the kernel elsewhere
+            x = pad_time(x, self.kernel_size // 2, self.kernel_size // 2)
             y = ops.conv(x, self.kernel, strides=self.stride, padding="valid")
         if self.use_bias:
             y = y + self.bias
         mask = mask[:, :: self.stride]
         return apply_mask(y, mask) if self.masks_output else y, mask
 
-    def _depthwise(self, x):
-        # A sum of shifted products: a few multiplications a step are cheaper this way than as a
-        # grouped convolution, on every backend.
-        span = ops.shape(x)[1] - self.kernel_size + 1
-        return sum(
-            x[:, k : k + span : self.stride] * self.kernel[k, :, 0]
-            for k in range(self.kernel_size)
-        )
+    def _narrowing(self, x):
+        # Products first, shifts of their narrow results second.
+        num_steps = ops.shape(x)[1]
+        rows = ops.reshape(x, (-1, x.shape[-1]))
+        y = 0
+        for k in range(self.kernel_size):
+            product = ops.reshape(ops.matmul(rows, self.kernel[k]), (-1, num_steps, self.filters))
+            later = self.kernel_size // 2 - k
+            product = pad_time(product, max(later, 0), max(-later, 0))
+            y = y + product[:, max(-later, 0) :][:, :num_steps]
+        return y
 
     def compute_output_spec(self, x, mask):
         width = x.shape[-1] if self.depthwise else self.filters
