@@ -130,20 +130,26 @@ class TransformerBlock(Composite):
         self.built = True
 
     def call(self, x, mask, present=None, training=False):
-        normed = self.ln1(x)
-        if present is not None:
-            normed = apply_mask(normed, present)
-        y, out_mask = self.attn(normed, mask, training=training)
+        def attend(x):
+            normed = self.ln1(x)
+            if present is not None:
+                normed = apply_mask(normed, present)
+            return self.attn(normed, mask, training=training)[0]
+
+        def transform(x):
+            # As a matrix: TensorFlow then does product, bias and GELU in one operation.
+            y = ops.reshape(self.ln2(x), (-1, x.shape[-1]))
+            y = self.mlp_drop(gelu(self.mlp_in(y)), training=training)
+            y = self.mlp_drop(self.mlp_out(y), training=training)
+            return apply_mask(ops.reshape(y, ops.shape(x)), out_mask)
+
+        out_mask = mask[:, :: self.stride]
+        y = self.maybe_recomputed(attend, x, training)
         if self.droppath > 0:
             y = self.drop_path_attn(y, training=training)
         skip = max_pool(x, self.stride, present) if self.stride > 1 else x
         x = apply_mask(skip, out_mask) + y
-
-        # As a matrix: TensorFlow then does product, bias and GELU in one operation.
-        y = ops.reshape(self.ln2(x), (-1, x.shape[-1]))
-        y = self.mlp_drop(gelu(self.mlp_in(y)), training=training)
-        y = self.mlp_drop(self.mlp_out(y), training=training)
-        y = apply_mask(ops.reshape(y, ops.shape(x)), out_mask)
+        y = self.maybe_recomputed(transform, x, training)
         if self.droppath > 0:
             y = self.drop_path_mlp(y, training=training)
         return x + y, out_mask
@@ -200,8 +206,12 @@ class ConvBlock(Composite):
         self.built = True
 
     def call(self, x, mask, present=None, training=False):
-        y, out_mask = self.conv1(x, mask)
-        y, _ = self.conv2(ops.relu(y), out_mask)
+        def convolve(x):
+            y, out_mask = self.conv1(x, mask)
+            return self.conv2(ops.relu(y), out_mask)[0]
+
+        out_mask = mask[:, :: self.stride]
+        y = self.maybe_recomputed(convolve, x, training)
         skip = self.downsample(x, mask)[0] if self.stride > 1 else x
         return ops.relu(skip + y), out_mask
 

@@ -132,7 +132,7 @@ class Heads(Composite):
         self.scale = self.add_weight(name="scale", shape=(self.num_levels,), initializer="ones")
         self.built = True
 
-    def call(self, levels, masks, present=None):
+    def call(self, levels, masks, present=None, training=False):
         gap = self.kernel_size // 2
         lengths = [ops.shape(x)[1] for x in levels]
         x = _join(levels, gap)
@@ -144,9 +144,13 @@ class Heads(Composite):
         on_level = _join(on_level, gap) > 0
         if present is not None:  # otherwise the gaps are zeros already
             x = apply_mask(x, on_level)
-        logits = _split(self.cls_head(x, mask, on_level), lengths, gap)
+
+        def outputs(head):
+            return self.maybe_recomputed(lambda x: head(x, mask, on_level), x, training)
+
+        logits = _split(outputs(self.cls_head), lengths, gap)
         # Ends are the sum of a large time and these: half precision would move them by steps.
-        offsets = ops.cast(self.reg_head(x, mask, on_level), self._offset_dtype())
+        offsets = ops.cast(outputs(self.reg_head), self._offset_dtype())
         scale = ops.cast(self.scale, offsets.dtype)
         offsets = [x * scale[i] for i, x in enumerate(_split(offsets, lengths, gap))]
         return ops.concatenate(logits, axis=1), ops.relu(ops.concatenate(offsets, axis=1))
@@ -154,7 +158,7 @@ class Heads(Composite):
     def _offset_dtype(self):
         return keras.backend.result_type(self.compute_dtype, "float32")
 
-    def compute_output_spec(self, levels, masks, present=None):
+    def compute_output_spec(self, levels, masks, present=None, training=False):
         batch = levels[0].shape[0]
         lengths = [x.shape[1] for x in levels]
         points = None if None in lengths else sum(lengths)

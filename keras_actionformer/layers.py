@@ -23,6 +23,14 @@ class Composite(keras.layers.Layer):
         layer.build(input_shape)
         return layer
 
+    # Whether training keeps only the inputs of the layer's `maybe_recomputed` parts and computes
+    # what lies inside of them again for the gradient.
+    recompute = False
+
+    def maybe_recomputed(self, function, x, training):
+        """Returns `function(x)`; it must draw no random numbers: a second run would draw others."""
+        return keras.remat(function)(x) if self.recompute and training else function(x)
+
     def add_norm(self, input_shape, name):
         """Layer normalization over channels."""
         return self.add(LayerNorm, input_shape, name=name)
@@ -56,16 +64,37 @@ class LayerNorm(keras.layers.Layer):
         self.built = True
 
     def call(self, x, mask=None):
-        wide = ops.cast(x, "float32") if x.dtype != "float64" else x
-        centered = wide - ops.mean(wide, axis=-1, keepdims=True)
-        variance = ops.mean(ops.square(centered), axis=-1, keepdims=True)
-        scale = ops.rsqrt(variance + 1e-5)
-        if mask is not None:
-            scale = apply_mask(scale, mask)
-        return ops.cast(centered * (scale * self.gamma) + self.beta, x.dtype)
+        dtype = keras.backend.result_type(keras.backend.standardize_dtype(x.dtype), "float32")
+        steps = ops.ones((1, 1), dtype) if mask is None else ops.cast(mask, dtype)
+        gamma, beta = ops.cast(self.gamma, dtype), ops.cast(self.beta, dtype)
+        return _normalize(x, ops.expand_dims(steps, -1), gamma, beta)
 
     def compute_output_spec(self, x, mask=None):
         return keras.KerasTensor(x.shape, x.dtype)
+
+
+@ops.custom_gradient
+def _normalize(x, steps, gamma, beta):
+    """Layer normalization, zero where `steps` is, then scale and bias.
+
+    With a gradient of its own: from the input and two numbers a step, where automatic
+    differentiation would keep three more arrays as large as the input.
+    """
+    wide = ops.cast(x, steps.dtype)
+    mean = ops.mean(wide, axis=-1, keepdims=True)
+    centered = wide - mean
+    scale = steps * ops.rsqrt(ops.mean(ops.square(centered), axis=-1, keepdims=True) + 1e-5)
+
+    def gradients(*args, upstream=None):
+        dy = ops.cast(args[0] if upstream is None else upstream, steps.dtype)
+        normed = (ops.cast(x, steps.dtype) - mean) * scale
+        slope = dy * gamma
+        common = ops.mean(slope, axis=-1, keepdims=True)
+        common = common + normed * ops.mean(slope * normed, axis=-1, keepdims=True)
+        dx = ops.cast(scale * (slope - common), x.dtype)
+        return dx, ops.zeros_like(steps), ops.sum(dy * normed, (0, 1)), ops.sum(dy, (0, 1))
+
+    return ops.cast(centered * (scale * gamma) + beta, x.dtype), gradients
 
 
 def fan_in_uniform(fan_in):
@@ -74,9 +103,19 @@ def fan_in_uniform(fan_in):
     return keras.initializers.RandomUniform(-limit, limit)
 
 
+@ops.custom_gradient
 def gelu(x):
-    """Exact GELU, written with erf: the form that every export format maps to a builtin."""
-    return 0.5 * x * (1.0 + ops.erf(x * 2.0**-0.5))
+    """Exact GELU, written with erf: the form that every export format maps to a builtin.
+
+    Its gradient is computed from the input alone, see `_normalize`.
+    """
+
+    def gradient(*args, upstream=None):
+        dy = args[0] if upstream is None else upstream
+        density = ops.exp(-0.5 * ops.square(x)) * (2.0 * math.pi) ** -0.5
+        return dy * (0.5 * (1.0 + ops.erf(x * 2.0**-0.5)) + x * density)
+
+    return 0.5 * x * (1.0 + ops.erf(x * 2.0**-0.5)), gradient
 
 
 def apply_mask(x, mask):

@@ -279,6 +279,26 @@ class ActionFormer(keras.Model):
 
     # ---- training -------------------------------------------------------------------------
 
+    @property
+    def recompute(self):
+        """bool, whether training computes the insides of blocks and heads twice.
+
+        It then keeps only their inputs for the gradient: less memory for a quarter more time.
+        To be set before `compile`; a model with dropout cannot, for it would draw twice, too.
+        """
+        return self.get_layer("heads").recompute
+
+    @recompute.setter
+    def recompute(self, value):
+        if value and self.config["dropout"]:
+            raise UserError(
+                f"recompute needs dropout=0, but dropout={self.config['dropout']}: what is "
+                "computed again would drop something else."
+            )
+        backbone = self.get_layer("backbone")
+        for layer in (*backbone.stem, *backbone.branch, self.get_layer("heads")):
+            layer.recompute = value
+
     def compile(self, optimizer="rmsprop", **kwargs):
         """As `keras.Model.compile`, without a loss: `compute_loss` has it."""
         super().compile(optimizer, **kwargs)
