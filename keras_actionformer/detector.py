@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ from keras_actionformer.detections import Detections
 from keras_actionformer.nms import suppress
 from keras_actionformer.padding import ResizeTo, inference_padding
 from keras_actionformer.points import make_points, point_mask
-from keras_actionformer.tiles import BestCandidates, cut_tile, plan_tiles
+from keras_actionformer.tiles import DEFAULT_STEPS, BestCandidates, cut_tile, plan_tiles
 from keras_actionformer.windows import sliding_windows
 
 # Candidates of windows or tiles are padded to this or its doubles: few shapes to compile for.
@@ -110,6 +111,8 @@ class Detector:
     Args:
       model: `ActionFormer`.
       settings: `PostProcess`.
+      jit_compile: bool, whether XLA compiles the graphs; None: as Keras decides (on a GPU, or
+        with JAX).
 
     Attributes:
       network: `keras.Model`, `{"feats" (B, T, C), "num_steps" (B,) int32} -> {"logits" (B, P, K),
@@ -118,7 +121,8 @@ class Detector:
       graph: `keras.Model` from the same inputs to what `Suppression` returns.
     """
 
-    def __init__(self, model, settings):
+    def __init__(self, model, settings, jit_compile=None):
+        self._jit_compile = jit_compile
         self._model = model
         self._settings = settings
         config = model.config
@@ -141,11 +145,16 @@ class Detector:
         self.network = keras.Model(
             inputs, {"logits": logits, "offsets": offsets, "mask": mask}, name="network"
         )
-        self.graph = keras.Model(inputs, suppression(*candidates), name="detector")
+        self.graph = self._compile(keras.Model(inputs, suppression(*candidates), name="detector"))
         # The two halves of this graph, for candidates of several windows or tiles.
-        self._candidates_graph = keras.Model(inputs, candidates)
+        self._candidates_graph = self._compile(keras.Model(inputs, candidates))
         merged = _candidates_spec(None, lambda shape, dtype: keras.Input(shape[1:], dtype=dtype))
-        self._suppression_graph = keras.Model(merged, suppression(*merged))
+        self._suppression_graph = self._compile(keras.Model(merged, suppression(*merged)))
+
+    def _compile(self, graph):
+        if self._jit_compile is not None:
+            graph.jit_compile = self._jit_compile
+        return graph
 
     def raw_outputs(self, feats, mask, present):
         """What the network computes of padded features: logits (B, P, K), offsets (B, P, 2).
@@ -176,7 +185,7 @@ class Detector:
             },
         }
         outputs = self.raw_outputs(*(inputs[name] for name in ("feats", "mask", "present")))
-        return keras.Model(inputs, self._decoder(*outputs, inputs["kept"]))
+        return self._compile(keras.Model(inputs, self._decoder(*outputs, inputs["kept"])))
 
     def detect(
         self,
@@ -273,8 +282,12 @@ class Detector:
     def _run(self, graph, sequences, batch_size, compact):
         """Runs a graph; returns `compact` of each sequence's outputs, in their order."""
         results = [None] * len(sequences)
-        for indices in plan_batches([len(feats) for feats in sequences], batch_size):
-            batch = pad_batch([sequences[i] for i in indices])
+        lengths = [len(feats) for feats in sequences]
+        # A compiled graph must not meet a new shape with every batch.
+        is_compiled = keras.backend.backend() == "jax" or graph.jit_compile
+        for indices in plan_batches(lengths, batch_size):
+            num_steps = round_up(lengths[indices[0]]) if is_compiled else None
+            batch = pad_batch([sequences[i] for i in indices], num_steps)
             outputs = [np.asarray(x) for x in graph.predict_on_batch(batch)]
             for row, i in enumerate(indices):
                 results[i] = compact(*(x[row] for x in outputs))
@@ -301,25 +314,42 @@ def _pad(segments, scores, labels):
     return [x[None] for x in (*batch, valid)]
 
 
+def round_up(num_steps):
+    """The shortest length of few that is at least `num_steps`, and at most an eighth longer.
+
+    64, then eight lengths between a power of two and the next: 72, 80, ... 128, 144, ...
+    """
+    num_steps = max(num_steps, 64)
+    step = 2 ** ((num_steps - 1).bit_length() - 4)
+    return -(-num_steps // step) * step
+
+
 def plan_batches(lengths, batch_size):
     """Groups sequences of similar length, so that little is padded.
 
     Args:
       lengths: list of ints, steps of each sequence.
-      batch_size: int, most sequences of a batch.
+      batch_size: int, most sequences of a batch; fewer where they would have more steps together
+        than a tile of `DEFAULT_STEPS`.
 
     Yields:
-      List of indices into `lengths`.
+      List of indices into `lengths`, whose lengths `round_up` to the same.
     """
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
-    for first in range(0, len(order), batch_size):
-        yield order[first : first + batch_size]
+    for length, group in itertools.groupby(order, key=lambda i: round_up(lengths[i])):
+        group, size = list(group), max(1, min(batch_size, DEFAULT_STEPS // length))
+        for first in range(0, len(group), size):
+            yield group[first : first + size]
 
 
-def pad_batch(sequences):
-    """Reads (T, C) arrays: `{"feats" (B, longest T, C) float32, "num_steps" (B,) int32}`."""
+def pad_batch(sequences, length=None):
+    """Reads (T, C) arrays: `{"feats" (B, length, C) float32, "num_steps" (B,) int32}`.
+
+    `length` is that of the longest by default.
+    """
     num_steps = np.array([len(sequence) for sequence in sequences], "int32")
-    feats = np.zeros((len(sequences), num_steps.max(), sequences[0].shape[1]), "float32")
+    shape = len(sequences), length or num_steps.max(), sequences[0].shape[1]
+    feats = np.zeros(shape, "float32")
     for row, sequence in enumerate(sequences):
         feats[row, : len(sequence)] = sequence[:]
     return {"feats": feats, "num_steps": num_steps}

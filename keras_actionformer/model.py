@@ -364,6 +364,7 @@ class ActionFormer(keras.Model):
         window_steps=None,
         window_overlap=0.5,
         tile_steps=None,
+        jit_compile=None,
         verbose=0,
     ):
         """Detects actions in one sequence of features or in many.
@@ -394,8 +395,11 @@ class ActionFormer(keras.Model):
             `sliding_windows`), or None for whole sequences. Not for models that resize.
           window_overlap: float in [0, 1), the part of a window that the next one repeats.
           tile_steps: int, length of the tiles that longer sequences run in: it sets the memory
-            that `detect` takes, and changes no result. None: 32768 steps, where the model can run
+            that `detect` takes, and changes no result. None: 16384 steps, where the model can run
             in tiles, or whole sequences.
+          jit_compile: bool, whether XLA compiles the detector: some seconds for each length that
+            is met, rounded up by at most an eighth, and then less for each sequence. None: as
+            Keras decides, which is on a GPU and with JAX.
           verbose: 0, or Keras' `verbose` (1 or 2) of a progress bar over the tiles of a sequence.
 
         Returns:
@@ -436,7 +440,7 @@ class ActionFormer(keras.Model):
             grids = [g.resize(len(x), steps) for g, x in zip(grids, sequences, strict=True)]
         durations_sec = one_each("duration_sec", duration_sec, len(sequences))
         check_durations(durations_sec)
-        results = self.detector(max_detections).detect(
+        results = self.detector(max_detections, jit_compile).detect(
             sequences,
             grids,
             durations_sec,
@@ -463,14 +467,15 @@ class ActionFormer(keras.Model):
             )  # fmt: skip
         return steps
 
-    def detector(self, max_detections=None):
-        """Returns the `Detector` that `detect` uses; built once for each `max_detections`."""
+    def detector(self, max_detections=None, jit_compile=None):
+        """Returns the `Detector` that `detect` uses; built once for each pair of arguments."""
         settings = self.postprocess
         if max_detections is not None:
             settings = dataclasses.replace(settings, max_seg_num=max_detections)
-        if settings not in self._detectors:
-            self._detectors[settings] = Detector(self, settings)
-        return self._detectors[settings]
+        key = settings, jit_compile
+        if key not in self._detectors:
+            self._detectors[key] = Detector(self, settings, jit_compile)
+        return self._detectors[key]
 
     # ---- presets --------------------------------------------------------------------------
 

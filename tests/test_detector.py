@@ -13,6 +13,7 @@ from keras_actionformer.detector import (
     Suppression,
     pad_batch,
     plan_batches,
+    round_up,
 )
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
@@ -213,9 +214,23 @@ def test_batches_are_of_similar_length():
     batches = list(plan_batches(LENGTHS[::-1], 5))
     assert [[LENGTHS[::-1][i] for i in batch] for batch in batches] == [
         [1, 7, 8, 40, 57],
-        [63, 64, 65, 70, 96],
-        [97, 150],
+        [63, 64],
+        [65, 70],
+        [96],
+        [97],
+        [150],
     ]
+    # Not more steps at once than a tile has.
+    assert [len(batch) for batch in plan_batches([9000] * 8, 8)] == [3, 3, 2]
+    assert list(plan_batches([10**6, 10**6], 8)) == [[0], [1]]
+
+
+def test_lengths_are_rounded_up_to_few():
+    rounded = [round_up(num_steps) for num_steps in range(1, 5000)]
+    assert rounded == sorted(rounded)
+    assert all(n <= r <= max(64, 1.125 * n) for n, r in enumerate(rounded, 1))
+    assert sum(1 for r in set(rounded) if 1024 < r <= 2048) == 8
+    assert {2304, 1024, 320} <= set(rounded)
 
 
 def assert_identical(a, b):
@@ -312,10 +327,8 @@ def test_graph_layers_are_restored_from_their_configuration(model):
 def test_compiled_equals_graph(model):
     feats = _sequences()[3]
     graph = model.detect(feats)
-    compiled = ActionFormer.from_config(model.get_config())
-    compiled.set_weights(model.get_weights())
-    compiled.detector().graph.compile(jit_compile=True)
-    assert_same(compiled.detect(feats), graph)
+    assert model.detector(jit_compile=True) is not model.detector()
+    assert_same(model.detect(feats, jit_compile=True), graph)
 
 
 def test_data_sets_generators_and_lists(model):

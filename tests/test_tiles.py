@@ -18,6 +18,7 @@ from keras_actionformer.features import FeatureFiles
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.padding import inference_padding
 from keras_actionformer.points import make_points, point_mask
+from keras_actionformer.sequences import not_finite, read_steps
 from keras_actionformer.tiles import (
     DEFAULT_STEPS,
     BestCandidates,
@@ -281,7 +282,7 @@ def test_tiles_find_what_one_pass_finds(name):
 
 
 def test_short_and_long_sequences_together():
-    """Without an argument, those of more than 32768 steps run in tiles."""
+    """Without an argument, those of more than 16384 steps run in tiles."""
     model = small_model(backbone_arch=(1, 0, 1), grid=FeatureGrid(240, 1, 1))
     rng = np.random.default_rng(4)
     sequences = [
@@ -402,6 +403,34 @@ def test_detect_runs_files_in_tiles(tmp_path, capsys):
         )
 
 
+def _status_mb(key):
+    with open("/proc/self/status") as status:
+        return int(next(line.split()[1] for line in status if line.startswith(key))) / 1024
+
+
+needs_proc = pytest.mark.skipif(
+    not pathlib.Path("/proc/self/status").exists(), reason="reads Linux' /proc"
+)
+
+
+@needs_proc
+def test_a_memory_map_is_read_and_not_kept(tmp_path):
+    file = np.lib.format.open_memmap(tmp_path / "v.npy", "w+", "float16", (8192, 4096))
+    file[5000, 7] = np.nan
+    del file
+    feats = np.load(tmp_path / "v.npy", mmap_mode="r")
+    before = _status_mb("RssFile")
+    assert not_finite(feats) == (1, 5000)
+    assert read_steps(feats, 4999, 5002).dtype == "float32"
+    assert _status_mb("RssFile") - before < 10
+    feats.max()
+    assert _status_mb("RssFile") - before > 50
+    # What a copy-on-write map alone holds is not lost.
+    changed = np.load(tmp_path / "v.npy", mmap_mode="c")
+    changed[3] = 1
+    assert not_finite(changed) == (1, 5000) and changed[3].sum() == 4096
+
+
 _MEASURE = """
 import sys
 import numpy as np
@@ -416,7 +445,7 @@ with open("/proc/self/status") as status:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not pathlib.Path("/proc/self/status").exists(), reason="reads Linux' /proc")
+@needs_proc
 def test_memory_is_that_of_a_tile(tmp_path):
     file = np.lib.format.open_memmap(tmp_path / "v.npy", "w+", "float16", (100_000, 4))
     file[:] = np.random.default_rng(8).normal(size=file.shape)

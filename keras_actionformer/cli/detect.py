@@ -18,7 +18,7 @@ model without a timing of its own (a run with stride_frames=None) needs --durati
 out over the steps. A run's sliding windows and downsampling are applied as in its evaluation.
 
 A file may be longer than memory allows: of a `.npy` or `.h5`, parts are read at a time, and
-features of more than 32768 steps run in overlapping tiles that find what one pass would find.
+features of more than 16384 steps run in overlapping tiles that find what one pass would find.
 --tile_steps sets how long these are, and so the memory that they take.
 
 --server asks a model that TensorFlow Serving runs somewhere else: over REST with an address as
@@ -67,7 +67,7 @@ _VIDEO_SCORES = flags.DEFINE_string(
     "video_scores", None, "File of the class scores of whole videos, for a model of one class."
 )
 _TILE_STEPS = flags.DEFINE_integer(
-    "tile_steps", None, "Longer features run in tiles of so many steps; 32768 by default."
+    "tile_steps", None, "Longer features run in tiles of so many steps; 16384 by default."
 )
 _OUTPUT = flags.DEFINE_string("output", None, "JSON or CSV file to write the detections to.")
 _TOP_K = flags.DEFINE_integer(
