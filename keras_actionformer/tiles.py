@@ -16,7 +16,7 @@ from keras_actionformer.errors import UserError
 from keras_actionformer.points import padded_length
 from keras_actionformer.sequences import read_steps
 
-# Longer sequences run in tiles of this length; a tenth of it overlaps with the settings of THUMOS14.
+# Longer sequences run in tiles of this length; with the settings of THUMOS14 a tenth overlaps.
 DEFAULT_STEPS = 16384
 
 
