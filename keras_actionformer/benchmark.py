@@ -116,7 +116,7 @@ def _network(model, mode):
     return lambda inputs: network(weights, inputs)
 
 
-def benchmark_mixed(model, meter, num_sequences=16, shortest=200, longest=2304):
+def benchmark_mixed(model, meter, num_sequences=16, shortest=200, longest=2304, modes=None):
     """Measures `detect` on sequences of many lengths in batches of 8, as they come in practice.
 
     Args:
@@ -124,13 +124,15 @@ def benchmark_mixed(model, meter, num_sequences=16, shortest=200, longest=2304):
       meter: `Meter`.
       num_sequences: int.
       shortest, longest: ints, steps; lengths between are drawn with a fixed seed.
+      modes: sequence of str, see `available_modes`; None for all.
     """
     lengths = np.random.default_rng(0).integers(shortest, longest + 1, num_sequences).tolist()
-    yield meter.measure(
-        f"detect, {meter.dtype}, {num_sequences} of {shortest} to {longest} steps",
-        _detection(model, lengths),
-        gflop=sum(_detection_gflop(model, length) for length in lengths),
-    )
+    for mode in _all_or(modes):
+        yield meter.measure(
+            f"detect, {mode}, {meter.dtype}, {num_sequences} of {shortest} to {longest} steps",
+            _detection(model, lengths, jit_compile=mode == "xla"),
+            gflop=sum(_detection_gflop(model, length) for length in lengths),
+        )
 
 
 def benchmark_long(model, meter, factors=(1, 2, 4, 8)):
@@ -151,11 +153,11 @@ def benchmark_long(model, meter, factors=(1, 2, 4, 8)):
         )
 
 
-def _detection(model, lengths):
+def _detection(model, lengths, jit_compile=None):
     """A call that detects in made-up sequences of these lengths."""
     sequences = [_feats(model, length, 1)[0] for length in lengths]
     grid = _grid(model)
-    return lambda: model.detect(sequences, grid=grid, batch_size=8)
+    return lambda: model.detect(sequences, grid=grid, batch_size=8, jit_compile=jit_compile)
 
 
 def _grid(model):
@@ -172,7 +174,7 @@ def _detection_gflop(model, length):
 # === Training ===
 
 
-def benchmark_train(model, meter, batch_size=2, modes=None):
+def benchmark_train(model, meter, batch_size=2, modes=None, recompute=False):
     """Measures a training step: forward, backward, clipping, AdamW, averages of the weights.
 
     With the settings of `default_config`, on a batch of the training length.
@@ -182,6 +184,7 @@ def benchmark_train(model, meter, batch_size=2, modes=None):
       meter: `Meter`.
       batch_size: int.
       modes: sequence of str, see `available_modes`; None for all.
+      recompute: bool, see `ActionFormer.recompute`; what is computed twice counts as work once.
     """
     length, num_actions = model.config["max_seq_len"], 10
     rng = np.random.default_rng(0)
@@ -202,11 +205,13 @@ def benchmark_train(model, meter, batch_size=2, modes=None):
         model.train_on_batch(inputs, actions)
         wait([variable.value for variable in model.trainable_variables])
 
+    model.recompute = recompute
+    case = "recompute step" if recompute else "training step"
     for mode in _all_or(modes):
-        optimizer = recipe.make_optimizer(default_config(), steps_per_epoch=100)
+        optimizer = recipe.make_optimizer(default_config(), batches_per_epoch=100)
         model.compile(optimizer, jit_compile=mode == "xla")
         yield meter.measure(
-            f"training step, {mode}, {meter.dtype}, batch {batch_size}",
+            f"{case}, {mode}, {meter.dtype}, batch {batch_size}",
             step,
             length,
             _TRAINING_FACTOR * batch_size * gflop(model.config, length),

@@ -76,6 +76,7 @@ def default_config(architecture=None):
 
     train = config.train = ml_collections.ConfigDict()
     train.batch_size = 2
+    train.accumulate_batches = 1  # whose mean gradient makes a step of the optimizer
     train.epochs = 30  # after the warm-up
     train.warmup_epochs = 5
     train.optimizer = "AdamW"  # or "SGD"
@@ -89,6 +90,7 @@ def default_config(architecture=None):
     train.ema = 0.999  # momentum of the weights' average, which is what is evaluated and saved
     train.jit_compile = "auto"  # XLA: "on", "off", "auto" (on a GPU, off on a CPU)
     train.mixed_precision = False  # bfloat16 arithmetic, float32 weights
+    train.recompute = False  # less memory for more time, see `ActionFormer.recompute`
 
     config.tiou_thresholds = TIOU_THRESHOLDS  # for the evaluation
     config.lock()
@@ -168,8 +170,11 @@ def check_config(config):
                 f"{suggest(value, known)}."
             )
     for section, name in (
-        ("data", "downsample_rate"), ("train", "batch_size"), ("train", "epochs")
-    ):  # fmt: skip
+        ("data", "downsample_rate"),
+        ("train", "batch_size"),
+        ("train", "accumulate_batches"),
+        ("train", "epochs"),
+    ):
         value = config[section][name]
         if value < 1:
             raise UserError(f"{section}.{name} must be at least 1, but is {value}.")
@@ -178,6 +183,11 @@ def check_config(config):
             raise UserError(f"train.{name} must be {low} or more, but is {config.train[name]}.")
     if not 0 <= config.train.ema < 1:
         raise UserError(f"train.ema must be in [0, 1), but is {config.train.ema}.")
+    if config.train.recompute and config.model.dropout:
+        raise UserError(
+            f"train.recompute needs model.dropout=0, but it is {config.model.dropout}: what is "
+            "computed again would drop something else."
+        )
     data, max_seq_len = config.data, config.model.max_seq_len
     if data.stride_frames is not None:  # Its field takes anything, for the sake of None.
         number("data.stride_frames", data.stride_frames)

@@ -1,8 +1,9 @@
 """Optimizers and learning-rate schedule, with the update rules the reference trains with.
 
-Both are Keras optimizers; they differ from Keras' own in three points, each of which changes
-numbers: where epsilon stands (AdamW), that weight decay is added to the gradient (SGD), and that
-the average of the weights starts from the initial weights.
+Both are Keras optimizers; they differ from Keras' own in four points, each of which changes
+numbers: where epsilon stands (AdamW), that weight decay is added to the gradient (SGD), that the
+average of the weights starts from the initial weights, and that with `gradient_accumulation_steps`
+schedule and average go by the steps of the optimizer, as without, and not by batches.
 """
 
 import math
@@ -13,7 +14,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("keras_actionformer")
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up from 0, then cosine or multistep decay, a value for every step.
+    """Linear warm-up from 0, then cosine or multistep decay, a value for every optimizer step.
 
     The first step has rate 0; the base rate is reached at the last step of the warm-up and held
     for one more.
@@ -80,7 +81,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class _KernelDecay:
-    """Decays kernels only, and averages the weights from their initial values on."""
+    """Decays kernels only, and averages the weights from their initial values on, step by step."""
 
     def build(self, variables):
         if self.built:
@@ -97,10 +98,19 @@ class _KernelDecay:
 
         return super().add_variable_from_reference(reference_variable, name, initializer)
 
+    def _get_current_learning_rate(self):
+        if isinstance(self._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+            return self._learning_rate(self.iterations)  # Keras' `_iterations` are batches
+        return super()._get_current_learning_rate()
+
     def _update_model_variables_moving_average(self, trainable_variables):
+        """Does nothing: Keras calls it after each batch, `_backend_update_step` in each step."""
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        super()._backend_update_step(grads, trainable_variables, learning_rate)
         if self.use_ema:
             for variable, average in zip(
-                trainable_variables, self._model_variables_moving_average, strict=True
+                self._trainable_variables, self._model_variables_moving_average, strict=True
             ):
                 average.assign(
                     self.ema_momentum * average + (1.0 - self.ema_momentum) * variable

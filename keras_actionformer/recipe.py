@@ -5,6 +5,7 @@ import dataclasses
 from keras_actionformer import dataset as data_pipeline
 from keras_actionformer.annotations import load_annotations
 from keras_actionformer.decode import PostProcess
+from keras_actionformer.errors import UserError
 from keras_actionformer.features import FeatureFiles, videos_with_features
 from keras_actionformer.fusion import load_video_scores
 from keras_actionformer.model import ActionFormer
@@ -63,11 +64,21 @@ def present_videos(config, videos, features):
 
 
 def count_steps(config, videos, features):
-    """The number of full batches that the training videos, or windows of them, give."""
+    """The number of full batches that the training videos, or windows of them, give in an epoch.
+
+    Raises:
+      UserError: there is no full batch, or less than the optimizer needs for a step.
+    """
     num_items = data_pipeline.count_items(
         videos, features, **windows(config), downsample_rate=config.data.downsample_rate
     )
-    return data_pipeline.steps_per_epoch(num_items, config.train.batch_size)
+    num_batches = data_pipeline.steps_per_epoch(num_items, config.train.batch_size)
+    if config.train.accumulate_batches > num_batches:
+        raise UserError(
+            f"train.accumulate_batches is {config.train.accumulate_batches} but an epoch has "
+            f"{num_batches} batches; set it to 1..{num_batches}."
+        )
+    return num_batches
 
 
 def grid_of(config, video, num_steps=None):
@@ -150,16 +161,28 @@ def _common_grid(config, annotations):
     return grids.pop() if len(grids) == 1 else dataclasses.replace(grids.pop(), fps=None)
 
 
-def make_optimizer(config, steps_per_epoch):
-    """The optimizer with its schedule: one learning rate for every step."""
+def make_optimizer(config, batches_per_epoch):
+    """The optimizer with its schedule: one learning rate for every step.
+
+    A step is of `train.accumulate_batches` batches, which may begin in one epoch and end in the
+    next; what is left over at the end of the training makes no step.
+    """
     settings = config.train
-    warmup_steps = settings.warmup_epochs * steps_per_epoch
+    batches_per_step = settings.accumulate_batches
+
+    def steps_until(epoch):
+        return epoch * batches_per_epoch // batches_per_step
+
+    warmup_steps = steps_until(settings.warmup_epochs)
     schedule = WarmupSchedule(
         settings.learning_rate,
         warmup_steps,
         decay=settings.schedule,
-        total_steps=warmup_steps + settings.epochs * steps_per_epoch,
-        milestones=[epoch * steps_per_epoch for epoch in settings.milestones],
+        total_steps=steps_until(settings.warmup_epochs + settings.epochs),
+        milestones=[
+            steps_until(settings.warmup_epochs + epoch) - warmup_steps
+            for epoch in settings.milestones
+        ],
         gamma=settings.gamma,
     )
     common = dict(
@@ -168,6 +191,7 @@ def make_optimizer(config, steps_per_epoch):
         global_clipnorm=settings.clip_norm if settings.clip_norm > 0 else None,
         use_ema=True,
         ema_momentum=settings.ema,
+        gradient_accumulation_steps=batches_per_step if batches_per_step > 1 else None,
     )
     if settings.optimizer == "AdamW":
         return AdamW(**common)

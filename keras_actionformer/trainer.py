@@ -64,6 +64,7 @@ def train(config, workdir, resume=False, before_fit=None):
     # === Model ===
     keras.utils.set_random_seed(config.seed)
     model = recipe.build_model(config, annotations)
+    model.recompute = config.train.recompute
     model.compile(
         recipe.make_optimizer(config, steps_per_epoch),
         jit_compile={"on": True, "off": False, "auto": "auto"}[config.train.jit_compile],

@@ -64,9 +64,9 @@ def test_forward_in_every_mode():
 
 def test_mixed_lengths_count_the_work_of_all():
     model = small_model()
-    (found,) = benchmark.benchmark_mixed(model, small_meter(), 3, shortest=5, longest=60)
-    assert_sane(found)
-    assert 3 * gflop(model.config, 5) < found.gflop < 3 * gflop(model.config, 60)
+    for found in benchmark.benchmark_mixed(model, small_meter(), 3, shortest=5, longest=60):
+        assert_sane(found)
+        assert 3 * gflop(model.config, 5) < found.gflop < 3 * gflop(model.config, 60)
 
 
 def test_long():
@@ -97,6 +97,13 @@ def test_train():
         for variable, old in zip(model.trainable_variables, before, strict=True)
     )
     assert model.optimizer.global_clipnorm and model.optimizer.use_ema
+
+
+def test_train_with_recomputing():
+    model = small_model()
+    (found,) = benchmark.benchmark_train(model, small_meter(), modes=["graph"], recompute=True)
+    assert model.recompute and found.case.startswith("recompute step, graph")
+    assert found.gflop == pytest.approx(3 * 2 * gflop(model.config, 48))  # no work of its own
 
 
 @pytest.mark.slow
@@ -231,7 +238,7 @@ def test_forward_on_jax_without_tensorflow():
     )
     assert done.stdout.splitlines() == [
         "forward, xla, float32, batch 1 True True",
-        "detect, float32, 2 of 3 to 9 steps True",
+        "detect, xla, float32, 2 of 3 to 9 steps True",
         "jax",
     ], done.stderr
 
@@ -312,6 +319,6 @@ def test_program(tmp_path):
     result = json.loads((tmp_path / "all.json").read_text())
     assert result["machine"]["cores"] == os.cpu_count()
     found = [Measurement.from_dict(values) for values in result["measurements"]]
-    assert len(found) == 2 + 2 * 2 + 1  # primitives, modes by lengths, mixed lengths
+    assert len(found) == 2 + 2 * 2 + 2  # primitives, modes by lengths, mixed lengths
     assert all(str(one) in done.stdout.splitlines() for one in found)
     assert all("bfloat16" in one.case for one in found)

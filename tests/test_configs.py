@@ -199,7 +199,7 @@ def test_the_network_trains_a_step_and_detects(eagerly, tmp_path, name):
     write_data(tmp_path, config, num_videos=1, num_steps=config.model.max_seq_len // 2)
     annotations = recipe.read_annotations(config)
     model = recipe.build_model(config, annotations)
-    model.compile(recipe.make_optimizer(config, steps_per_epoch=1), jit_compile=False)
+    model.compile(recipe.make_optimizer(config, batches_per_epoch=1), jit_compile=False)
     batches = train_dataset(
         annotations.subset(config.data.train_subset),
         recipe.feature_files(config),

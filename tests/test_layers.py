@@ -10,7 +10,13 @@ from reference_model import group, to_numpy
 from keras_actionformer.attention import MaskedAttention, global_attention, local_attention
 from keras_actionformer.blocks import ConvBlock, LayerScale, TransformerBlock, max_pool
 from keras_actionformer.convert import from_reference
-from keras_actionformer.layers import LayerNorm, MaskedConv1D, PositionEmbedding, sinusoid_table
+from keras_actionformer.layers import (
+    LayerNorm,
+    MaskedConv1D,
+    PositionEmbedding,
+    shifted,
+    sinusoid_table,
+)
 from keras_actionformer.points import make_points
 
 
@@ -180,6 +186,35 @@ def test_no_array_with_time_squared_entries_exists_with_a_local_window():
     # The largest arrays are logits: every query against its block's neighbourhood.
     assert max(sizes) <= heads * num_steps * (16 + 2 * (window // 2))
     assert max(sizes) < num_steps**2 / 50
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+@pytest.mark.parametrize("num_steps", [1, 2, 9])
+def test_a_narrowing_convolution_is_a_convolution(kernel_size, num_steps):
+    rng = np.random.default_rng(kernel_size * 10 + num_steps)
+    x = rng.normal(size=(2, num_steps, 7)).astype("float32")
+    mask = np.arange(num_steps) < np.array([[num_steps], [num_steps // 2]])
+    layer = MaskedConv1D(3, kernel_size)
+    layer.build(x.shape, mask.shape)
+    layer.bias.assign([1.0, 2.0, 3.0])
+    y, out_mask = layer(x, mask)
+    expected = to_numpy(ops.conv(x, layer.kernel, padding="same")) + to_numpy(layer.bias)
+    np.testing.assert_allclose(to_numpy(y), expected * mask[:, :, None], atol=1e-5)
+    np.testing.assert_array_equal(to_numpy(out_mask), mask)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+@pytest.mark.parametrize("kernel_size", [1, 2, 3, 4, 5])
+def test_taps_are_slices_of_the_padded_sequence(kernel_size, stride):
+    for num_steps in range(1, 10):
+        x = np.random.default_rng(num_steps).normal(size=(2, num_steps, 3)).astype("float32")
+        padded = np.pad(x, [(0, 0), (kernel_size, kernel_size), (0, 0)], constant_values=-7)
+        taps = shifted(ops.convert_to_tensor(x), kernel_size, stride, value=-7)
+        assert len(taps) == kernel_size
+        for k, tap in enumerate(taps):
+            first = kernel_size + k - kernel_size // 2  # step 0 of `x` is at `kernel_size`
+            expected = padded[:, first : first + num_steps : stride]
+            np.testing.assert_array_equal(to_numpy(tap), expected)
 
 
 @pytest.mark.parametrize("stride, expected", [(2, [3, 4, 5]), (4, [4, 5])])

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from golden_files import cases, load
+from keras import ops
 from reference_model import (
     group,
     padded_training_batch,
@@ -12,6 +13,8 @@ from reference_model import (
     without_stochastic_depth,
 )
 
+from keras_actionformer import recipe
+from keras_actionformer.config import default_config
 from keras_actionformer.convert import from_reference
 from keras_actionformer.optimizers import SGD, AdamW, WarmupSchedule
 
@@ -129,9 +132,7 @@ def test_only_kernels_decay(make):
     layer.bias.assign([1.0, 1.0])
     kernel = to_numpy(layer.kernel)
     optimizer = make(learning_rate=0.1, weight_decay=0.5)
-    optimizer.apply(
-        [keras.ops.zeros((3, 2)), keras.ops.zeros(2)], layer.trainable_variables
-    )
+    optimizer.apply([ops.zeros((3, 2)), ops.zeros(2)], layer.trainable_variables)
     np.testing.assert_allclose(to_numpy(layer.kernel), kernel * (1 - 0.1 * 0.5), rtol=1e-6)
     np.testing.assert_array_equal(to_numpy(layer.bias), [1.0, 1.0])
 
@@ -139,7 +140,7 @@ def test_only_kernels_decay(make):
 def test_average_starts_from_the_initial_weights():
     variable = keras.Variable([1.0, 2.0], name="kernel")
     optimizer = SGD(learning_rate=1.0, use_ema=True, ema_momentum=0.9)
-    optimizer.apply([keras.ops.ones(2)], [variable])
+    optimizer.apply([ops.ones(2)], [variable])
     np.testing.assert_array_equal(to_numpy(variable), [0.0, 1.0])
     average = optimizer._model_variables_moving_average[0]
     np.testing.assert_allclose(to_numpy(average), [0.9, 1.9], rtol=1e-6)
@@ -151,6 +152,95 @@ def test_optimizer_survives_serialization(make):
     config = keras.optimizers.serialize(optimizer)
     copy = keras.optimizers.deserialize(config)
     assert type(copy) is make and copy.get_config() == optimizer.get_config()
+
+
+def _applied(mode):
+    """How gradients reach an optimizer: as they are, in TensorFlow's graph, or with XLA."""
+    if mode == "eager":
+        return lambda optimizer: optimizer.apply
+    if keras.backend.backend() == "jax":
+        return _applied_stateless
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("compiles with TensorFlow or JAX")
+    import tensorflow as tf
+
+    return lambda optimizer: tf.function(optimizer.apply, jit_compile=mode == "xla")
+
+
+def _applied_stateless(optimizer):
+    import jax
+
+    step = jax.jit(optimizer.stateless_apply)
+
+    def apply(gradients):
+        trained = optimizer._trainable_variables
+        values = [[v.value for v in variables] for variables in (optimizer.variables, trained)]
+        trained_values, own_values = step(values[0], gradients, values[1])
+        for variable, value in zip(trained, trained_values, strict=True):
+            variable.assign(value)
+        for variable, value in zip(optimizer.variables, own_values, strict=True):
+            variable.assign(value)
+
+    return apply
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("name, schedule", [("AdamW", "cosine"), ("SGD", "multistep")])
+def test_accumulated_batches_make_the_step_of_their_mean(name, schedule, mode):
+    # 4 epochs of 5 batches: every other epoch ends in the middle of a step.
+    config = default_config()
+    config.train.optimizer, config.train.schedule = name, schedule
+    config.train.milestones = (1, 2)
+    config.train.warmup_epochs, config.train.epochs = 1, 3
+    config.train.learning_rate, config.train.ema = 0.1, 0.9
+    config.train.accumulate_batches = 2
+    optimizer = recipe.make_optimizer(config, batches_per_epoch=5)
+    plain = {**optimizer.get_config(), "gradient_accumulation_steps": None}
+    optimizers = [optimizer, type(optimizer).from_config(plain)]
+    weights = []
+    for optimizer in optimizers:
+        ones = ops.ones((3, 3)), ops.ones(3)
+        weights.append([keras.Variable(ones[0], name="kernel"), keras.Variable(ones[1])])
+        optimizer.build(weights[-1])
+    ours, expected = [_applied(mode)(optimizer) for optimizer in optimizers]
+    # Longer than the 1 that is allowed, and of many directions: clipped is their mean, not each.
+    gradients = np.random.default_rng(0).normal(0, 10, (20, 4, 3)).astype("float32")
+
+    def split(gradient):
+        return [ops.convert_to_tensor(gradient[:3]), ops.convert_to_tensor(gradient[3])]
+
+    def values(variables):
+        return [to_numpy(variable) for variable in variables]
+
+    for step in range(10):
+        before = values(optimizers[0]._model_variables_moving_average), values(weights[0])
+        first, second = gradients[2 * step : 2 * step + 2]
+        assert to_numpy(optimizers[0].iterations) == step
+        rates = [to_numpy(optimizer.learning_rate) for optimizer in optimizers]
+        assert rates[0] == rates[1]
+        ours(split(first))
+        after = values(optimizers[0]._model_variables_moving_average), values(weights[0])
+        for a, b in zip(before[0] + before[1], after[0] + after[1], strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert to_numpy(optimizers[0].learning_rate) == rates[0]
+        ours(split(second))
+        expected(split((first + second) / 2))
+        for a, b in (weights, [o._model_variables_moving_average for o in optimizers]):
+            for x, y in zip(values(a), values(b), strict=True):
+                np.testing.assert_allclose(x, y, rtol=2e-6)
+    assert abs(to_numpy(weights[0][0]) - 1).max() > 0.05
+
+
+def test_a_schedule_counts_steps_of_several_batches():
+    config = default_config()
+    config.train.warmup_epochs, config.train.epochs = 1, 3
+    config.train.milestones = (1, 2)
+    config.train.accumulate_batches = 3
+    # Epochs of 5 batches end at batch 5, 10, 15 and 20: in steps 1, 3, 5 and 6, and the last two
+    # batches make none.
+    schedule = recipe.make_optimizer(config, batches_per_epoch=5)._learning_rate
+    assert (schedule.warmup_steps, schedule.total_steps) == (1, 6)
+    assert schedule.milestones == (3 - 1, 5 - 1)
 
 
 def test_schedule_without_an_end_says_so():

@@ -16,7 +16,7 @@ import pytest
 from reference_model import to_numpy
 from small_run import small_config, write_data
 
-from keras_actionformer import recipe, scoring, trainer
+from keras_actionformer import ActionFormer, recipe, scoring, trainer
 from keras_actionformer.config import default_config, first_difference
 from keras_actionformer.errors import UserError
 
@@ -104,6 +104,62 @@ def test_resuming_gives_the_same_weights_bit_for_bit(finished, data, tmp_path, m
     # And once it is done there is nothing left to do.
     trainer.train(small_config(data), workdir, resume=True)
     assert_same_state(workdir, finished)
+
+
+def accumulating_config(data):
+    """3 epochs of 4 batches, 3 of which make a step: the first two end in the middle of one."""
+    config = small_config(data)
+    config.model.backbone_arch = (1, 0, 1)
+    config.train.batch_size = 1
+    config.train.accumulate_batches = 3
+    return config
+
+
+def test_steps_of_several_batches_go_on_over_epochs_and_interruptions(data, tmp_path, monkeypatch):
+    config, whole, run = accumulating_config(data), tmp_path / "whole", tmp_path / "run"
+    original = trainer._Run.on_epoch_end
+
+    def copy_after_first(self, epoch, logs=None):
+        original(self, epoch, logs)
+        if epoch == 0:
+            shutil.copytree(whole, run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer._Run, "on_epoch_end", copy_after_first)
+        trainer.train(config, whole)
+    # Steps end with batches 3, 6, 9 and 12: of the log is the rate of the step that comes next.
+    schedule = recipe.make_optimizer(config, batches_per_epoch=4)._learning_rate
+    names, *rows = [line.split(",") for line in (whole / "log.csv").read_text().splitlines()]
+    rates = [float(row[names.index("learning_rate")]) for row in rows]
+    assert rates == [float(schedule(step)) for step in (1, 2, 4)] and schedule.total_steps == 4
+
+    def waiting_gradients(workdir):
+        saved = state(workdir).items()
+        return any(v.any() for name, v in saved if name.endswith("gradient_accumulator"))
+
+    assert waiting_gradients(run) and not waiting_gradients(whole)
+    trainer.train(config, run, resume=True)
+    assert_same_state(run, whole)
+
+
+def test_steps_that_no_epoch_has_the_batches_for_are_refused(data, tmp_path):
+    config = accumulating_config(data)
+    config.train.accumulate_batches = 5
+    with pytest.raises(UserError, match=r"accumulate_batches is 5 .* 4 batches; set it to 1\.\.4"):
+        trainer.train(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_recomputing_is_a_setting(data, tmp_path, monkeypatch, recompute):
+    def fit(model, *args, **kwargs):
+        assert model.compiled and model.recompute == recompute
+        raise _Stop
+
+    config = small_config(data)
+    config.train.recompute = recompute
+    monkeypatch.setattr(ActionFormer, "fit", fit)
+    with pytest.raises(_Stop):
+        trainer.train(config, tmp_path / "run")
 
 
 PROGRAM = """
@@ -277,6 +333,7 @@ def test_a_dead_output_is_told_once(capsys):
         ("train", "optimizer", "AdamV", "did you mean 'AdamW'"),
         ("train", "batch_size", 0, "batch_size must be at least 1"),
         ("train", "batch_size", 9, "batch_size"),
+        ("train", "accumulate_batches", 0, "accumulate_batches must be at least 1"),
         ("train", "jit_compile", "yes", "jit_compile must be one of"),
         ("train", "ema", 1.0, r"train.ema must be in \[0, 1\)"),
     ],
@@ -289,6 +346,14 @@ def test_wrong_settings_are_one_sentence_and_leave_nothing(
     with pytest.raises(UserError, match=message):
         trainer.train(config, tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoint.npz").exists()
+
+
+def test_a_training_that_would_drop_twice_is_refused(data, tmp_path):
+    config = small_config(data)
+    config.train.recompute, config.model.dropout = True, 0.1
+    with pytest.raises(UserError, match=r"train.recompute needs model.dropout=0, but it is 0.1"):
+        trainer.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_bad_feature_file_stops_before_the_first_step(tmp_path):

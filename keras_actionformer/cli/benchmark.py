@@ -45,6 +45,9 @@ _CONFIG = config_flags.DEFINE_config_file(
 _PRESET = flags.DEFINE_string("preset", "thumos14_i3d", "A preset: name, folder or hf://...")
 _LENGTHS = flags.DEFINE_list("lengths", ["256", "1024", "2304"], "Steps of the sequences.")
 _BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1"], "For --what=forward: sequences at once.")
+_RECOMPUTE = flags.DEFINE_bool(
+    "recompute", False, "For --what=train: keep less for the gradient and compute it again."
+)
 _DTYPE = flags.DEFINE_enum(
     "dtype", "float32", ["float32", "bfloat16"], "Type that networks compute in."
 )
@@ -100,10 +103,12 @@ def _cases(kind, modes, lengths, batch_sizes):
         for mode, batch_size, length in itertools.product(modes, batch_sizes, lengths):
             options = {"modes": [mode], "batch_sizes": [batch_size], "lengths": [length]}
             yield {"what": "forward", **model, "options": options}
-        yield {"what": "mixed", **model}
+        for mode in modes:
+            yield {"what": "mixed", **model, "options": {"modes": [mode]}}
     elif kind == "train":
         for mode in modes:
-            yield {"what": "train", **model, "options": {"modes": [mode]}}
+            options = {"modes": [mode], "recompute": _RECOMPUTE.value}
+            yield {"what": "train", **model, "options": options}
     elif kind == "nms":
         for multiclass, mode in itertools.product((True, False), modes):
             yield {"what": "nms", "options": {"multiclass": [multiclass], "modes": [mode]}}
