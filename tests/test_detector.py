@@ -221,7 +221,7 @@ def test_batches_are_of_similar_length():
         [150],
     ]
     # Not more steps at once than a tile has.
-    assert [len(batch) for batch in plan_batches([9000] * 8, 8)] == [3, 3, 2]
+    assert [len(batch) for batch in plan_batches([5000] * 8, 8)] == [3, 3, 2]
     assert list(plan_batches([10**6, 10**6], 8)) == [[0], [1]]
 
 
