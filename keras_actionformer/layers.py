@@ -228,8 +228,6 @@ class MaskedConv1D(keras.layers.Layer):
             # a grouped convolution, on every backend.
             taps = shifted(x, self.kernel_size, self.stride)
             y = sum(tap * self.kernel[k, :, 0] for k, tap in enumerate(taps))
-        elif self.stride == 1 and x.shape[-1] > self.filters:
-            y = self._narrowing(x)
         elif self.stride == 1:
             y = ops.conv(x, self.kernel, padding="same")
         else:  # "same" would centre the kernel elsewhere
@@ -239,18 +237,6 @@ class MaskedConv1D(keras.layers.Layer):
             y = y + self.bias
         mask = mask[:, :: self.stride]
         return apply_mask(y, mask) if self.masks_output else y, mask
-
-    def _narrowing(self, x):
-        # Products first, shifts of their narrow results second.
-        num_steps = ops.shape(x)[1]
-        rows = ops.reshape(x, (-1, x.shape[-1]))
-        y = 0
-        for k in range(self.kernel_size):
-            product = ops.reshape(ops.matmul(rows, self.kernel[k]), (-1, num_steps, self.filters))
-            later = self.kernel_size // 2 - k
-            product = pad_time(product, max(later, 0), max(-later, 0))
-            y = y + product[:, max(-later, 0) :][:, :num_steps]
-        return y
 
     def compute_output_spec(self, x, mask):
         width = x.shape[-1] if self.depthwise else self.filters
