@@ -8,9 +8,10 @@ from keras import ops
 
 from keras_actionformer.layers import (
     Composite,
-    MaskedConv1D,
+    DepthwiseConv1D,
     apply_mask,
     pad_time,
+    shifted,
     strided_length,
     strided_spec,
 )
@@ -60,35 +61,33 @@ def local_attention(q, k, v, mask, window, relative_bias=None):
     span = block + 2 * radius
     num_steps = ops.shape(q)[1]
     num_blocks = (num_steps + block - 1) // block
+    missing = num_blocks * block - num_steps
     heads, head_dim = q.shape[2], q.shape[3]
 
-    def blocks(x, left, count):
-        # (B, T, ...) -> (B, count, block, ...), after `left` steps of zeros.
-        x = pad_time(x, left, count * block - left - num_steps)
-        return ops.reshape(x, (-1, count, block, *x.shape[2:]))
-
-    def neighbourhoods(x):
+    def neighbourhoods(x, outside=0):
         # (B, T, ...) -> (B, num_blocks, span, ...): block i and `radius` steps on either side.
-        x = blocks(x, radius, num_blocks + 1)
+        x = pad_time(x, radius, missing + block - radius, outside)
+        x = ops.reshape(x, (-1, num_blocks + 1, block, *x.shape[2:]))
         return ops.concatenate([x[:, :-1], x[:, 1:, : 2 * radius]], axis=2)
 
     def heads_first(x):
         return ops.transpose(x, (0, 1, 3, 2, 4))  # (B, num_blocks, H, block or span, D / H)
 
-    q, k, v = blocks(q, 0, num_blocks), neighbourhoods(k), neighbourhoods(v)
-    logits = ops.matmul(heads_first(q), ops.transpose(k, (0, 1, 3, 4, 2)))
+    q = ops.reshape(pad_time(q, 0, missing), (-1, num_blocks, block, heads, head_dim))
+    k = ops.transpose(neighbourhoods(k), (0, 1, 3, 4, 2))
+    logits = ops.matmul(heads_first(q), k)
 
     distance = np.arange(span)[None, :] - np.arange(block)[:, None]  # 0 = `radius` steps before
     in_window = (distance >= 0) & (distance <= 2 * radius)
     band = ops.cast(np.where(in_window, 0.0, _HIDDEN), q.dtype)
     if relative_bias is not None:
         band = band + ops.take(relative_bias, np.clip(distance, 0, 2 * radius), axis=1)
-    mask = neighbourhoods(ops.cast(mask, "int32")) > 0
     hidden = ops.where(mask, ops.zeros((), q.dtype), ops.cast(_HIDDEN, q.dtype))
-    hidden = ops.expand_dims(ops.expand_dims(hidden, 2), 2)
+    hidden = ops.expand_dims(ops.expand_dims(neighbourhoods(hidden, _HIDDEN), 2), 2)
     logits = logits + (band + hidden)  # (B, num_blocks, 1 or H, block, span) on the right
 
-    y = heads_first(ops.matmul(ops.softmax(logits, axis=-1), heads_first(v)))
+    y = ops.matmul(ops.softmax(logits, axis=-1), heads_first(neighbourhoods(v)))
+    y = heads_first(y)
     return ops.reshape(y, (-1, num_blocks * block, heads, head_dim))[:, :num_steps]
 
 
@@ -130,6 +129,7 @@ class MaskedAttention(Composite):
         self.num_heads = num_heads
         self.window = window
         self.stride = stride
+        self.kernel_size = stride + 1 if stride > 1 else 3
         self.use_conv = use_conv
         self.use_rel_pe = use_rel_pe
         self.dropout = dropout
@@ -144,21 +144,12 @@ class MaskedAttention(Composite):
                 f"Received: num_heads={self.num_heads}"
             )
         inner_shape = (batch, strided_length(steps, self.stride), dim)
-        kernel_size = self.stride + 1 if self.stride > 1 else 3
         for role in ("query", "key", "value"):
             if self.use_conv:
-                conv = self.add(
-                    MaskedConv1D,
-                    x_shape,
-                    dim,
-                    kernel_size,
-                    self.stride,
-                    depthwise=True,
-                    use_bias=False,
-                    masks_output=False,
-                    name=f"{role}_conv",
-                )
-                setattr(self, f"{role}_conv", conv)
+                taps_shape = [inner_shape] * self.kernel_size
+                name = f"{role}_conv"
+                conv = self.add(DepthwiseConv1D, taps_shape, use_bias=False, name=name)
+                setattr(self, name, conv)
                 setattr(self, f"{role}_norm", self.add_norm(inner_shape, f"{role}_norm"))
             setattr(self, role, self.add_dense((None, dim), dim, role))
         self.proj = self.add_dense((None, dim), dim, "proj")
@@ -175,13 +166,15 @@ class MaskedAttention(Composite):
         dim = x.shape[-1]
         head_dim = dim // self.num_heads
         out_mask = mask[:, :: self.stride]
+        num_steps = ops.shape(out_mask)[1]
+        if self.use_conv:
+            taps = shifted(x, self.kernel_size, self.stride)
 
         def heads(role):
             y = x
             if self.use_conv:
-                y, _ = getattr(self, f"{role}_conv")(y, mask)
+                y = getattr(self, f"{role}_conv")(taps)
                 y = getattr(self, f"{role}_norm")(y, out_mask)
-            num_steps = ops.shape(y)[1]
             # As a matrix: TensorFlow then does product and bias in one operation.
             y = getattr(self, role)(ops.reshape(y, (-1, dim)))
             return ops.reshape(y, (-1, num_steps, self.num_heads, head_dim))
@@ -192,7 +185,6 @@ class MaskedAttention(Composite):
             y = local_attention(q, k, v, out_mask, self.window, bias)
         else:
             y = global_attention(q, k, v, out_mask)
-        num_steps = ops.shape(y)[1]
         y = self.proj(ops.reshape(y, (-1, dim)))
         y = self.proj_drop(ops.reshape(y, (-1, num_steps, dim)), training=training)
         return apply_mask(y, out_mask), out_mask

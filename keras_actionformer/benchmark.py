@@ -302,7 +302,7 @@ def benchmark_data(config, num_runs=7, batches_per_run=50):
     annotations = recipe.read_annotations(config)
     features = recipe.feature_files(config)
     videos = recipe.present_videos(config, annotations.subset(config.data.train_subset), features)
-    steps = recipe.count_steps(config, videos, features)
+    steps = recipe.count_batches(config, videos, features)
     num_epochs = -(-(num_runs + 1) * batches_per_run // steps)
     for case, cache_gb in (("data, in memory", config.data.cache_gb), ("data, from files", 0.0)):
         config = config.copy_and_resolve_references()

@@ -90,21 +90,23 @@ def decode(logits, offsets, points, mask, num_points, settings):
     reach = ops.cast(offsets, "float32") * points[:, 3:]
     starts, ends = points[:, 0] - reach[:, :, 0], points[:, 0] + reach[:, :, 1]  # (B, P)
 
-    candidates, first = [], 0
+    top_scores, top, first = [], [], 0
     for length in num_points:
-        level = slice(first, first + length)
-        first = first + length
-        flat = ops.reshape(scores[:, level], (-1, length * num_classes))
-        top_scores, top = ops.top_k(flat, smaller(settings.pre_nms_topk, length * num_classes))
-        point = top // num_classes
-        start = ops.take_along_axis(starts[:, level], point, axis=1)
-        end = ops.take_along_axis(ends[:, level], point, axis=1)
-        valid = ops.logical_and(
-            top_scores > settings.pre_nms_thresh, end - start > settings.duration_thresh
+        flat = ops.reshape(scores[:, first : first + length], (-1, length * num_classes))
+        level_scores, level_top = ops.top_k(
+            flat, smaller(settings.pre_nms_topk, length * num_classes)
         )
-        label = ops.cast(top % num_classes, "int32")
-        candidates.append((ops.stack([start, end], axis=-1), top_scores, label, valid))
-    return tuple(ops.concatenate(parts, axis=1) for parts in zip(*candidates, strict=True))
+        top_scores.append(level_scores)
+        top.append(ops.cast(level_top, "int32") + first * num_classes)
+        first = first + length
+    top_scores, top = ops.concatenate(top_scores, axis=1), ops.concatenate(top, axis=1)
+    point, labels = top // num_classes, top % num_classes
+    start = ops.take_along_axis(starts, point, axis=1)
+    end = ops.take_along_axis(ends, point, axis=1)
+    valid = ops.logical_and(
+        top_scores > settings.pre_nms_thresh, end - start > settings.duration_thresh
+    )
+    return ops.stack([start, end], axis=-1), top_scores, labels, valid
 
 
 def smaller(limit, size):

@@ -145,16 +145,20 @@ class Detector:
         self.network = keras.Model(
             inputs, {"logits": logits, "offsets": offsets, "mask": mask}, name="network"
         )
-        self.graph = self._compile(keras.Model(inputs, suppression(*candidates), name="detector"))
-        # The two halves of this graph, for candidates of several windows or tiles.
-        self._candidates_graph = self._compile(keras.Model(inputs, candidates))
+        self.graph = keras.Model(inputs, suppression(*candidates), name="detector")
+        # Its two halves: candidates of several windows or tiles are suppressed together.
+        self._candidates_of = self._runner(keras.Model(inputs, candidates), first_traced=False)
         merged = _candidates_spec(None, lambda shape, dtype: keras.Input(shape[1:], dtype=dtype))
-        self._suppression_graph = self._compile(keras.Model(merged, suppression(*merged)))
+        self._suppressed = self._runner(keras.Model(merged, suppression(*merged)))
 
-    def _compile(self, graph):
+    def _runner(self, graph, first_traced=True):
+        """The function that runs a graph on a batch."""
         if self._jit_compile is not None:
             graph.jit_compile = self._jit_compile
-        return graph
+        self._is_compiled = keras.backend.backend() == "jax" or graph.jit_compile
+        if keras.backend.backend() == "tensorflow" and not graph.jit_compile:
+            return _TracedOnce(graph, first_traced)
+        return graph.predict_on_batch
 
     def raw_outputs(self, feats, mask, present):
         """What the network computes of padded features: logits (B, P, K), offsets (B, P, 2).
@@ -175,8 +179,8 @@ class Detector:
         )
 
     @functools.cached_property
-    def _tile_graph(self):
-        """`keras.Model` from what `cut_tile` returns to candidates."""
+    def _candidates_of_tile(self):
+        """As `_candidates_of`, from what `cut_tile` returns."""
         inputs = {
             "feats": keras.Input(self._model.input["feats"].shape[1:], name="feats"),
             **{
@@ -185,7 +189,7 @@ class Detector:
             },
         }
         outputs = self.raw_outputs(*(inputs[name] for name in ("feats", "mask", "present")))
-        return self._compile(keras.Model(inputs, self._decoder(*outputs, inputs["kept"])))
+        return self._runner(keras.Model(inputs, self._decoder(*outputs, inputs["kept"])))
 
     def detect(
         self,
@@ -240,7 +244,11 @@ class Detector:
 
     def _detect_whole(self, sequences, batch_size):
         """Segments in steps (M, 2), scores (M,) and labels (M,) of every sequence."""
-        return self._run(self.graph, sequences, batch_size, _only_detected)
+
+        def run(batch):
+            return self._suppressed(self._candidates_of(batch))
+
+        return self._run(run, sequences, batch_size, _only_detected)
 
     def _detect_in_windows(self, sequences, batch_size, window_steps, window_overlap):
         """As `_detect_whole`: candidates of all windows of a sequence, suppressed together."""
@@ -250,7 +258,7 @@ class Detector:
             for feats, windows in zip(sequences, places, strict=True)
             for start, length in windows
         ]
-        candidates = iter(self._run(self._candidates_graph, windows, batch_size, _only_valid))
+        candidates = iter(self._run(self._candidates_of, windows, batch_size, _only_valid))
         found = []
         for windows in places:
             parts = [(start, *next(candidates)) for start, _ in windows]
@@ -269,29 +277,53 @@ class Detector:
         progress = keras.utils.Progbar(len(tiles), unit_name="tile", verbose=verbose)
         for tile in tiles:
             batch = cut_tile(feats, tile, present_steps)
-            outputs = self._tile_graph.predict_on_batch(batch)
+            outputs = self._candidates_of_tile(batch)
             segments, scores, labels, _ = (np.asarray(x[0]) for x in outputs)
             best.add(tile, segments, scores, labels)
             progress.add(1)
         return self._suppress(*best.valid())
 
     def _suppress(self, segments, scores, labels):
-        outputs = self._suppression_graph.predict_on_batch(_pad(segments, scores, labels))
+        outputs = self._suppressed(_pad(segments, scores, labels))
         return _only_detected(*(np.asarray(x[0]) for x in outputs))
 
-    def _run(self, graph, sequences, batch_size, compact):
-        """Runs a graph; returns `compact` of each sequence's outputs, in their order."""
+    def _run(self, run, sequences, batch_size, compact):
+        """Runs all sequences; returns `compact` of each one's outputs, in their order."""
         results = [None] * len(sequences)
         lengths = [len(feats) for feats in sequences]
-        # A compiled graph must not meet a new shape with every batch.
-        is_compiled = keras.backend.backend() == "jax" or graph.jit_compile
         for indices in plan_batches(lengths, batch_size):
-            num_steps = round_up(lengths[indices[0]]) if is_compiled else None
+            # A compiled graph must not meet a new shape with every batch.
+            num_steps = round_up(lengths[indices[0]]) if self._is_compiled else None
             batch = pad_batch([sequences[i] for i in indices], num_steps)
-            outputs = [np.asarray(x) for x in graph.predict_on_batch(batch)]
+            outputs = [np.asarray(x) for x in run(batch)]
             for row, i in enumerate(indices):
                 results[i] = compact(*(x[row] for x in outputs))
         return results
+
+
+class _TracedOnce:
+    """Runs a graph on TensorFlow, traced once for all lengths.
+
+    Tracing takes seconds. (`predict_on_batch` would trace for the first length, and then for any.)
+
+    Args:
+      graph: `keras.Model`.
+      first_traced: bool, False runs the first batch operation by operation: a single sequence
+        would not pay for the tracing.
+    """
+
+    def __init__(self, graph, first_traced):
+        import tensorflow as tf
+
+        specs = keras.tree.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), graph.input)
+        self._graph = graph
+        self._traced = tf.function(graph, input_signature=[specs], autograph=False)
+        self._use_traced = first_traced
+
+    def __call__(self, batch):
+        run = self._traced if self._use_traced else self._graph
+        self._use_traced = True
+        return run(batch)
 
 
 def _only_detected(segments, scores, labels, count):
@@ -311,7 +343,7 @@ def _pad(segments, scores, labels):
     missing = (0, length - len(scores))
     valid = np.pad(np.ones(len(scores), bool), missing)
     batch = (np.pad(segments, (missing, (0, 0))), np.pad(scores, missing), np.pad(labels, missing))
-    return [x[None] for x in (*batch, valid)]
+    return tuple(x[None] for x in (*batch, valid))
 
 
 def round_up(num_steps):

@@ -30,7 +30,7 @@ from keras_actionformer.lengths import length_problem
 from keras_actionformer.pyramid import model_pyramid, suggest_pyramid
 from keras_actionformer.recipe import (
     check_levels,
-    count_steps,
+    count_batches,
     feature_files,
     grid_of,
     present_videos,
@@ -138,7 +138,7 @@ def diagnose(config, data_only=False, progress=None):
     if features is not None:
         tick = _ticker(progress, len(train_videos) + len(eval_videos))
         if train_videos and not data_only:
-            findings.attempt(count_steps, config, train_videos, features)
+            findings.attempt(count_batches, config, train_videos, features)
             findings.attempt(check_levels, config, train_videos)
         train = _read(train_videos, features, config, findings, tick)
         if data_only:

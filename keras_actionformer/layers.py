@@ -141,17 +141,20 @@ def shifted(x, kernel_size, stride, value=0):
       List of `kernel_size` tensors (B, ceil(T / stride), D): the k-th holds the steps
       `i * stride + k - kernel_size // 2`.
     """
-    dim, num_steps = x.shape[2], ops.shape(x)[1]
-    count = (num_steps + stride - 1) // stride
-    rows = count + -(-(kernel_size - 1) // stride)
-    left = kernel_size // 2
-    x = pad_time(x, left, rows * stride - left - num_steps, value)
-    # `stride` steps a row: slices without gaps, which take a fifth of the time of strided ones.
-    x = ops.reshape(x, (-1, rows, stride * dim))
+    dim, left = x.shape[2], kernel_size // 2
+    more_rows = -(-(kernel_size - 1) // stride)
+    if stride == 1:
+        x = pad_time(x, left, more_rows - left, value)
+    else:
+        # `stride` steps a row: slices without gaps, which take a fifth of the time of strided ones.
+        num_steps = ops.shape(x)[1]
+        rows = (num_steps + stride - 1) // stride + more_rows
+        x = pad_time(x, left, rows * stride - left - num_steps, value)
+        x = ops.reshape(x, (-1, rows, stride * dim))
     taps = []
     for k in range(kernel_size):
         row, column = k // stride, k % stride * dim
-        taps.append(x[:, row : row + count, column : column + dim])
+        taps.append(x[:, row : row - more_rows or None, column : column + dim])
     return taps
 
 
@@ -177,10 +180,9 @@ class MaskedConv1D(keras.layers.Layer):
     when it is strided; output step i is valid when input step `i * stride` is.
 
     Args:
-      filters: int, output width; ignored when `depthwise`.
+      filters: int, output width.
       kernel_size: odd int, in steps.
       stride: int, in steps.
-      depthwise: bool, one filter a channel.
       use_bias: bool.
       masks_output: bool; False leaves it to the normalization that follows.
 
@@ -192,7 +194,6 @@ class MaskedConv1D(keras.layers.Layer):
         filters,
         kernel_size,
         stride=1,
-        depthwise=False,
         use_bias=True,
         masks_output=True,
         **kwargs,
@@ -203,7 +204,6 @@ class MaskedConv1D(keras.layers.Layer):
         self.filters = filters
         self.kernel_size = kernel_size
         self.stride = stride
-        self.depthwise = depthwise
         self.use_bias = use_bias
         self.masks_output = masks_output
 
@@ -211,24 +211,17 @@ class MaskedConv1D(keras.layers.Layer):
         if self.built:
             return
         dim = x_shape[-1]
-        fan_in = self.kernel_size * (1 if self.depthwise else dim)
         self.kernel = self.add_weight(
             name="kernel",
-            shape=(self.kernel_size, dim, 1 if self.depthwise else self.filters),
-            initializer=fan_in_uniform(fan_in),
+            shape=(self.kernel_size, dim, self.filters),
+            initializer=fan_in_uniform(self.kernel_size * dim),
         )
         if self.use_bias:
-            width = dim if self.depthwise else self.filters
-            self.bias = self.add_weight(name="bias", shape=(width,), initializer="zeros")
+            self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
         self.built = True
 
     def call(self, x, mask):
-        if self.depthwise:
-            # A sum of shifted products: a few multiplications a step are cheaper this way than as
-            # a grouped convolution, on every backend.
-            taps = shifted(x, self.kernel_size, self.stride)
-            y = sum(tap * self.kernel[k, :, 0] for k, tap in enumerate(taps))
-        elif self.stride == 1:
+        if self.stride == 1:
             y = ops.conv(x, self.kernel, padding="same")
         else:  # "same" would centre the kernel elsewhere
             x = pad_time(x, self.kernel_size // 2, self.kernel_size // 2)
@@ -239,10 +232,9 @@ class MaskedConv1D(keras.layers.Layer):
         return apply_mask(y, mask) if self.masks_output else y, mask
 
     def compute_output_spec(self, x, mask):
-        width = x.shape[-1] if self.depthwise else self.filters
         steps = strided_length(x.shape[1], self.stride)
         return (
-            keras.KerasTensor((x.shape[0], steps, width), self.compute_dtype),
+            keras.KerasTensor((x.shape[0], steps, self.filters), self.compute_dtype),
             keras.KerasTensor((x.shape[0], steps), "bool"),
         )
 
@@ -252,10 +244,49 @@ class MaskedConv1D(keras.layers.Layer):
             "filters": self.filters,
             "kernel_size": self.kernel_size,
             "stride": self.stride,
-            "depthwise": self.depthwise,
             "use_bias": self.use_bias,
             "masks_output": self.masks_output,
         }
+
+
+@keras.saving.register_keras_serializable("keras_actionformer")
+class DepthwiseConv1D(keras.layers.Layer):
+    """Convolution over time with one filter a channel, of what `shifted` returns.
+
+    A sum of products: a few multiplications a step are cheaper this way than as a grouped
+    convolution, on every backend, and several convolutions of one input share its shifts.
+
+    Args:
+      use_bias: bool.
+
+    Call: `[(B, T, D)] * kernel_size -> (B, T, D)`.
+    """
+
+    def __init__(self, use_bias=True, **kwargs):
+        super().__init__(**kwargs)
+        self.use_bias = use_bias
+
+    def build(self, taps_shape):
+        kernel_size, dim = len(taps_shape), taps_shape[0][-1]
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(kernel_size, dim, 1),
+            initializer=fan_in_uniform(kernel_size),
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(dim,), initializer="zeros")
+        self.built = True
+
+    def call(self, taps):
+        filters = ops.unstack(ops.squeeze(self.kernel, -1), len(taps))
+        y = sum(tap * weights for tap, weights in zip(taps, filters, strict=True))
+        return y + self.bias if self.use_bias else y
+
+    def compute_output_spec(self, taps):
+        return keras.KerasTensor(taps[0].shape, self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "use_bias": self.use_bias}
 
 
 def sinusoid_table(num_positions, dim):

@@ -3,7 +3,13 @@
 import keras
 from keras import ops
 
-from keras_actionformer.layers import Composite, MaskedConv1D
+from keras_actionformer.layers import (
+    Composite,
+    DepthwiseConv1D,
+    MaskedConv1D,
+    apply_mask,
+    shifted,
+)
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")
@@ -45,13 +51,7 @@ class Neck(Composite):
                     MaskedConv1D, shape, self.dim, 1, use_bias=use_bias, name=f"lateral_convs_{i}"
                 )
                 conv = self.add(
-                    MaskedConv1D,
-                    out_shape,
-                    self.dim,
-                    3,
-                    depthwise=True,
-                    use_bias=use_bias,
-                    name=f"fpn_convs_{i}",
+                    DepthwiseConv1D, [out_shape] * 3, use_bias=use_bias, name=f"fpn_convs_{i}"
                 )
                 self.lateral_convs.append(lateral)
                 self.fpn_convs.append(conv)
@@ -78,7 +78,7 @@ class Neck(Composite):
             upsampled = ops.repeat(laterals[i + 1], self.scale_factor, axis=1)
             laterals[i] = laterals[i] + upsampled
         return [
-            conv(x, mask)[0]
+            apply_mask(conv(shifted(x, 3, 1)), mask)
             for conv, x, mask in zip(self.fpn_convs, laterals, masks, strict=True)
         ]
 

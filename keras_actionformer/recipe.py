@@ -63,7 +63,7 @@ def present_videos(config, videos, features):
     return videos
 
 
-def count_steps(config, videos, features):
+def count_batches(config, videos, features):
     """The number of full batches that the training videos, or windows of them, give in an epoch.
 
     Raises:

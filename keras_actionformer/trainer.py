@@ -58,7 +58,7 @@ def train(config, workdir, resume=False, before_fit=None):
     annotations = recipe.read_annotations(config)
     features = recipe.feature_files(config)
     videos = recipe.present_videos(config, annotations.subset(config.data.train_subset), features)
-    steps_per_epoch = recipe.count_steps(config, videos, features)
+    steps_per_epoch = recipe.count_batches(config, videos, features)
     recipe.check_levels(config, videos)
     num_epochs = config.train.warmup_epochs + config.train.epochs
     # === Model ===

@@ -421,7 +421,7 @@ def test_sliding_windows_train_and_detect(data, tmp_path):
     features = recipe.feature_files(config)
     # Windows start every 8 steps, and one more ends with the sequence.
     num_windows = sum(-(-(len(features.load(v.video_id)) - 16) // 8) + 1 for v in videos)
-    assert recipe.count_steps(config, videos, features) == num_windows // 2
+    assert recipe.count_batches(config, videos, features) == num_windows // 2
     model = trainer.train(config, tmp_path / "run")
     for _, found in scoring.detect_subset(model, config, videos).items():
         assert 0 < len(found) <= 20
