@@ -155,10 +155,16 @@ class Detector:
         """The function that runs a graph on a batch."""
         if self._jit_compile is not None:
             graph.jit_compile = self._jit_compile
-        self._is_compiled = keras.backend.backend() == "jax" or graph.jit_compile
-        if keras.backend.backend() == "tensorflow" and not graph.jit_compile:
+        if keras.backend.backend() == "tensorflow" and not self._is_compiled:
             return _TracedOnce(graph, first_traced)
         return graph.predict_on_batch
+
+    @property
+    def _is_compiled(self):
+        """bool, whether every shape that a graph meets is compiled."""
+        if keras.backend.backend() == "jax":
+            return True
+        return self.graph.jit_compile if self._jit_compile is None else self._jit_compile
 
     def raw_outputs(self, feats, mask, present):
         """What the network computes of padded features: logits (B, P, K), offsets (B, P, 2).
@@ -292,7 +298,7 @@ class Detector:
         results = [None] * len(sequences)
         lengths = [len(feats) for feats in sequences]
         for indices in plan_batches(lengths, batch_size):
-            # A compiled graph must not meet a new shape with every batch.
+            # What is compiled must not meet a new shape with every batch.
             num_steps = round_up(lengths[indices[0]]) if self._is_compiled else None
             batch = pad_batch([sequences[i] for i in indices], num_steps)
             outputs = [np.asarray(x) for x in run(batch)]
