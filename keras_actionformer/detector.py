@@ -250,11 +250,13 @@ class Detector:
 
     def _detect_whole(self, sequences, batch_size):
         """Segments in steps (M, 2), scores (M,) and labels (M,) of every sequence."""
-
-        def run(batch):
-            return self._suppressed(self._candidates_of(batch))
-
-        return self._run(run, sequences, batch_size, _only_detected)
+        found = [None] * len(sequences)
+        candidates = self._candidates(sequences, batch_size)
+        # Suppression takes little longer for many than for one, whatever batches they come from.
+        while group := dict(itertools.islice(candidates, batch_size)):
+            for i, detected in zip(group, self._suppress(list(group.values())), strict=True):
+                found[i] = detected
+        return found
 
     def _detect_in_windows(self, sequences, batch_size, window_steps, window_overlap):
         """As `_detect_whole`: candidates of all windows of a sequence, suppressed together."""
@@ -264,13 +266,14 @@ class Detector:
             for feats, windows in zip(sequences, places, strict=True)
             for start, length in windows
         ]
-        candidates = iter(self._run(self._candidates_of, windows, batch_size, _only_valid))
+        candidates = dict(self._candidates(windows, batch_size))
+        candidates = map(candidates.get, range(len(windows)))
         found = []
         for windows in places:
             parts = [(start, *next(candidates)) for start, _ in windows]
             segments = np.concatenate([segments + start for start, segments, _, _ in parts])
             scores, labels = (np.concatenate([part[i] for part in parts]) for i in (2, 3))
-            found.append(self._suppress(segments, scores, labels))
+            found += self._suppress([(segments, scores, labels)])
         return found
 
     def _detect_in_tiles(self, feats, tile_steps, verbose):
@@ -287,24 +290,23 @@ class Detector:
             segments, scores, labels, _ = (np.asarray(x[0]) for x in outputs)
             best.add(tile, segments, scores, labels)
             progress.add(1)
-        return self._suppress(*best.valid())
+        return self._suppress([best.valid()])[0]
 
-    def _suppress(self, segments, scores, labels):
-        outputs = self._suppressed(_pad(segments, scores, labels))
-        return _only_detected(*(np.asarray(x[0]) for x in outputs))
+    def _suppress(self, candidates):
+        """Segments, scores and labels that stay of those of each sequence."""
+        *found, counts = (np.asarray(x) for x in self._suppressed(_pad(candidates)))
+        return [tuple(x[row, :count] for x in found) for row, count in enumerate(counts)]
 
-    def _run(self, run, sequences, batch_size, compact):
-        """Runs all sequences; returns `compact` of each one's outputs, in their order."""
-        results = [None] * len(sequences)
+    def _candidates(self, sequences, batch_size):
+        """Yields the index of each sequence, and segments, scores and labels of its candidates."""
         lengths = [len(feats) for feats in sequences]
         for indices in plan_batches(lengths, batch_size):
             # What is compiled must not meet a new shape with every batch.
             num_steps = round_up(lengths[indices[0]]) if self._is_compiled else None
             batch = pad_batch([sequences[i] for i in indices], num_steps)
-            outputs = [np.asarray(x) for x in run(batch)]
+            *outputs, valid = (np.asarray(x) for x in self._candidates_of(batch))
             for row, i in enumerate(indices):
-                results[i] = compact(*(x[row] for x in outputs))
-        return results
+                yield i, tuple(x[row][valid[row]] for x in outputs)
 
 
 class _TracedOnce:
@@ -332,24 +334,18 @@ class _TracedOnce:
         return run(batch)
 
 
-def _only_detected(segments, scores, labels, count):
-    return segments[:count], scores[:count], labels[:count]
-
-
-def _only_valid(segments, scores, labels, valid):
-    """Keeps what counts: of many windows, all candidates would not fit into memory."""
-    return segments[valid], scores[valid], labels[valid]
-
-
-def _pad(segments, scores, labels):
-    """A batch of one for `Suppression`, padded to one of few lengths."""
+def _pad(candidates):
+    """A batch for `Suppression` of the candidates of several sequences, of one of few lengths."""
+    counts = [len(scores) for _, scores, _ in candidates]
     length = LEAST_CANDIDATES
-    while length < len(scores):
+    while length < max(counts):
         length *= 2
-    missing = (0, length - len(scores))
-    valid = np.pad(np.ones(len(scores), bool), missing)
-    batch = (np.pad(segments, (missing, (0, 0))), np.pad(scores, missing), np.pad(labels, missing))
-    return tuple(x[None] for x in (*batch, valid))
+    shape = len(candidates), length
+    batch = np.zeros((*shape, 2), "float32"), np.zeros(shape, "float32"), np.zeros(shape, "int32")
+    for row, count in enumerate(counts):
+        for padded, values in zip(batch, candidates[row], strict=True):
+            padded[row, :count] = values
+    return *batch, np.arange(length) < np.array(counts)[:, None]
 
 
 def round_up(num_steps):
