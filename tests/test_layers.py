@@ -18,6 +18,7 @@ from keras_actionformer.layers import (
     apply_mask,
     shifted,
     sinusoid_table,
+    strided_spec,
 )
 from keras_actionformer.points import make_points
 
@@ -29,7 +30,7 @@ class MaskedDepthwiseConv1D(DepthwiseConv1D):
         super().__init__(use_bias, **kwargs)
         self.kernel_size, self.stride = kernel_size, stride
 
-    def build(self, x_shape, mask_shape):
+    def build(self, x_shape, mask_shape=None):
         super().build([x_shape] * self.kernel_size)
 
     def call(self, x, mask):
@@ -38,7 +39,7 @@ class MaskedDepthwiseConv1D(DepthwiseConv1D):
         return apply_mask(y, mask), mask
 
     def compute_output_spec(self, x, mask):
-        return x, mask  # not so with a stride, but nothing reads it here
+        return strided_spec(self, x, self.stride)
 
     def get_config(self):
         return {
@@ -277,6 +278,8 @@ def test_position_embedding_is_stretched_when_longer_and_cut_when_shorter():
     "layer",
     [
         MaskedConv1D(6, 3, 2),
+        MaskedDepthwiseConv1D(5, 1, use_bias=False),
+        MaskedDepthwiseConv1D(5, 2, use_bias=True),
         MaskedAttention(2, 5, 2, use_rel_pe=True, dropout=0.1),
         TransformerBlock(2, -1, 2, dropout=0.2, droppath=0.3),
         ConvBlock(5, 4),
