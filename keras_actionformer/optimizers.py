@@ -6,9 +6,11 @@ average of the weights starts from the initial weights, and that with `gradient_
 schedule and average go by the steps of the optimizer, as without, and not by batches.
 """
 
+import functools
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -80,90 +82,174 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-class _KernelDecay:
-    """Decays kernels only, and averages the weights from their initial values on, step by step."""
+class _VectorUpdate:
+    """Updates all kernels as one vector and all other variables as a second one.
+
+    Variable by variable, the update of 200 variables has more operations than the network and its
+    gradient together, and takes as long to trace and to compile.
+
+    Two vectors, because kernels decay and biases, norms, scales and relative position tables do
+    not. Whatever Keras' optimizers keep for each variable is a vector here, too; `averages` gives
+    the averaged weights in the variables' shapes.
+    """
 
     def build(self, variables):
         if self.built:
             return
-        # Biases, norms, scales and relative position tables are not decayed.
-        self.exclude_from_weight_decay(var_list=[v for v in variables if v.name != "kernel"])
+        if self.ema_overwrite_frequency:
+            raise ValueError(
+                "ema_overwrite_frequency must be None: weights are replaced by their averages "
+                f"after the training. Received: {self.ema_overwrite_frequency}"
+            )
+        kernels = [v for v in variables if v.name == "kernel"]
+        others = [v for v in variables if v.name != "kernel"]
+        self._groups = [group for group in (kernels, others) if group]
         super().build(variables)
 
-    def add_variable_from_reference(self, reference_variable, name=None, initializer="zeros"):
-        if name == "average":  # what Keras calls the weights' averages
+    def add_optimizer_variables(self, trainable_variables, name, initializer="zeros"):
+        """Adds a vector for each group; Keras calls it for moments and averages."""
+        if not isinstance(name, str):
+            return [self.add_optimizer_variables(trainable_variables, n) for n in name]
+        vectors = []
+        for group in self._groups:
+            if name == "average":  # starts from the weights
+                initializer = functools.partial(_initial_weights, group)
+            size = sum(math.prod(v.shape) for v in group)
+            vectors.append(self.add_variable((size,), initializer, name=name))
+        return vectors
 
-            def initializer(shape, dtype=None):
-                return ops.copy(reference_variable)
+    def averages(self):
+        """The averaged weights: a tensor for each variable, in the variables' order."""
+        pieces = {}
+        for group, average in zip(
+            self._groups, self._model_variables_moving_average, strict=True
+        ):
+            pieces.update(zip(map(self._var_key, group), _split(average, group), strict=True))
+        return [pieces[self._var_key(variable)] for variable in self._trainable_variables]
 
-        return super().add_variable_from_reference(reference_variable, name, initializer)
+    def _overwrite_model_variables_with_average_value(self, trainable_variables):
+        for variable, average in zip(self._trainable_variables, self.averages(), strict=True):
+            variable.assign(average)
 
     def _get_current_learning_rate(self):
         if isinstance(self._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
             return self._learning_rate(self.iterations)  # Keras' `_iterations` are batches
         return super()._get_current_learning_rate()
 
+    def _clip_gradients(self, grads):
+        return grads if self.global_clipnorm else super()._clip_gradients(grads)
+
+    def _apply_weight_decay(self, variables):
+        """Does nothing: decay is part of `_updated`."""
+
     def _update_model_variables_moving_average(self, trainable_variables):
-        """Does nothing: Keras calls it after each batch, `_backend_update_step` in each step."""
+        """Does nothing: Keras calls it after each batch, `_update` averages after each step."""
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        super()._backend_update_step(grads, trainable_variables, learning_rate)
-        if self.use_ema:
-            for variable, average in zip(
-                self._trainable_variables, self._model_variables_moving_average, strict=True
-            ):
+        if keras.backend.backend() == "tensorflow":  # sums over replicas and calls the next method
+            super()._backend_update_step(grads, trainable_variables, learning_rate)
+        else:
+            self._update(grads, trainable_variables, learning_rate)
+
+    def _distributed_tf_update_step(self, distribution, grads_and_vars, learning_rate):
+        grads, variables = zip(*grads_and_vars, strict=True)
+        distribution.extended.update(
+            variables[0],
+            lambda _, grads: self._update(grads, variables, learning_rate),
+            args=(grads,),
+            group=False,
+        )
+
+    def _update(self, grads, trainable_variables, learning_rate):
+        grads = {
+            self._var_key(variable): gradient
+            for variable, gradient in zip(trainable_variables, grads, strict=True)
+        }
+        gradients = [
+            _concatenate(
+                # What no gradient reaches has a place in the vector all the same.
+                [grads.get(self._var_key(v), ops.zeros(v.shape, v.dtype)) for v in group]
+            )
+            for group in self._groups
+        ]
+        if self.global_clipnorm:
+            norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
+            scale = ops.minimum(1.0, self.global_clipnorm / norm)
+            scale = ops.where(ops.isfinite(norm), scale, np.nan)  # an infinite norm must show
+            gradients = [gradient * scale for gradient in gradients]
+        learning_rate = ops.cast(learning_rate, gradients[0].dtype)
+        for index, group in enumerate(self._groups):
+            weights = _concatenate(group)
+            decay = self.weight_decay if self.weight_decay and group[0].name == "kernel" else 0.0
+            weights = self._updated(index, weights, gradients[index], learning_rate, decay)
+            if self.use_ema:
+                average = self._model_variables_moving_average[index]
                 average.assign(
-                    self.ema_momentum * average + (1.0 - self.ema_momentum) * variable
+                    self.ema_momentum * average + (1.0 - self.ema_momentum) * weights
                 )
+            for variable, value in zip(group, _split(weights, group), strict=True):
+                if self._var_key(variable) in grads:
+                    variable.assign(value)
+
+
+def _concatenate(tensors):
+    return ops.concatenate([ops.reshape(tensor, (-1,)) for tensor in tensors])
+
+
+def _split(vector, variables):
+    """The inverse of `_concatenate`, for tensors of the variables' shapes."""
+    ends = np.cumsum([math.prod(variable.shape) for variable in variables])
+    # TensorFlow cannot split without a place to do so.
+    pieces = ops.split(vector, [int(end) for end in ends[:-1]]) if len(ends) > 1 else [vector]
+    return [ops.reshape(piece, v.shape) for piece, v in zip(pieces, variables, strict=True)]
+
+
+def _initial_weights(variables, shape, dtype=None):
+    return ops.cast(_concatenate(variables), dtype)
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")
-class AdamW(_KernelDecay, keras.optimizers.AdamW):
+class AdamW(_VectorUpdate, keras.optimizers.AdamW):
     """AdamW (Loshchilov and Hutter 2019) with epsilon beside the bias-corrected deviation.
 
     `p -= lr * m_hat / (sqrt(v_hat) + epsilon)`, algorithm 1 of Kingma and Ba 2015. Keras divides
     by `sqrt(v) + epsilon`, which makes epsilon about 30 times larger at the first steps.
 
-    Args: as `keras.optimizers.AdamW`.
+    Args: as `keras.optimizers.AdamW`, without `amsgrad`.
     """
 
     def __init__(self, learning_rate=1e-4, weight_decay=0.05, epsilon=1e-8, **kwargs):
         super().__init__(learning_rate, weight_decay=weight_decay, epsilon=epsilon, **kwargs)
 
-    def update_step(self, gradient, variable, learning_rate):
-        step = ops.cast(self.iterations + 1, variable.dtype)
-        learning_rate = ops.cast(learning_rate, variable.dtype)
-        gradient = ops.cast(gradient, variable.dtype)
-        index = self._get_variable_index(variable)
+    def _updated(self, index, weights, gradient, learning_rate, decay):
         m, v = self._momentums[index], self._velocities[index]
-        self.assign_add(m, (gradient - m) * (1.0 - self.beta_1))
-        self.assign_add(v, (ops.square(gradient) - v) * (1.0 - self.beta_2))
+        m.assign(m + (gradient - m) * (1.0 - self.beta_1))
+        v.assign(v + (ops.square(gradient) - v) * (1.0 - self.beta_2))
         # 1 - beta^step by expm1: the difference itself would lose half of its digits at first.
+        step = ops.cast(self.iterations + 1, weights.dtype)
         m_scale = learning_rate / -ops.expm1(step * math.log(self.beta_1))
         v_scale = ops.rsqrt(-ops.expm1(step * math.log(self.beta_2)))
-        self.assign_sub(variable, m * m_scale / (ops.sqrt(v) * v_scale + self.epsilon))
+        weights = weights - weights * decay * learning_rate
+        return weights - m * m_scale / (ops.sqrt(v) * v_scale + self.epsilon)
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")
-class SGD(_KernelDecay, keras.optimizers.SGD):
+class SGD(_VectorUpdate, keras.optimizers.SGD):
     """SGD with momentum and L2 regularization: the decay is part of the gradient.
 
     `v = momentum * v + gradient + decay * p`, `p -= lr * v`. Keras decays outside the momentum
     and keeps the learning rate inside it, which differs when the rate changes.
 
-    Args: as `keras.optimizers.SGD`.
+    Args: as `keras.optimizers.SGD`, without `nesterov`.
     """
 
     def __init__(self, learning_rate=1e-2, momentum=0.9, weight_decay=None, **kwargs):
         super().__init__(learning_rate, momentum=momentum, weight_decay=weight_decay, **kwargs)
 
-    def _apply_weight_decay(self, variables):
-        """Does nothing: `update_step` adds the decay to the gradient."""
-
-    def update_step(self, gradient, variable, learning_rate):
-        gradient = ops.cast(gradient, variable.dtype)
-        if self.weight_decay and self._use_weight_decay(variable):
-            gradient = gradient + self.weight_decay * variable
-        velocity = self.momentums[self._get_variable_index(variable)]
-        self.assign(velocity, velocity * self.momentum + gradient)
-        self.assign_sub(variable, velocity * ops.cast(learning_rate, variable.dtype))
+    def _updated(self, index, weights, gradient, learning_rate, decay):
+        gradient = gradient + decay * weights
+        if self.momentum:
+            velocity = self.momentums[index]
+            velocity.assign(velocity * self.momentum + gradient)
+            gradient = velocity
+        return weights - gradient * learning_rate

@@ -210,7 +210,7 @@ class _Run(keras.callbacks.Callback):
 
     def _write_results(self):
         """Writes the averaged model and the log of the last finished epoch."""
-        averages = self.model.optimizer._model_variables_moving_average
+        averages = self.model.optimizer.averages()
         for variable, average in zip(
             self._averaged.trainable_variables, averages, strict=True
         ):

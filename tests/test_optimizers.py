@@ -122,7 +122,7 @@ def test_training_steps_are_the_references(path, jit_compile):
             check(model.trainable_variables, "step2/")
     check(model.trainable_variables, "final/")
     # Each step rounds a product and a sum, which XLA fuses into one operation.
-    check(optimizer._model_variables_moving_average, "ema/", roundings=len(losses))
+    check(optimizer.averages(), "ema/", roundings=len(losses))
 
 
 @pytest.mark.parametrize("make", [AdamW, SGD])
@@ -142,7 +142,7 @@ def test_average_starts_from_the_initial_weights():
     optimizer = SGD(learning_rate=1.0, use_ema=True, ema_momentum=0.9)
     optimizer.apply([ops.ones(2)], [variable])
     np.testing.assert_array_equal(to_numpy(variable), [0.0, 1.0])
-    average = optimizer._model_variables_moving_average[0]
+    average = optimizer.averages()[0]
     np.testing.assert_allclose(to_numpy(average), [0.9, 1.9], rtol=1e-6)
 
 
@@ -213,19 +213,19 @@ def test_accumulated_batches_make_the_step_of_their_mean(name, schedule, mode):
         return [to_numpy(variable) for variable in variables]
 
     for step in range(10):
-        before = values(optimizers[0]._model_variables_moving_average), values(weights[0])
+        before = values(optimizers[0].averages()), values(weights[0])
         first, second = gradients[2 * step : 2 * step + 2]
         assert to_numpy(optimizers[0].iterations) == step
         rates = [to_numpy(optimizer.learning_rate) for optimizer in optimizers]
         assert rates[0] == rates[1]
         ours(split(first))
-        after = values(optimizers[0]._model_variables_moving_average), values(weights[0])
+        after = values(optimizers[0].averages()), values(weights[0])
         for a, b in zip(before[0] + before[1], after[0] + after[1], strict=True):
             np.testing.assert_array_equal(a, b)
         assert to_numpy(optimizers[0].learning_rate) == rates[0]
         ours(split(second))
         expected(split((first + second) / 2))
-        for a, b in (weights, [o._model_variables_moving_average for o in optimizers]):
+        for a, b in (weights, [o.averages() for o in optimizers]):
             for x, y in zip(values(a), values(b), strict=True):
                 np.testing.assert_allclose(x, y, rtol=2e-6)
     assert abs(to_numpy(weights[0][0]) - 1).max() > 0.05
