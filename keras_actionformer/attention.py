@@ -10,6 +10,7 @@ from keras_actionformer.layers import (
     Composite,
     DepthwiseConv1D,
     apply_mask,
+    crop,
     pad_time,
     shifted,
     strided_length,
@@ -68,7 +69,10 @@ def local_attention(q, k, v, mask, window, relative_bias=None):
         # (B, T, ...) -> (B, num_blocks, span, ...): block i and `radius` steps on either side.
         x = pad_time(x, radius, missing + block - radius, outside)
         x = ops.reshape(x, (-1, num_blocks + 1, block, *x.shape[2:]))
-        return ops.concatenate([x[:, :-1], x[:, 1:, : 2 * radius]], axis=2)
+        other_axes = [(0, 0)] * (len(x.shape) - 3)
+        own = crop(x, [(0, 0), (0, 1), (0, 0), *other_axes])
+        after = crop(x, [(0, 0), (1, 0), (0, block - 2 * radius), *other_axes])
+        return ops.concatenate([own, after], axis=2)
 
     def heads_first(x):
         return ops.transpose(x, (0, 1, 3, 2, 4))  # (B, num_blocks, H, block or span, D / H)
@@ -88,7 +92,8 @@ def local_attention(q, k, v, mask, window, relative_bias=None):
 
     y = ops.matmul(ops.softmax(logits, axis=-1), heads_first(neighbourhoods(v)))
     y = heads_first(y)
-    return ops.reshape(y, (-1, num_blocks * block, heads, head_dim))[:, :num_steps]
+    y = ops.reshape(y, (-1, num_blocks * block, heads, head_dim))
+    return crop(y, [(0, 0), (0, missing), (0, 0), (0, 0)])
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")

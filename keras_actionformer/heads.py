@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_actionformer.layers import Composite, MaskedConv1D, apply_mask, pad_time
+from keras_actionformer.layers import Composite, MaskedConv1D, apply_mask, crop, pad_time
 
 
 class _ConvHead(Composite):
@@ -193,8 +193,9 @@ def _join(levels, gap):
 
 def _split(x, lengths, gap):
     """Inverse of `_join`."""
-    levels, first = [], 0
+    levels, first, last = [], 0, ops.shape(x)[1]
     for length in lengths:
-        levels.append(x[:, first : first + length])
-        first = first + length + gap
+        last = last - length
+        levels.append(crop(x, [(0, 0), (first, last), (0, 0)]))
+        first, last = first + length + gap, last - gap
     return levels

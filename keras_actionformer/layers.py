@@ -129,6 +129,35 @@ def pad_time(x, left, right, value=0):
     return ops.pad(x, widths, constant_values=value)
 
 
+def crop(x, widths):
+    """The inverse of padding: drops entries at both ends of axes.
+
+    Its gradient is the padding; that of TensorFlow's own slices took a sixth of a training step.
+
+    Args:
+      x: tensor.
+      widths: sequence of (first, last), how many entries to drop of each axis; ints or scalar
+        integer tensors.
+
+    Returns:
+      Tensor.
+    """
+
+    @ops.custom_gradient
+    def cropped(x):
+        def gradient(*args, upstream=None):
+            return ops.pad(args[0] if upstream is None else upstream, widths)
+
+        # Constant ends where that is possible: fewer operations.
+        ends = [
+            (-last or None) if isinstance(last, int) else ops.shape(x)[axis] - last
+            for axis, (_, last) in enumerate(widths)
+        ]
+        return x[tuple(slice(w[0], end) for w, end in zip(widths, ends, strict=True))], gradient
+
+    return cropped(x)
+
+
 def shifted(x, kernel_size, stride, value=0):
     """What each tap of a centred, strided kernel meets.
 
@@ -153,8 +182,9 @@ def shifted(x, kernel_size, stride, value=0):
         x = ops.reshape(x, (-1, rows, stride * dim))
     taps = []
     for k in range(kernel_size):
-        row, column = k // stride, k % stride * dim
-        taps.append(x[:, row : row - more_rows or None, column : column + dim])
+        row, column = divmod(k, stride)
+        channels = (column * dim, (stride - 1 - column) * dim)
+        taps.append(crop(x, [(0, 0), (row, more_rows - row), channels]))
     return taps
 
 
@@ -170,6 +200,29 @@ def strided_spec(layer, x, stride):
         keras.KerasTensor((x.shape[0], steps, x.shape[2]), layer.compute_dtype),
         keras.KerasTensor((x.shape[0], steps), "bool"),
     )
+
+
+@ops.custom_gradient
+def _centred_conv(x, kernel):
+    """Convolution `(B, T, D), (K, D, F) -> (B, T, F)` of a centred kernel of odd size.
+
+    The kernel's gradient is a matrix product a tap, which TensorFlow's graph mode computes two to
+    three times as fast on a CPU as its own gradient of a convolution.
+    """
+
+    def gradient(*args, upstream=None):
+        dy = args[0] if upstream is None else upstream
+        size, dim, filters = kernel.shape
+        # All sequences in one row. What a tap meets beyond its sequence is 0 or is met by a 0.
+        steps = ops.reshape(pad_time(x, size // 2, size // 2), (-1, dim))
+        slopes = ops.reshape(pad_time(dy, 0, size - 1), (-1, filters))
+        slopes = slopes[: ops.shape(slopes)[0] - (size - 1)]
+        met = [steps[k : ops.shape(steps)[0] - (size - 1 - k)] for k in range(size)]
+        dkernel = ops.stack([ops.matmul(ops.transpose(tap), slopes) for tap in met])
+        mirrored = ops.transpose(ops.flip(kernel, axis=0), (0, 2, 1))
+        return ops.conv(dy, mirrored, padding="same"), dkernel
+
+    return ops.conv(x, kernel, padding="same"), gradient
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")
@@ -222,7 +275,7 @@ class MaskedConv1D(keras.layers.Layer):
 
     def call(self, x, mask):
         if self.stride == 1:
-            y = ops.conv(x, self.kernel, padding="same")
+            y = _centred_conv(x, ops.convert_to_tensor(self.kernel))
         else:  # "same" would centre the kernel elsewhere
             x = pad_time(x, self.kernel_size // 2, self.kernel_size // 2)
             y = ops.conv(x, self.kernel, strides=self.stride, padding="valid")
