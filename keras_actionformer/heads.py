@@ -50,10 +50,10 @@ class _ConvHead(Composite):
     def call(self, x, mask, on_level):
         for i, conv in enumerate(self.head):
             x, _ = conv(x, mask)
-            # Invalid steps of a level keep relu(bias) here (see Backbone), gaps must not.
-            x = ops.relu(self.norm[i](x, mask) if self.with_ln else x)
             if self.with_ln:
-                x = apply_mask(x, on_level)
+                # Invalid steps of a level keep relu(bias) here (see Backbone), gaps must not.
+                x = apply_mask(self.norm[i](x, mask), on_level)
+            x = ops.relu(x)
         return self.out(x, mask)[0]
 
     def get_config(self):
