@@ -128,10 +128,11 @@ def train_dataset(
     shuffle=True,
     check_durations=True,
     cache_bytes=4 * 2**30,
+    padded_steps=None,
 ):
     """Builds the stream of training batches, from `first_epoch` to the end of `num_epochs`.
 
-    Every batch has the same shape, so the training step compiles once. The stream is a function of
+    The stream is a function of
     its arguments alone: epoch e visits the items (videos, or windows of them) in the order of
     `default_rng([seed, e])`, and cuts the i-th of them by `default_rng([seed, e, i])`. A run
     resumed at `first_epoch` thus sees what an uninterrupted one would. Items that fill no whole
@@ -164,12 +165,16 @@ def train_dataset(
         fit the videos' durations; otherwise a warning.
       cache_bytes: int, how many bytes of features to keep in memory; the others are read again
         whenever they are needed.
+      padded_steps: function from the longest sequence of a batch to the batch's T, in steps (see
+        `PadAsReference.padded_steps`): short videos then cost less than long ones. None pads every
+        batch to `max_seq_len`: one shape, for which a training step compiles once.
 
     Returns:
       `tf.data.Dataset` of known cardinality, `(num_epochs - first_epoch) * steps_per_epoch`, of
       ({"feats": float32 (B, T, C), "mask": bool (B, T)},
        {"segments": float32 (B, N, 2) in grid units, "labels": int32 (B, N), -1 = padding}),
-      N the most segments of any video.
+      N the most segments of any video; T is None in the specification of a data set whose batches
+      differ in it.
 
     Raises:
       UserError: too few videos, a feature file that fails a check, no fps, no action at all, or an
@@ -203,7 +208,16 @@ def train_dataset(
     if window_steps is not None:
         items = cut_to_windows(items, window_steps, window_overlap, trunc_thresh)
     return _stream(
-        _BatchMaker(items, max_seq_len, batch_size, trunc_thresh, crop_ratio, seed, shuffle),
+        _BatchMaker(
+            items,
+            max_seq_len,
+            batch_size,
+            trunc_thresh,
+            crop_ratio,
+            seed,
+            shuffle,
+            padded_steps,
+        ),
         range(first_epoch * steps, num_epochs * steps),
     )
 
@@ -241,33 +255,58 @@ def check_length_mode(max_seq_len, resize_to, window_steps, window_overlap):
 class _BatchMaker:
     """Makes the batch of any training step, counted from the start of the training."""
 
-    def __init__(self, items, max_seq_len, batch_size, trunc_thresh, crop_ratio, seed, shuffle):
+    def __init__(
+        self,
+        items,
+        max_seq_len,
+        batch_size,
+        trunc_thresh,
+        crop_ratio,
+        seed,
+        shuffle,
+        padded_steps,
+    ):
         self.items = items
+        self.max_seq_len = max_seq_len
+        self.batch_size = batch_size
         self.trunc_thresh = trunc_thresh
         self.crop_ratio = crop_ratio
         self.seed = seed
         self.shuffle = shuffle
+        self.padded_steps = padded_steps
         self.steps_per_epoch = len(items) // batch_size
-        most_segments = max(len(item.labels) for item in items)
-        # Shapes of feats, mask, segments and labels.
-        self.shapes = (
-            (batch_size, max_seq_len, items[0].feats_dim),
-            (batch_size, max_seq_len),
-            (batch_size, most_segments, 2),
-            (batch_size, most_segments),
+        self.most_segments = max(len(item.labels) for item in items)
+
+    @property
+    def shapes(self):
+        """Shapes of feats, mask, segments and labels, None where batches differ."""
+        return self._shapes(self.max_seq_len if self.padded_steps is None else None)
+
+    def _shapes(self, num_steps):
+        return (
+            (self.batch_size, num_steps, self.items[0].feats_dim),
+            (self.batch_size, num_steps),
+            (self.batch_size, self.most_segments, 2),
+            (self.batch_size, self.most_segments),
         )
 
     def __call__(self, step):
         """Returns feats, mask, segments and labels of one step (int, 0 = first of epoch 0)."""
         epoch, step_of_epoch = divmod(int(step), self.steps_per_epoch)
-        batch_size = self.shapes[0][0]
-        first = step_of_epoch * batch_size
-        feats = _aligned_zeros(self.shapes[0])
-        mask = np.zeros(self.shapes[1], np.bool_)
-        segments = np.zeros(self.shapes[2], np.float32)
-        labels = np.full(self.shapes[3], -1, np.int32)
-        for row, index in enumerate(self._order(epoch)[first : first + batch_size]):
-            start, length, kept, cut = self._cut(epoch, int(index))
+        first = step_of_epoch * self.batch_size
+        indices = [int(i) for i in self._order(epoch)[first : first + self.batch_size]]
+        cuts = [self._cut(epoch, index) for index in indices]
+        num_steps = self.max_seq_len
+        if self.padded_steps is not None:
+            num_steps = self.padded_steps(max(length for _, length, _, _ in cuts))
+        feats_shape, mask_shape, segments_shape, labels_shape = self._shapes(num_steps)
+        feats = _aligned_zeros(feats_shape)
+        mask = np.zeros(mask_shape, np.bool_)
+        segments = np.zeros(segments_shape, np.float32)
+        labels = np.full(labels_shape, -1, np.int32)
+        for row, (index, (start, length, kept, cut)) in enumerate(
+            zip(indices, cuts, strict=True)
+        ):
             item = self.items[index]
             feats[row, :length] = item.window(start, length)
             mask[row, :length] = True
@@ -285,7 +324,7 @@ class _BatchMaker:
         return truncate(
             item.feats_len,
             item.segments_grid,
-            self.shapes[1][1],
+            self.max_seq_len,
             self.trunc_thresh,
             item.offset_grid,
             self.crop_ratio,

@@ -148,12 +148,13 @@ def crop(x, widths):
         def gradient(*args, upstream=None):
             return ops.pad(args[0] if upstream is None else upstream, widths)
 
-        # Constant ends where that is possible: fewer operations.
-        ends = [
-            (-last or None) if isinstance(last, int) else ops.shape(x)[axis] - last
-            for axis, (_, last) in enumerate(widths)
-        ]
-        return x[tuple(slice(w[0], end) for w, end in zip(widths, ends, strict=True))], gradient
+        ranges = []
+        for axis, (first, last) in enumerate(widths):
+            # None and constants, where possible: fewer operations, and static shapes stay known.
+            first = None if isinstance(first, int) and first == 0 else first
+            last = (-last or None) if isinstance(last, int) else ops.shape(x)[axis] - last
+            ranges.append(slice(first, last))
+        return x[tuple(ranges)], gradient
 
     return cropped(x)
 
@@ -275,7 +276,7 @@ class MaskedConv1D(keras.layers.Layer):
 
     def call(self, x, mask):
         if self.stride == 1:
-            y = _centred_conv(x, ops.convert_to_tensor(self.kernel))
+            y = _centred_conv(x, ops.cast(self.kernel, x.dtype))
         else:  # "same" would centre the kernel elsewhere
             x = pad_time(x, self.kernel_size // 2, self.kernel_size // 2)
             y = ops.conv(x, self.kernel, strides=self.stride, padding="valid")

@@ -110,7 +110,7 @@ def windows(config):
     }
 
 
-def training_stream(config, videos, features, num_epochs, first_epoch=0):
+def training_stream(config, videos, features, num_epochs, first_epoch=0, padded_steps=None):
     """The training batches of a configuration, see `train_dataset`."""
     return data_pipeline.train_dataset(
         videos,
@@ -130,6 +130,7 @@ def training_stream(config, videos, features, num_epochs, first_epoch=0):
         first_epoch=first_epoch,
         check_durations=config.data.check_durations,
         cache_bytes=int(config.data.cache_gb * 2**30),
+        padded_steps=padded_steps,
     )
 
 

@@ -3,7 +3,8 @@
 A working folder holds
   config.json      the settings of the run;
   checkpoint.npz   everything a run needs to go on, written after each epoch;
-  model.keras      the model with averaged weights after the last finished epoch;
+  model.keras      the model with averaged weights after the last epoch; while epochs take only
+                   seconds, that of up to ten seconds ago;
   log.csv          losses and learning rate, a row an epoch;
   tensorboard/     the same, when TensorBoard is installed;
   evaluation.json, detections.json   results on the evaluation subset.
@@ -13,6 +14,7 @@ Each file appears or changes in one step: whoever reads it never meets half of i
 import csv
 import importlib.util
 import json
+import math
 import pathlib
 import re
 import sys
@@ -28,8 +30,11 @@ from keras_actionformer.config import check_config, default_config, first_differ
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_path, atomic_write, remove_leftovers
 from keras_actionformer.model import ActionFormer
+from keras_actionformer.padding import inference_padding
 
 CONFIG, CHECKPOINT, MODEL, LOG = "config.json", "checkpoint.npz", "model.keras", "log.csv"
+# Keras takes half a second to write a small model, which would be a tenth of a short epoch.
+_MODEL_EVERY_SEC = 10.0
 
 
 def train(config, workdir, resume=False, before_fit=None):
@@ -76,7 +81,11 @@ def train(config, workdir, resume=False, before_fit=None):
         print(f"{workdir}: all {num_epochs} epochs are done already.")
         return load_model(workdir)
     # === Fit ===
-    stream = recipe.training_stream(config, videos, features, num_epochs, first_epoch)
+    # A compiled step has one shape; any other computes no more than the batch needs.
+    padded_steps = None if model.jit_compile else inference_padding(model.config).padded_steps
+    stream = recipe.training_stream(
+        config, videos, features, num_epochs, first_epoch, padded_steps
+    )
     if before_fit is not None:
         before_fit()
     with atomic_write(workdir / CONFIG) as file:
@@ -155,6 +164,7 @@ class _Run(keras.callbacks.Callback):
         super().__init__()
         self._workdir = workdir
         self._rows = []
+        self._model_written = -math.inf
         # A second model to write, so that the one in training is never touched.
         self._averaged = ActionFormer.from_config(model.get_config())
         self.set_model(model)
@@ -185,7 +195,8 @@ class _Run(keras.callbacks.Callback):
                 )
             variable.assign(saved[name])
         # The run may have been killed after the checkpoint and before what follows from it.
-        self._write_results()
+        self._write_model()
+        self._write_log()
         return len(self._rows)
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -206,10 +217,12 @@ class _Run(keras.callbacks.Callback):
         # The checkpoint comes first: everything else can be made from it.
         with atomic_write(self._workdir / CHECKPOINT, "wb") as file:
             np.savez(file, log=json.dumps(self._rows), **state)
-        self._write_results()
+        is_last = epoch + 1 == self.params["epochs"]
+        if is_last or time.monotonic() - self._model_written > _MODEL_EVERY_SEC:
+            self._write_model()
+        self._write_log()
 
-    def _write_results(self):
-        """Writes the averaged model and the log of the last finished epoch."""
+    def _write_model(self):
         averages = self.model.optimizer.averages()
         for variable, average in zip(
             self._averaged.trainable_variables, averages, strict=True
@@ -218,6 +231,9 @@ class _Run(keras.callbacks.Callback):
         self._averaged.positives_average.value.assign(self.model.positives_average.value)
         with atomic_path(self._workdir / MODEL) as path:
             self._averaged.save(path)
+        self._model_written = time.monotonic()
+
+    def _write_log(self):
         with atomic_write(self._workdir / LOG) as file:
             writer = csv.DictWriter(file, fieldnames=list(self._rows[-1]))
             writer.writeheader()
