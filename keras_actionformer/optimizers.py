@@ -165,31 +165,40 @@ class _VectorUpdate:
             self._var_key(variable): gradient
             for variable, gradient in zip(trainable_variables, grads, strict=True)
         }
-        gradients = [
-            _concatenate(
-                # What no gradient reaches has a place in the vector all the same.
-                [grads.get(self._var_key(v), ops.zeros(v.shape, v.dtype)) for v in group]
-            )
-            for group in self._groups
-        ]
-        if self.global_clipnorm:
-            norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
-            scale = ops.minimum(1.0, self.global_clipnorm / norm)
-            scale = ops.where(ops.isfinite(norm), scale, np.nan)  # an infinite norm must show
-            gradients = [gradient * scale for gradient in gradients]
+        gradients = self._gradient_vectors(grads)
         learning_rate = ops.cast(learning_rate, gradients[0].dtype)
         for index, group in enumerate(self._groups):
             weights = _concatenate(group)
             decay = self.weight_decay if self.weight_decay and group[0].name == "kernel" else 0.0
             weights = self._updated(index, weights, gradients[index], learning_rate, decay)
+            values = [
+                value if self._var_key(variable) in grads else variable
+                for variable, value in zip(group, _split(weights, group), strict=True)
+            ]
             if self.use_ema:
                 average = self._model_variables_moving_average[index]
+                if len(grads) < len(self._trainable_variables):
+                    weights = _concatenate(values)
                 average.assign(
                     self.ema_momentum * average + (1.0 - self.ema_momentum) * weights
                 )
-            for variable, value in zip(group, _split(weights, group), strict=True):
-                if self._var_key(variable) in grads:
-                    variable.assign(value)
+            for variable, value in zip(group, values, strict=True):
+                variable.assign(value)
+
+    def _gradient_vectors(self, grads):
+        """The gradient of each group, clipped; with zeros where `grads` (a dict) has none."""
+
+        def gradient(variable):
+            found = grads.get(self._var_key(variable))
+            return ops.zeros(variable.shape, variable.dtype) if found is None else found
+
+        gradients = [_concatenate([gradient(v) for v in group]) for group in self._groups]
+        if not self.global_clipnorm:
+            return gradients
+        norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
+        scale = ops.minimum(1.0, self.global_clipnorm / norm)
+        scale = ops.where(ops.isfinite(norm), scale, np.nan)  # an infinite norm must show
+        return [gradient * scale for gradient in gradients]
 
 
 def _concatenate(tensors):

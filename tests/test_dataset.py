@@ -183,6 +183,27 @@ def test_content_of_every_row(small_set):
     assert set(seen) == set(range(7))
 
 
+def test_batches_as_long_as_needed_hold_the_same(small_set):
+    videos, features = small_set
+    settings = dict(max_seq_len=16, batch_size=2, num_epochs=4, crop_ratio=(0.5, 1), **GRID)
+    expected = batches(train_dataset(videos, features, **settings))
+    dataset = train_dataset(
+        videos, features, padded_steps=lambda longest: min(longest + 3, 16), **settings
+    )
+    inputs, targets = dataset.element_spec
+    assert inputs["feats"].shape.as_list() == [2, None, 3]
+    assert inputs["mask"].shape.as_list() == [2, None]
+    assert targets["segments"].shape.as_list() == [2, 3, 2]
+    found = batches(dataset)
+    lengths = [batch["mask"].shape[1] for batch in found]
+    assert len(set(lengths)) > 4
+    for batch, whole, length in zip(found, expected, lengths, strict=True):
+        assert length == min(batch["mask"].sum(axis=1).max() + 3, 16)
+        assert not whole["mask"][:, length:].any()
+        whole["feats"], whole["mask"] = whole["feats"][:, :length], whole["mask"][:, :length]
+    assert_equal_batches(found, expected)
+
+
 def test_every_epoch_has_its_own_order_and_windows(small_set):
     videos, features = small_set
     found = batches(

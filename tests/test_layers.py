@@ -16,6 +16,7 @@ from keras_actionformer.layers import (
     MaskedConv1D,
     PositionEmbedding,
     apply_mask,
+    crop,
     shifted,
     sinusoid_table,
     strided_spec,
@@ -245,6 +246,62 @@ def test_taps_are_slices_of_the_padded_sequence(kernel_size, stride):
             first = kernel_size + k - kernel_size // 2  # step 0 of `x` is at `kernel_size`
             expected = padded[:, first : first + num_steps : stride]
             np.testing.assert_array_equal(to_numpy(tap), expected)
+
+
+def gradients(function, *arrays):
+    """Gradients of `sum(function(*arrays) * weights)`, weights at random."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("differentiates with TensorFlow")
+    import tensorflow as tf
+
+    tensors = [tf.convert_to_tensor(array) for array in arrays]
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        y = function(*tensors)
+        weights = np.random.default_rng(7).normal(size=y.shape).astype("float32")
+        loss = tf.reduce_sum(y * weights)
+    return [to_numpy(gradient) for gradient in tape.gradient(loss, tensors)]
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+@pytest.mark.parametrize("num_steps", [1, 2, 9])
+def test_gradient_of_a_convolution(kernel_size, num_steps):
+    """Against the sum over taps that the kernel is, differentiated by TensorFlow."""
+    rng = np.random.default_rng(kernel_size * 10 + num_steps)
+    x = rng.normal(size=(3, num_steps, 7)).astype("float32")
+    layer = MaskedConv1D(4, kernel_size, use_bias=False, masks_output=False)
+    layer.build(x.shape)
+
+    def convolve(x, kernel):
+        with keras.StatelessScope([(layer.kernel, kernel)]):
+            return layer(x, np.ones(x.shape[:2], bool))[0]
+
+    def summed(x, kernel):
+        reach = kernel_size // 2
+        padded = ops.pad(x, [(0, 0), (reach, reach), (0, 0)])
+        return sum(padded[:, k : k + num_steps] @ kernel[k] for k in range(kernel_size))
+
+    kernel = to_numpy(layer.kernel)
+    for a, b in zip(
+        gradients(convolve, x, kernel), gradients(summed, x, kernel), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("as_tensors", [False, True])
+@pytest.mark.parametrize("first, last", [(0, 0), (2, 0), (0, 3), (1, 2)])
+def test_crop_and_its_gradient_are_those_of_a_slice(first, last, as_tensors):
+    x = np.random.default_rng(0).normal(size=(2, 6, 5)).astype("float32")
+
+    def cropped(x):
+        ends = [ops.convert_to_tensor(n) for n in (first, last)] if as_tensors else (first, last)
+        return crop(x, [(0, 0), ends, (1, 2)])
+
+    def sliced(x):
+        return x[:, first : 6 - last, 1:3]
+
+    np.testing.assert_array_equal(to_numpy(cropped(x)), sliced(x))
+    np.testing.assert_array_equal(gradients(cropped, x), gradients(sliced, x))
 
 
 @pytest.mark.parametrize("stride, expected", [(2, [3, 4, 5]), (4, [4, 5])])

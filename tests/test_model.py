@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from golden_files import cases, load
 from reference_model import join_levels, reference_model, to_numpy
+from small_exports import small_model
 
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
+from keras_actionformer.padding import inference_padding
 from keras_actionformer.timing import FeatureGrid
 
 SMALL = dict(
@@ -84,6 +86,52 @@ def test_what_lies_behind_the_mask_does_not_matter(small):
     a, b = small({"feats": feats, "mask": mask}), small({"feats": garbage, "mask": mask})
     for name in a:
         np.testing.assert_array_equal(to_numpy(a[name]), to_numpy(b[name]))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="differentiates a graph")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"backbone_type": "conv"},
+        {"n_mha_win_size": -1},
+        {"use_abs_pe": True},
+        {"fpn_type": "fpn"},
+        {"backbone_arch": (2, 0, 2)},
+        {"head_kernel_size": 5},
+        {"embd_kernel_size": 9, "head_with_ln": False},
+    ],
+    ids=str,
+)
+def test_a_training_step_needs_no_more_padding_than_detection(changes):
+    """Loss and gradients of batches as long as `max_seq_len` and as short as they may be."""
+    import tensorflow as tf
+
+    model = small_model(**changes)
+    padding = inference_padding(model.config)
+
+    @tf.function(reduce_retracing=True)
+    def step(x, y):
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(x, y, model(x, training=False), training=False)
+        return loss, tape.gradient(loss, [v.value for v in model.trainable_variables])
+
+    longest, rng = model.config["max_seq_len"], np.random.default_rng(1)
+    for length in (1, 5, 20, 31, 32, 41, longest):
+        num_steps = padding.padded_steps(length)
+        feats = rng.normal(size=(2, longest, 5)).astype("float32")
+        mask = np.arange(longest) < np.array([[length], [max(1, length // 2)]])
+        segments = np.array([[[0, length]], [[0, length / 2]]], "float32")
+        y = {"segments": segments, "labels": np.array([[0], [2]], "int32")}
+        expected = step({"feats": feats, "mask": mask}, y)
+        found = step({"feats": feats[:, :num_steps], "mask": mask[:, :num_steps]}, y)
+        np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+        largest = max(abs(gradient).max() for gradient in map(to_numpy, expected[1]))
+        for a, b, variable in zip(found[1], expected[1], model.trainable_variables, strict=True):
+            allowed = 1e-5 * max(abs(to_numpy(b)).max(), 0.1 * largest)
+            np.testing.assert_allclose(a, b, rtol=0, atol=allowed, err_msg=variable.path)
+    # Which would not hold for less: what follows a sequence shows in it.
+    assert padding.padded_steps(20) < longest
 
 
 def test_config_round_trip_keeps_everything(small):

@@ -147,6 +147,64 @@ def test_average_starts_from_the_initial_weights():
 
 
 @pytest.mark.parametrize("make", [AdamW, SGD])
+def test_what_no_gradient_reaches_stays_as_it_is(make):
+    weights = [keras.Variable([1.0, 2.0], name=name) for name in ("kernel", "kernel", "bias")]
+    optimizer = make(learning_rate=0.1, weight_decay=0.5, use_ema=True, ema_momentum=0.5)
+    optimizer.build(weights)
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        optimizer.apply([ops.ones(2), None, ops.ones(2)], weights)
+    np.testing.assert_array_equal(to_numpy(weights[1]), [1.0, 2.0])
+    np.testing.assert_array_equal(to_numpy(optimizer.averages()[1]), [1.0, 2.0])
+    for changed in (weights[0], weights[2]):
+        assert (to_numpy(changed) < [1.0, 2.0]).all()
+
+
+def test_all_gradients_are_clipped_by_one_norm():
+    # Lengths 3 and 4: together 5, which is twice the 2.5 that is allowed.
+    gradients = [ops.convert_to_tensor([3.0, 0.0]), ops.convert_to_tensor([0.0, 4.0])]
+
+    def step(**clipping):
+        weights = [keras.Variable([0.0, 0.0], name=name) for name in ("kernel", "bias")]
+        SGD(learning_rate=1.0, **clipping).apply(gradients, weights)
+        return np.stack([to_numpy(w) for w in weights])
+
+    np.testing.assert_allclose(step(global_clipnorm=2.5), [[-1.5, 0], [0, -2]], rtol=1e-6)
+    np.testing.assert_array_equal(step(global_clipnorm=5.1), [[-3, 0], [0, -4]])
+    np.testing.assert_allclose(step(clipnorm=3.5), [[-3, 0], [0, -3.5]], rtol=1e-6)
+    np.testing.assert_array_equal(step(clipvalue=2.0), [[-2, 0], [0, -2]])
+    gradients[1] = ops.convert_to_tensor([0.0, np.inf])
+    assert np.isnan(step(global_clipnorm=2.5)).all()  # a training that diverges must show it
+
+
+def test_a_model_ends_its_training_with_the_averages():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.Dense(1)])
+    model.compile(SGD(0.1, use_ema=True, ema_momentum=0.9), loss="mse")
+    rng = np.random.default_rng(0)
+    model.fit(rng.normal(size=(8, 3)), rng.normal(size=(8, 1)), epochs=2, verbose=0)
+    for variable, average in zip(
+        model.trainable_variables, model.optimizer.averages(), strict=True
+    ):
+        np.testing.assert_array_equal(to_numpy(variable), to_numpy(average))
+    with pytest.raises(ValueError, match="ema_overwrite_frequency must be None"):
+        SGD(0.1, use_ema=True, ema_overwrite_frequency=5).build([keras.Variable([1.0])])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="counts a graph's operations")
+@pytest.mark.parametrize("make", [AdamW, SGD])
+def test_another_variable_takes_few_operations_more(make):
+    import tensorflow as tf
+
+    def operations(num_variables):
+        weights = [keras.Variable(ops.ones(3), name="kernel") for _ in range(num_variables)]
+        optimizer = make(learning_rate=0.1, weight_decay=0.5, use_ema=True, global_clipnorm=1.0)
+        optimizer.build(weights)
+        step = tf.function(lambda: optimizer.apply([ops.ones(3)] * num_variables, weights))
+        return len(step.get_concrete_function().graph.get_operations())
+
+    assert (operations(12) - operations(2)) / 10 < 20
+
+
+@pytest.mark.parametrize("make", [AdamW, SGD])
 def test_optimizer_survives_serialization(make):
     optimizer = make(WarmupSchedule(1e-3, 10, total_steps=50), weight_decay=0.1, use_ema=True)
     config = keras.optimizers.serialize(optimizer)
