@@ -22,6 +22,8 @@ _LENGTH_EPSILON = 1e-6
 # Size of the pool, as a multiple of the detections asked for. Of 12,000 simulated candidates, 200
 # picked across classes left 2000 to 2600 that had scored above the last; within a class, fewer.
 _POOL = 16
+# Picks in a turn of the loop, whose own operations took a sixth of the time with one.
+_PICKS = 4
 # Candidates that vote at once.
 _VOTERS = 256
 
@@ -115,10 +117,10 @@ def _rounds(rows, remaining, settings):
     picked_scores = ops.repeat(nothing, settings.max_seg_num, axis=1) + _GONE
     index = ops.zeros_like(picked_scores, dtype="int32")
 
-    def any_left(step, remaining, index, picked_scores):
-        return ops.logical_and(step < settings.max_seg_num, ops.max(remaining) > _GONE)
+    def any_left(step, score, remaining, index, picked_scores):
+        return ops.logical_and(step < settings.max_seg_num, ops.max(score) > _GONE)
 
-    def pick_best(step, remaining, index, picked_scores):
+    def pick_best(step, score, remaining, index, picked_scores):
         score = ops.max(remaining, axis=1, keepdims=True)  # (B, 1)
         # The first of the best; on TensorFlow, argmax of floats takes several operations more.
         best = ops.cast(ops.argmax(ops.cast(remaining == score, "int32"), axis=1), "int32")
@@ -141,11 +143,17 @@ def _rounds(rows, remaining, settings):
         now = slot == step
         index = ops.where(now, best, index)
         picked_scores = ops.where(now, score, picked_scores)
-        return step + 1, remaining, index, picked_scores
+        return step + 1, score, remaining, index, picked_scores
+
+    def pick_some(*state):
+        # Past the last slot, or with nothing left, a pick changes no result.
+        for _ in range(_PICKS):
+            state = pick_best(*state)
+        return state
 
     step = ops.convert_to_tensor(0, dtype="int32")
-    _, _, index, picked_scores = ops.while_loop(
-        any_left, pick_best, (step, remaining, index, picked_scores)
+    *_, index, picked_scores = ops.while_loop(
+        any_left, pick_some, (step, nothing, remaining, index, picked_scores)
     )
     return index, picked_scores
 
