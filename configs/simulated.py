@@ -33,5 +33,4 @@ def get_config():
     config.train.warmup_epochs = 2
     config.train.epochs = 22
     config.train.ema = 0.99  # the average of about the last 100 of 480 steps
-    config.train.jit_compile = "off"
     return config

@@ -132,11 +132,10 @@ def train_dataset(
 ):
     """Builds the stream of training batches, from `first_epoch` to the end of `num_epochs`.
 
-    The stream is a function of
-    its arguments alone: epoch e visits the items (videos, or windows of them) in the order of
-    `default_rng([seed, e])`, and cuts the i-th of them by `default_rng([seed, e, i])`. A run
-    resumed at `first_epoch` thus sees what an uninterrupted one would. Items that fill no whole
-    batch sit out an epoch.
+    The stream is a function of its arguments alone: epoch e visits the items (videos, or windows of
+    them) in the order of `default_rng([seed, e])`, and cuts the i-th of them by `default_rng([seed,
+    e, i])`. A run resumed at `first_epoch` thus sees what an uninterrupted one would. Items that
+    fill no whole batch sit out an epoch.
 
     All feature files are read and checked before this function returns.
 

@@ -88,48 +88,58 @@ class _VectorUpdate:
     Variable by variable, the update of 200 variables has more operations than the network and its
     gradient together, and takes as long to trace and to compile.
 
-    Two vectors, because kernels decay and biases, norms, scales and relative position tables do
-    not. Whatever Keras' optimizers keep for each variable is a vector here, too; `averages` gives
-    the averaged weights in the variables' shapes.
+    Two vectors, because kernels decay and biases, norms, scales, relative position tables and
+    what `exclude_from_weight_decay` names do not. Whatever Keras' optimizers keep for each variable
+    is a vector here, too; `averages` gives the averaged weights in the variables' shapes.
+    `global_clipnorm` limits the norm of the gradients' sum over replicas.
     """
 
-    def build(self, variables):
-        if self.built:
-            return
-        if self.ema_overwrite_frequency:
-            raise ValueError(
-                "ema_overwrite_frequency must be None: weights are replaced by their averages "
-                f"after the training. Received: {self.ema_overwrite_frequency}"
-            )
-        kernels = [v for v in variables if v.name == "kernel"]
-        others = [v for v in variables if v.name != "kernel"]
-        self._groups = [group for group in (kernels, others) if group]
-        super().build(variables)
+    def __init__(self, *args, **kwargs):
+        for name in ("ema_overwrite_frequency", "nesterov", "amsgrad"):
+            if kwargs.get(name):
+                raise ValueError(f"{name} is not supported. Received: {name}={kwargs[name]}")
+        super().__init__(*args, **kwargs)
+
+    def _groups(self, variables):
+        """Lists of the variables that decay and of those that do not; none is empty."""
+        # Not an attribute: Keras would take the weights in it for variables of the optimizer.
+        decaying = [v for v in variables if self._decays(v)]
+        others = [v for v in variables if not self._decays(v)]
+        return [group for group in (decaying, others) if group]
+
+    def _decays(self, variable):
+        return variable.name == "kernel" and self._use_weight_decay(variable)
 
     def add_optimizer_variables(self, trainable_variables, name, initializer="zeros"):
         """Adds a vector for each group; Keras calls it for moments and averages."""
         if not isinstance(name, str):
             return [self.add_optimizer_variables(trainable_variables, n) for n in name]
         vectors = []
-        for group in self._groups:
+        for group in self._groups(trainable_variables):
             if name == "average":  # starts from the weights
                 initializer = functools.partial(_initial_weights, group)
             size = sum(math.prod(v.shape) for v in group)
-            vectors.append(self.add_variable((size,), initializer, name=name))
+            vectors.append(
+                self.add_variable((size,), initializer, dtype=group[0].dtype, name=name)
+            )
         return vectors
 
     def averages(self):
         """The averaged weights: a tensor for each variable, in the variables' order."""
         pieces = {}
         for group, average in zip(
-            self._groups, self._model_variables_moving_average, strict=True
+            self._groups(self._trainable_variables),
+            self._model_variables_moving_average,
+            strict=True,
         ):
             pieces.update(zip(map(self._var_key, group), _split(average, group), strict=True))
         return [pieces[self._var_key(variable)] for variable in self._trainable_variables]
 
     def _overwrite_model_variables_with_average_value(self, trainable_variables):
-        for variable, average in zip(self._trainable_variables, self.averages(), strict=True):
-            variable.assign(average)
+        keys = map(self._var_key, self._trainable_variables)
+        averages = dict(zip(keys, self.averages(), strict=True))
+        for variable in trainable_variables:
+            variable.assign(averages[self._var_key(variable)])
 
     def _get_current_learning_rate(self):
         if isinstance(self._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
@@ -137,7 +147,11 @@ class _VectorUpdate:
         return super()._get_current_learning_rate()
 
     def _clip_gradients(self, grads):
-        return grads if self.global_clipnorm else super()._clip_gradients(grads)
+        return grads if self._clips_globally else super()._clip_gradients(grads)
+
+    @property
+    def _clips_globally(self):
+        return bool(self.global_clipnorm) and self.global_clipnorm > 0
 
     def _apply_weight_decay(self, variables):
         """Does nothing: decay is part of `_updated`."""
@@ -167,9 +181,9 @@ class _VectorUpdate:
         }
         gradients = self._gradient_vectors(grads)
         learning_rate = ops.cast(learning_rate, gradients[0].dtype)
-        for index, group in enumerate(self._groups):
+        for index, group in enumerate(self._groups(self._trainable_variables)):
             weights = _concatenate(group)
-            decay = self.weight_decay if self.weight_decay and group[0].name == "kernel" else 0.0
+            decay = self.weight_decay if self.weight_decay and self._decays(group[0]) else 0.0
             weights = self._updated(index, weights, gradients[index], learning_rate, decay)
             values = [
                 value if self._var_key(variable) in grads else variable
@@ -190,10 +204,13 @@ class _VectorUpdate:
 
         def gradient(variable):
             found = grads.get(self._var_key(variable))
-            return ops.zeros(variable.shape, variable.dtype) if found is None else found
+            if found is None:
+                return ops.zeros(variable.shape, variable.dtype)
+            return ops.cast(found, variable.dtype)
 
-        gradients = [_concatenate([gradient(v) for v in group]) for group in self._groups]
-        if not self.global_clipnorm:
+        groups = self._groups(self._trainable_variables)
+        gradients = [_concatenate([gradient(v) for v in group]) for group in groups]
+        if not self._clips_globally:
             return gradients
         norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
         scale = ops.minimum(1.0, self.global_clipnorm / norm)
@@ -214,7 +231,7 @@ def _split(vector, variables):
 
 
 def _initial_weights(variables, shape, dtype=None):
-    return ops.cast(_concatenate(variables), dtype)
+    return ops.copy(ops.cast(_concatenate(variables), dtype))  # JAX would share a single one
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")

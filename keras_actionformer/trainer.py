@@ -3,8 +3,8 @@
 A working folder holds
   config.json      the settings of the run;
   checkpoint.npz   everything a run needs to go on, written after each epoch;
-  model.keras      the model with averaged weights after the last epoch; while epochs take only
-                   seconds, that of up to ten seconds ago;
+  model.keras      the model with averaged weights after the last finished epoch; it may be up to
+                   ten seconds older than the checkpoint;
   log.csv          losses and learning rate, a row an epoch;
   tensorboard/     the same, when TensorBoard is installed;
   evaluation.json, detections.json   results on the evaluation subset.

@@ -1,5 +1,11 @@
 """Schedules and optimizers: the reference's rates, ten training steps of it, serialization."""
 
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -185,8 +191,84 @@ def test_a_model_ends_its_training_with_the_averages():
         model.trainable_variables, model.optimizer.averages(), strict=True
     ):
         np.testing.assert_array_equal(to_numpy(variable), to_numpy(average))
-    with pytest.raises(ValueError, match="ema_overwrite_frequency must be None"):
-        SGD(0.1, use_ema=True, ema_overwrite_frequency=5).build([keras.Variable([1.0])])
+
+
+@pytest.mark.parametrize(
+    "make, option",
+    [(SGD, {"nesterov": True}), (AdamW, {"amsgrad": True}), (SGD, {"ema_overwrite_frequency": 5})],
+)
+def test_what_is_not_supported_is_refused(make, option):
+    with pytest.raises(ValueError, match=f"{list(option)[0]} is not supported"):
+        make(0.1, **option)
+
+
+@pytest.mark.parametrize("make, kept", [(AdamW, 3), (SGD, 2)])
+def test_an_optimizer_holds_vectors_and_no_weights(make, kept):
+    weights = [keras.Variable(ops.ones((2, 3)), name=n) for n in ("kernel", "bias", "kernel")]
+    optimizer = make(0.1, use_ema=True)
+    optimizer.build(weights)
+    assert not {id(v) for v in optimizer.variables} & {id(v) for v in weights}
+    shapes = [tuple(v.shape) for v in optimizer.variables]
+    # Steps and learning rate; then moments and average for kernels and for the bias.
+    assert sorted(shapes) == sorted([(), ()] + [(12,), (6,)] * kept)
+
+
+def test_frozen_weights_stay_as_they_are():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.Dense(1)])
+    optimizer = AdamW(0.1, use_ema=True, ema_momentum=0.5)
+    model.compile(optimizer, loss="mse")
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(8, 3)), rng.normal(size=(8, 1))
+    model.fit(*data, verbose=0)
+    model.layers[0].trainable = False
+    model.layers[0].kernel.assign(ops.ones((3, 2)))
+    model.compile(optimizer, loss="mse")
+    model.fit(*data, epochs=2, verbose=0)
+    np.testing.assert_array_equal(to_numpy(model.layers[0].kernel), np.ones((3, 2)))
+
+
+def test_weights_that_are_excluded_do_not_decay():
+    weights = [keras.Variable([1.0], name="kernel") for _ in range(2)]
+    optimizer = AdamW(0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_list=weights[:1])
+    optimizer.apply([ops.zeros(1)] * 2, weights)
+    assert [float(to_numpy(w)[0]) for w in weights] == [1.0, pytest.approx(0.95)]
+
+
+FIT = """
+import sys
+sys.path.insert(0, {root!r})
+import keras, numpy as np
+from keras_actionformer.optimizers import SGD, AdamW
+rng = np.random.default_rng(0)
+data = rng.normal(size=(8, 3)), rng.normal(size=(8, 1))
+for make in (AdamW, SGD):
+    for frozen in (False, True):
+        layers = [keras.layers.Dense(2), keras.layers.Dense(1)]
+        model = keras.Sequential([keras.Input((3,)), *layers])
+        layers[0].trainable = not frozen
+        before = keras.ops.convert_to_numpy(layers[0].kernel)
+        model.compile(make(0.1, use_ema=True, global_clipnorm=1.0), loss="mse")
+        losses = model.fit(*data, epochs=5, verbose=0).history["loss"]
+        assert losses[-1] < losses[0], losses
+        same = (keras.ops.convert_to_numpy(layers[0].kernel) == before).all()
+        assert same == frozen
+print("trained")
+"""
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_another_backend_fits(backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    root = pathlib.Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", FIT.format(root=str(root))],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.endswith("trained\n"), done.stderr[-2000:]
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="counts a graph's operations")
