@@ -13,6 +13,8 @@ Readers and rules are those of ActionFormer (Zhang, Wu, Li, ECCV 2022, section 4
 code); the sliding windows are those of OpenTAD.
 """
 
+import collections.abc
+import dataclasses
 import math
 
 import numpy as np
@@ -251,30 +253,25 @@ def check_length_mode(max_seq_len, resize_to, window_steps, window_overlap):
         )
 
 
+@dataclasses.dataclass
 class _BatchMaker:
-    """Makes the batch of any training step, counted from the start of the training."""
+    """Makes the batch of any training step, counted from the start of the training.
 
-    def __init__(
-        self,
-        items,
-        max_seq_len,
-        batch_size,
-        trunc_thresh,
-        crop_ratio,
-        seed,
-        shuffle,
-        padded_steps,
-    ):
-        self.items = items
-        self.max_seq_len = max_seq_len
-        self.batch_size = batch_size
-        self.trunc_thresh = trunc_thresh
-        self.crop_ratio = crop_ratio
-        self.seed = seed
-        self.shuffle = shuffle
-        self.padded_steps = padded_steps
-        self.steps_per_epoch = len(items) // batch_size
-        self.most_segments = max(len(item.labels) for item in items)
+    Fields are what `train_dataset` takes under the same names; `items` is a list.
+    """
+
+    items: list
+    max_seq_len: int
+    batch_size: int
+    trunc_thresh: float
+    crop_ratio: tuple | None
+    seed: int
+    shuffle: bool
+    padded_steps: collections.abc.Callable | None
+
+    def __post_init__(self):
+        self.steps_per_epoch = len(self.items) // self.batch_size
+        self.most_segments = max(len(item.labels) for item in self.items)
 
     @property
     def shapes(self):

@@ -179,9 +179,10 @@ class _VectorUpdate:
             self._var_key(variable): gradient
             for variable, gradient in zip(trainable_variables, grads, strict=True)
         }
-        gradients = self._gradient_vectors(grads)
+        groups = self._groups(self._trainable_variables)
+        gradients = self._gradient_vectors(groups, grads)
         learning_rate = ops.cast(learning_rate, gradients[0].dtype)
-        for index, group in enumerate(self._groups(self._trainable_variables)):
+        for index, group in enumerate(groups):
             weights = _concatenate(group)
             decay = self.weight_decay if self.weight_decay and self._decays(group[0]) else 0.0
             weights = self._updated(index, weights, gradients[index], learning_rate, decay)
@@ -199,7 +200,7 @@ class _VectorUpdate:
             for variable, value in zip(group, values, strict=True):
                 variable.assign(value)
 
-    def _gradient_vectors(self, grads):
+    def _gradient_vectors(self, groups, grads):
         """The gradient of each group, clipped; with zeros where `grads` (a dict) has none."""
 
         def gradient(variable):
@@ -208,7 +209,6 @@ class _VectorUpdate:
                 return ops.zeros(variable.shape, variable.dtype)
             return ops.cast(found, variable.dtype)
 
-        groups = self._groups(self._trainable_variables)
         gradients = [_concatenate([gradient(v) for v in group]) for group in groups]
         if not self._clips_globally:
             return gradients
