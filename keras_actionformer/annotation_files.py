@@ -81,7 +81,7 @@ def json_entries(path):
     if not isinstance(content, dict) or "database" not in content:
         keys = list(content) if isinstance(content, dict) else []
         raise UserError(
-            f"{where} must hold {{\"database\": {{video id: ...}}}}, but its top level lacks the "
+            f'{where} must hold {{"database": {{video id: ...}}}}, but its top level lacks the '
             f"field 'database'{suggest('database', keys) or '.'}"
         )
     database, names = content["database"], content.get("class_names")

@@ -384,9 +384,13 @@ def _names_by_id(ids, num_classes):
     names, numbers = {}, {}
     for (label, id_), where in ids.items():
         if id_ < 0 or (num_classes is not None and id_ >= num_classes):
-            limit = "must be 0 or more" if num_classes is None else (
-                f"is outside 0..{num_classes - 1} (num_classes={num_classes}); "
-                "raise num_classes or correct the file"
+            limit = (
+                "must be 0 or more"
+                if num_classes is None
+                else (
+                    f"is outside 0..{num_classes - 1} (num_classes={num_classes}); "
+                    "raise num_classes or correct the file"
+                )
             )
             raise UserError(f"{where}: label_id {id_} of label {label!r} {limit}.")
         if num_classes is None and id_ >= MAX_CLASSES:

@@ -90,9 +90,7 @@ class Backbone(Composite):
         shape = tuple(feats_shape)
         self.proj = []
         if not isinstance(self.input_dim, int):
-            for i, (source, target) in enumerate(
-                zip(self.input_dim, self.embd_dim, strict=True)
-            ):
+            for i, (source, target) in enumerate(zip(self.input_dim, self.embd_dim, strict=True)):
                 stream = (*shape[:2], source)
                 self.proj.append(self.add(MaskedConv1D, stream, target, 1, name=f"proj_{i}"))
             shape = (*shape[:2], self.dim)

@@ -38,9 +38,7 @@ class LayerScale(Composite):
             name="scale", shape=(x_shape[-1],), initializer=keras.initializers.Constant(1e-4)
         )
         # Dropout with a noise shape of one number a sample *is* stochastic depth.
-        self.drop = self.add(
-            keras.layers.Dropout, x_shape, self.rate, noise_shape=(None, 1, 1)
-        )
+        self.drop = self.add(keras.layers.Dropout, x_shape, self.rate, noise_shape=(None, 1, 1))
         self.built = True
 
     def call(self, x, training=False):

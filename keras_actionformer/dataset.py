@@ -300,9 +300,7 @@ class _BatchMaker:
         mask = np.zeros(mask_shape, np.bool_)
         segments = np.zeros(segments_shape, np.float32)
         labels = np.full(labels_shape, -1, np.int32)
-        for row, (index, (start, length, kept, cut)) in enumerate(
-            zip(indices, cuts, strict=True)
-        ):
+        for row, (index, (start, length, kept, cut)) in enumerate(zip(indices, cuts, strict=True)):
             item = self.items[index]
             feats[row, :length] = item.window(start, length)
             mask[row, :length] = True

@@ -35,7 +35,10 @@ _BLOCK_PAIRS = 2_000_000
 
 
 def evaluate(
-    ground_truth, detections, tiou_thresholds=TIOU_THRESHOLDS, recall_at=(1, 5),
+    ground_truth,
+    detections,
+    tiou_thresholds=TIOU_THRESHOLDS,
+    recall_at=(1, 5),
     class_names=None,
 ):
     """Evaluates detections of many videos.
@@ -77,8 +80,16 @@ def evaluate(
 
 
 def evaluate_arrays(
-    gt_videos, gt_segments_sec, gt_labels, videos, segments_sec, labels, scores,
-    tiou_thresholds=TIOU_THRESHOLDS, recall_at=(1, 5), class_names=(),
+    gt_videos,
+    gt_segments_sec,
+    gt_labels,
+    videos,
+    segments_sec,
+    labels,
+    scores,
+    tiou_thresholds=TIOU_THRESHOLDS,
+    recall_at=(1, 5),
+    class_names=(),
 ):
     """The same as `evaluate`, for flat arrays in any order (values are not checked).
 

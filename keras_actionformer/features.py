@@ -288,8 +288,7 @@ class _Hdf5File:
         names = _between(datasets, self.prefix)
         if not names:
             raise UserError(
-                f"Feature file '{self.file}' holds no data set with a name "
-                f"{self.prefix}<video id>."
+                f"Feature file '{self.file}' holds no data set with a name {self.prefix}<video id>."
             )
         return names
 
@@ -469,7 +468,10 @@ def videos_with_features(videos, features):
             )
         logging.warning(
             "%d of %d videos have no features in %s and are left out: %s%s",
-            len(missing), len(videos), " and ".join(f"'{folder}'" for folder in features.folders),
-            ", ".join(missing[:5]), ", ..." if len(missing) > 5 else "",
+            len(missing),
+            len(videos),
+            " and ".join(f"'{folder}'" for folder in features.folders),
+            ", ".join(missing[:5]),
+            ", ..." if len(missing) > 5 else "",
         )
     return present

@@ -83,7 +83,8 @@ def read_sequences(videos, features, downsample_rate, resize_to, cache_bytes):
         sequences.append(Sequence(num_steps, feats_len, feats_dim, window))
     logging.info(
         "Features of %d videos read, %.0f MB of them kept in memory.",
-        len(videos), cached_bytes / 1e6,
+        len(videos),
+        cached_bytes / 1e6,
     )
     return sequences
 
@@ -141,15 +142,14 @@ def make_items(videos, sequences, grids, resize_to, trunc_thresh):
             segments = segments[kept]
         labels = np.asarray(video.labels, np.int32)[kept]
         items.append(
-            Item(
-                length, sequence.feats_dim, sequence.window, segments, labels, grid.offset_grid
-            )
+            Item(length, sequence.feats_dim, sequence.window, segments, labels, grid.offset_grid)
         )
         num_dropped.append(len(video.labels) - len(labels))
     if any(num_dropped):
         logging.warning(
             "%d actions in %d videos start after the end of the features%s and are left out.",
-            sum(num_dropped), np.count_nonzero(num_dropped),
+            sum(num_dropped),
+            np.count_nonzero(num_dropped),
             "" if resize_to is None else ", or lie mostly behind it,",
         )
     if not any(len(item.labels) for item in items):

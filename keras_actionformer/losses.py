@@ -94,9 +94,7 @@ def detection_losses(
     cls_loss = ops.sum(cls_loss * ops.cast(ops.expand_dims(valid, -1), "float32"))
 
     # Elsewhere both segments are (1, 1): a loss of 0 with finite gradients to multiply by 0.
-    loss = diou_loss_1d(
-        ops.where(positive, reg_targets, 1.0), ops.where(positive, offsets, 1.0)
-    )
+    loss = diou_loss_1d(ops.where(positive, reg_targets, 1.0), ops.where(positive, offsets, 1.0))
     return cls_loss / normalizer, ops.sum(loss) / normalizer
 
 

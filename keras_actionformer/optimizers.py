@@ -119,9 +119,7 @@ class _VectorUpdate:
             if name == "average":  # starts from the weights
                 initializer = functools.partial(_initial_weights, group)
             size = sum(math.prod(v.shape) for v in group)
-            vectors.append(
-                self.add_variable((size,), initializer, dtype=group[0].dtype, name=name)
-            )
+            vectors.append(self.add_variable((size,), initializer, dtype=group[0].dtype, name=name))
         return vectors
 
     def averages(self):
@@ -194,9 +192,7 @@ class _VectorUpdate:
                 average = self._model_variables_moving_average[index]
                 if len(grads) < len(self._trainable_variables):
                     weights = _concatenate(values)
-                average.assign(
-                    self.ema_momentum * average + (1.0 - self.ema_momentum) * weights
-                )
+                average.assign(self.ema_momentum * average + (1.0 - self.ema_momentum) * weights)
             for variable, value in zip(group, values, strict=True):
                 variable.assign(value)
 

@@ -83,9 +83,7 @@ def train(config, workdir, resume=False, before_fit=None):
     # === Fit ===
     # A compiled step has one shape; any other computes no more than the batch needs.
     padded_steps = None if model.jit_compile else inference_padding(model.config).padded_steps
-    stream = recipe.training_stream(
-        config, videos, features, num_epochs, first_epoch, padded_steps
-    )
+    stream = recipe.training_stream(config, videos, features, num_epochs, first_epoch, padded_steps)
     if before_fit is not None:
         before_fit()
     with atomic_write(workdir / CONFIG) as file:
@@ -224,9 +222,7 @@ class _Run(keras.callbacks.Callback):
 
     def _write_model(self):
         averages = self.model.optimizer.averages()
-        for variable, average in zip(
-            self._averaged.trainable_variables, averages, strict=True
-        ):
+        for variable, average in zip(self._averaged.trainable_variables, averages, strict=True):
             variable.assign(average)
         self._averaged.positives_average.value.assign(self.model.positives_average.value)
         with atomic_path(self._workdir / MODEL) as path:

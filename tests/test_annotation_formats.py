@@ -144,9 +144,7 @@ def test_wrong_thumos14_folders(tmp_path):
         read_thumos14(tmp_path / "none")
     write_thumos14(tmp_path / "a")
     (tmp_path / "a" / "Shotput_val.txt").rename(tmp_path / "a" / "Shotput_test.txt")
-    with pytest.raises(
-        UserError, match="lacks 20 class files, .*BaseballPitch in the subset test"
-    ):
+    with pytest.raises(UserError, match="lacks 20 class files, .*BaseballPitch in the subset test"):
         read_thumos14(tmp_path / "a")
     (tmp_path / "a" / "Shotput_test.txt").rename(tmp_path / "a" / "Shotput_val.txt")
     write(tmp_path / "b" / "Diving_val.txt", "v 1 2\n")

@@ -86,6 +86,4 @@ def test_another_backend_gives_the_same_detections(tmp_path, backend, method, mu
         assert len(ours) == len(theirs[name]) > 0
         np.testing.assert_allclose(theirs[name].scores, ours.scores, rtol=0, atol=1e-5)
         np.testing.assert_array_equal(theirs[name].labels, ours.labels)
-        np.testing.assert_allclose(
-            theirs[name].segments_sec, ours.segments_sec, rtol=0, atol=1e-4
-        )
+        np.testing.assert_allclose(theirs[name].segments_sec, ours.segments_sec, rtol=0, atol=1e-4)

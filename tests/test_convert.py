@@ -250,9 +250,7 @@ def test_a_configuration_elsewhere_can_be_named(tmp_path):
         ActionFormer.from_preset(tmp_path / "a.pth.tar", config=tmp_path / "none.yaml")
     model = ActionFormer.from_preset(tmp_path / "a.pth.tar", config=EXPERIMENT / "config.txt")
     expected = ActionFormer.from_preset(EXPERIMENT)
-    for ours, theirs in zip(
-        model.trainable_variables, expected.trainable_variables, strict=True
-    ):
+    for ours, theirs in zip(model.trainable_variables, expected.trainable_variables, strict=True):
         np.testing.assert_array_equal(to_numpy(ours), to_numpy(theirs))
     with pytest.raises(UserError, match="embd.0.conv.weight has shape"):
         ActionFormer.from_preset(tmp_path / "a.pth.tar", config="ego4d_egovlp")

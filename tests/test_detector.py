@@ -275,12 +275,8 @@ def test_candidates_of_all_windows_are_suppressed_together(any_model):
         )
         windows.append([to_numpy(segments) + np.float32(start), *map(to_numpy, rest)])
     merged = [np.concatenate(parts, axis=1) for parts in zip(*windows, strict=True)]
-    segments, scores, labels, count = (
-        to_numpy(x)[0] for x in suppress(*merged, model.postprocess)
-    )
-    found = model.detect(
-        feats, grid=FeatureGrid(1, 1, 2000), window_steps=40, window_overlap=0.5
-    )
+    segments, scores, labels, count = (to_numpy(x)[0] for x in suppress(*merged, model.postprocess))
+    found = model.detect(feats, grid=FeatureGrid(1, 1, 2000), window_steps=40, window_overlap=0.5)
     assert len(found) == count > 0
     np.testing.assert_allclose(found.scores, scores[:count], rtol=0, atol=1e-6)
     np.testing.assert_array_equal(found.labels, labels[:count])

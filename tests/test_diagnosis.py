@@ -47,9 +47,7 @@ def annotation(change_database):
 
 def segment(value, video="v0", index=0):
     """A fault: one segment has this value."""
-    return annotation(
-        lambda database: database[video]["annotations"][index].update(segment=value)
-    )
+    return annotation(lambda database: database[video]["annotations"][index].update(segment=value))
 
 
 def each_action(function):

@@ -440,8 +440,11 @@ def files(tmp_path):
 
 def test_program_matches_classes_by_name_and_needs_no_framework(files):
     done = run_program(
-        f"--ground_truth={files / 'gt.json'}", f"--detections={files / 'found.json'}",
-        "--tiou=0.5,0.9", "--per_class", f"--output={files / 'scores' / 'out.json'}",
+        f"--ground_truth={files / 'gt.json'}",
+        f"--detections={files / 'found.json'}",
+        "--tiou=0.5,0.9",
+        "--per_class",
+        f"--output={files / 'scores' / 'out.json'}",
     )
     assert done.returncode == 0, done.stderr
     assert "mAP" in done.stdout and "100.00  100.00  100.00" in done.stdout

@@ -52,9 +52,7 @@ def test_channels_of_the_projections_are_dropped_when_there_are_several_streams(
 
 def test_it_changes_training_alone():
     plain, dropping = (ActionFormer(**SMALL, input_dropout=p, droppath=0.0) for p in (0.0, 0.5))
-    for ours, theirs in zip(
-        dropping.trainable_variables, plain.trainable_variables, strict=True
-    ):
+    for ours, theirs in zip(dropping.trainable_variables, plain.trainable_variables, strict=True):
         ours.assign(theirs)
     expected = to_numpy(plain(inputs(), training=True)["logits"])
     np.testing.assert_array_equal(to_numpy(dropping(inputs())["logits"]), expected)

@@ -282,9 +282,7 @@ def test_gradient_of_a_convolution(kernel_size, num_steps):
         return sum(padded[:, k : k + num_steps] @ kernel[k] for k in range(kernel_size))
 
     kernel = to_numpy(layer.kernel)
-    for a, b in zip(
-        gradients(convolve, x, kernel), gradients(summed, x, kernel), strict=True
-    ):
+    for a, b in zip(gradients(convolve, x, kernel), gradients(summed, x, kernel), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=2e-5)
 
 

@@ -80,9 +80,7 @@ def test_training_loss_and_gradients(path, combo):
     losses = [to_numpy(t.result()) for t in model.loss_trackers[:2]]
     call1, normalizer = golden[f"{combo}/call1"], golden[f"{combo}/loss_normalizer"]
     np.testing.assert_allclose([*losses, to_numpy(loss)], call1, rtol=1e-5)
-    np.testing.assert_allclose(
-        to_numpy(model.positives_average.value), normalizer[0], rtol=1e-6
-    )
+    np.testing.assert_allclose(to_numpy(model.positives_average.value), normalizer[0], rtol=1e-6)
 
     noisy = settings["max_rel_grad_noise"]
     expected = group(golden, f"{combo}/grad/")
@@ -108,9 +106,7 @@ def test_training_loss_and_gradients(path, combo):
         tracker.reset_state()
     loss = model.compute_loss(x, y, model(x, training=False), training=True)
     np.testing.assert_allclose(to_numpy(loss), golden[f"{combo}/call2"][2], rtol=1e-5)
-    np.testing.assert_allclose(
-        to_numpy(model.positives_average.value), normalizer[1], rtol=1e-6
-    )
+    np.testing.assert_allclose(to_numpy(model.positives_average.value), normalizer[1], rtol=1e-6)
 
 
 def test_diou_by_hand():

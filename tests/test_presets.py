@@ -273,17 +273,13 @@ np.savez(sys.argv[4], **{f"{n} {k}": getattr(d, k) for n, d in found.items()
 
 @pytest.mark.parametrize("path", cases("j"))
 @pytest.mark.parametrize("form", ["folder", "epoch_003_cudatag.pth.tar"])
-def test_a_reference_checkpoint_gives_the_references_detections_without_torch(
-    path, form, tmp_path
-):
+def test_a_reference_checkpoint_gives_the_references_detections_without_torch(path, form, tmp_path):
     golden = load(path)
     config = golden["config_json"]
     source = path.parent if form == "folder" else path.parent / form
     if not source.exists() or not list(path.parent.glob("*.pth.tar")):
         pytest.skip("no checkpoint beside the numbers")
-    annotations = load_annotations(
-        path.parent / config["dataset"]["json_file"], outside="keep"
-    )
+    annotations = load_annotations(path.parent / config["dataset"]["json_file"], outside="keep")
     videos = [v for name in config["val_split"] for v in annotations.subset(name)]
     arrays = {}
     for video in videos:

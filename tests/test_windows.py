@@ -77,9 +77,7 @@ def test_truncation_equals_a_transcription_over_many_draws():
         expected = transcription(*arguments, np.random.default_rng(trial))
         assert found[:2] == expected[:2]
         assert list(found[2]) == expected[2]
-        np.testing.assert_allclose(
-            found[3], np.reshape(expected[3], (-1, 2)), rtol=1e-6, atol=1e-5
-        )
+        np.testing.assert_allclose(found[3], np.reshape(expected[3], (-1, 2)), rtol=1e-6, atol=1e-5)
         shortened += found[1] < feats_len
     assert 100 < shortened < 450
 
@@ -143,9 +141,10 @@ def test_windows_of_ten_thousand_draws(crop_ratio):
             LENGTH, SEGMENTS, max_seq_len, THRESH, OFFSET, crop_ratio, rng
         )
         counts[start, length] += 1
-        assert dict(zip(kept.tolist(), map(tuple, cut.tolist()), strict=True)) == shares[
-            start, length
-        ][0]
+        assert (
+            dict(zip(kept.tolist(), map(tuple, cut.tolist()), strict=True))
+            == shares[start, length][0]
+        )
     assert counts.keys() == shares.keys()
     expected = np.array([draws * shares[window][1] for window in shares])
     found = np.array([counts[window] for window in shares])

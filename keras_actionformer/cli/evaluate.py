@@ -82,9 +82,7 @@ def _evaluate(tiou_thresholds):
         import_keras()  # seconds long, and files of detections do without
         from keras_actionformer.scoring import evaluate_workdir
 
-        return evaluate_workdir(
-            _WORKDIR.value, _SUBSET.value, tiou_thresholds, _VIDEO_SCORES.value
-        )
+        return evaluate_workdir(_WORKDIR.value, _SUBSET.value, tiou_thresholds, _VIDEO_SCORES.value)
     if _WORKDIR.value or not _GROUND_TRUTH.value or bool(_DETECTIONS.value) == bool(_PRESET.value):
         raise UserError(
             "Give --workdir=DIR, or --ground_truth=FILE.json and --detections=FILE, or "

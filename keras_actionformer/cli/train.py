@@ -1,8 +1,8 @@
 """Trains a model from a configuration file, or goes on with a training that was stopped.
 
-  train --config=configs/hapt.py --workdir=runs/hapt
-  train --config=configs/hapt.py --workdir=runs/hapt --resume
-  train --config=configs/hapt.py --workdir=runs/long --config.train.epochs=60 --config.seed=1
+train --config=configs/hapt.py --workdir=runs/hapt
+train --config=configs/hapt.py --workdir=runs/hapt --resume
+train --config=configs/hapt.py --workdir=runs/long --config.train.epochs=60 --config.seed=1
 """
 
 from absl import flags
