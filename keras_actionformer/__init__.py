@@ -10,25 +10,25 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ActionFormer": "model",
-    "Annotations": "annotations",
+    "Annotations": "data.annotations",
     "Detections": "detections",
     "EvaluationResult": "evaluation",
     "ExportedModel": "exported",
-    "FeatureFiles": "features",
-    "FeatureGrid": "timing",
+    "FeatureFiles": "data.features",
+    "FeatureGrid": "data.grid",
     "PostProcess": "decode",
     "ServedModel": "client",
     "UserError": "errors",
-    "Video": "annotations",
+    "Video": "data.annotations",
     "default_config": "config",
     "evaluate": "evaluation",
-    "load_annotations": "annotations",
+    "load_annotations": "data.annotations",
     "list_presets": "presets",
     "load_detections": "detections",
-    "save_annotations": "annotations",
+    "save_annotations": "data.annotations",
     "save_detections": "detections",
     "train": "trainer",
-    "train_dataset": "dataset",
+    "train_dataset": "data.batches",
 }
 
 __all__ = ["__version__", *_HOMES]

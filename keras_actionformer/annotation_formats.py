@@ -17,7 +17,7 @@ import re
 
 from absl import logging
 
-from keras_actionformer.annotation_files import (
+from keras_actionformer.data.annotation_files import (
     CSV_COLUMNS,
     number,
     read_json,
@@ -28,7 +28,7 @@ from keras_actionformer.annotation_files import (
     video_entry,
     whole_number,
 )
-from keras_actionformer.annotations import build_annotations
+from keras_actionformer.data.annotations import build_annotations
 from keras_actionformer.errors import UserError, suggest
 
 # How file names and Ego4D's `split` call the subsets -> what the reference's files call them.

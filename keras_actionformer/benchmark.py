@@ -16,8 +16,9 @@ import numpy as np
 from keras import ops
 
 from keras_actionformer import recipe
-from keras_actionformer.annotations import Video
 from keras_actionformer.config import default_config
+from keras_actionformer.data.annotations import Video
+from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.decode import PostProcess, decode
 from keras_actionformer.detections import Detections
 from keras_actionformer.evaluation import evaluate
@@ -28,7 +29,6 @@ from keras_actionformer.meter import Meter, available_modes, compiled, wait
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.nms import suppress
 from keras_actionformer.points import make_points
-from keras_actionformer.timing import FeatureGrid
 
 # A training step goes forward, then twice as far back: to the weights and to the inputs.
 _TRAINING_FACTOR = 3

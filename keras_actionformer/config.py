@@ -14,9 +14,9 @@ import runpy
 import ml_collections
 from ml_collections import config_dict
 
-from keras_actionformer import dataset as data_pipeline
 from keras_actionformer.architectures import ARCHITECTURES
 from keras_actionformer.arguments import number
+from keras_actionformer.data import batches as data_pipeline
 from keras_actionformer.decode import PostProcess
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.evaluation import TIOU_THRESHOLDS

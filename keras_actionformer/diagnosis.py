@@ -13,8 +13,12 @@ import zlib
 import numpy as np
 
 from keras_actionformer.annotation_checks import annotation_warnings, some_names
-from keras_actionformer.annotations import Video
 from keras_actionformer.config import check_config
+from keras_actionformer.data.annotations import Video
+from keras_actionformer.data.examples import Sequence, make_items
+from keras_actionformer.data.feature_checks import constant_problem, late_problem
+from keras_actionformer.data.grid import FeatureGrid
+from keras_actionformer.data.lengths import length_problem
 from keras_actionformer.data_statistics import (
     annotation_statistics,
     feature_statistics,
@@ -24,9 +28,6 @@ from keras_actionformer.data_statistics import (
     suggestion_statistics,
 )
 from keras_actionformer.errors import UserError
-from keras_actionformer.feature_checks import constant_problem, late_problem
-from keras_actionformer.items import Sequence, make_items
-from keras_actionformer.lengths import length_problem
 from keras_actionformer.pyramid import model_pyramid, suggest_pyramid
 from keras_actionformer.recipe import (
     check_levels,
@@ -38,7 +39,6 @@ from keras_actionformer.recipe import (
     resize_to,
 )
 from keras_actionformer.scoring import check_scoring
-from keras_actionformer.timing import FeatureGrid
 
 # As many errors, and as many warnings, are printed; `to_dict` has them all.
 _MOST_PRINTED = 20

@@ -275,7 +275,7 @@ def _read_json(path):
 
 
 def _read_pickle(path):
-    from keras_actionformer.pickles import read_pickle
+    from keras_actionformer.data.pickles import read_pickle
 
     return _split_names(path, read_pickle(path))
 

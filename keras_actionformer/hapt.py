@@ -18,7 +18,7 @@ import zlib
 
 import numpy as np
 
-from keras_actionformer.annotations import Annotations, Video, save_annotations
+from keras_actionformer.data.annotations import Annotations, Video, save_annotations
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_write
 

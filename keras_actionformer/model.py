@@ -14,6 +14,8 @@ from keras_actionformer.arguments import (
     regression_pairs,
 )
 from keras_actionformer.backbone import Backbone
+from keras_actionformer.data.grid import FeatureGrid
+from keras_actionformer.data.windows import check_windows
 from keras_actionformer.decode import PostProcess
 from keras_actionformer.detector import Detector
 from keras_actionformer.errors import UserError
@@ -25,8 +27,6 @@ from keras_actionformer.points import level_strides, make_points, point_mask
 from keras_actionformer.sequences import check_durations, one_each, open_sequences
 from keras_actionformer.targets import assign_targets
 from keras_actionformer.tiles import DEFAULT_STEPS, tile_length, why_not_tiles
-from keras_actionformer.timing import FeatureGrid
-from keras_actionformer.windows import check_windows
 
 
 class _BuiltInPresets:

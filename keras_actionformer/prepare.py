@@ -13,9 +13,9 @@ import zipfile
 
 import numpy as np
 
-from keras_actionformer.annotations import save_annotations
+from keras_actionformer.data.annotations import save_annotations
+from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.errors import UserError, suggest
-from keras_actionformer.features import FeatureFiles
 from keras_actionformer.files import atomic_write
 from keras_actionformer.published import PUBLISHED
 

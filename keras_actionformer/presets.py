@@ -25,11 +25,11 @@ import keras_actionformer
 from keras_actionformer import convert
 from keras_actionformer.architectures import ARCHITECTURES
 from keras_actionformer.arguments import check_keywords
+from keras_actionformer.data.torch_files import list_keys
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import atomic_folder, restore_folder
 from keras_actionformer.model import ActionFormer
-from keras_actionformer.torch_files import list_keys
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _RUN_MODEL = "model.keras"  # what a training folder holds

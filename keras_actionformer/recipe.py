@@ -2,11 +2,11 @@
 
 import dataclasses
 
-from keras_actionformer import dataset as data_pipeline
-from keras_actionformer.annotations import load_annotations
+from keras_actionformer.data import batches as data_pipeline
+from keras_actionformer.data.annotations import load_annotations
+from keras_actionformer.data.features import FeatureFiles, videos_with_features
 from keras_actionformer.decode import PostProcess
 from keras_actionformer.errors import UserError
-from keras_actionformer.features import FeatureFiles, videos_with_features
 from keras_actionformer.fusion import load_video_scores
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.optimizers import SGD, AdamW, WarmupSchedule

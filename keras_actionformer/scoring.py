@@ -7,9 +7,9 @@ import keras
 import ml_collections
 import numpy as np
 
-from keras_actionformer import dataset as data_pipeline
 from keras_actionformer import recipe
 from keras_actionformer.config import check_config
+from keras_actionformer.data import batches as data_pipeline
 from keras_actionformer.detections import Detections, save_detections
 from keras_actionformer.evaluation import evaluate
 from keras_actionformer.files import atomic_write

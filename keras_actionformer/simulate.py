@@ -15,10 +15,10 @@ import pathlib
 
 import numpy as np
 
-from keras_actionformer.annotations import Annotations, Video, save_annotations
+from keras_actionformer.data.annotations import Annotations, Video, save_annotations
+from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_write
-from keras_actionformer.timing import FeatureGrid
 
 FPS = 30
 STRIDE_FRAMES = 8

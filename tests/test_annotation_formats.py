@@ -11,7 +11,7 @@ from keras_actionformer.annotation_formats import (
     read_epic100,
     read_thumos14,
 )
-from keras_actionformer.annotations import load_annotations, save_annotations
+from keras_actionformer.data.annotations import load_annotations, save_annotations
 from keras_actionformer.errors import UserError
 
 

@@ -13,8 +13,8 @@ import pytest
 from golden_files import GOLDEN, load
 from small_run import detect_here
 
-from keras_actionformer.annotations import Annotations, Video, save_annotations
 from keras_actionformer.cli import VERBS
+from keras_actionformer.data.annotations import Annotations, Video, save_annotations
 from keras_actionformer.detections import load_detections
 from keras_actionformer.errors import UserError
 

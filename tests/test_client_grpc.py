@@ -26,10 +26,10 @@ from served_detector import (
 )
 
 from keras_actionformer import ServedModel
+from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.detections import load_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
-from keras_actionformer.timing import FeatureGrid
 
 pytest.importorskip("tensorflow_serving")
 

@@ -6,6 +6,7 @@ import pytest
 from golden_files import cases, load
 from reference_model import join_levels, reference_model, to_numpy
 
+from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.decode import PostProcess, decode
 from keras_actionformer.detector import (
     CandidateDecoder,
@@ -19,7 +20,6 @@ from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.nms import suppress
 from keras_actionformer.points import point_mask
-from keras_actionformer.timing import FeatureGrid
 
 
 def _variants():

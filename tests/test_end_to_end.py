@@ -5,12 +5,12 @@ import pytest
 from golden_files import cases, load
 from reference_model import group, to_numpy
 
-from keras_actionformer.annotations import load_annotations
 from keras_actionformer.convert import load_reference_parameters, model_arguments
-from keras_actionformer.dataset import evaluation_items
+from keras_actionformer.data.annotations import load_annotations
+from keras_actionformer.data.batches import evaluation_items
+from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.detector import Detector, pad_batch
 from keras_actionformer.evaluation import evaluate
-from keras_actionformer.features import FeatureFiles
 from keras_actionformer.model import ActionFormer
 
 

@@ -11,7 +11,7 @@ import golden_files
 import numpy as np
 import pytest
 
-from keras_actionformer.annotations import load_annotations
+from keras_actionformer.data.annotations import load_annotations
 from keras_actionformer.detections import Detections, save_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation import (

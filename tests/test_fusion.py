@@ -10,7 +10,7 @@ import pytest
 from absl import logging
 
 from keras_actionformer import fusion
-from keras_actionformer.annotations import load_annotations
+from keras_actionformer.data.annotations import load_annotations
 from keras_actionformer.detections import Detections, load_detections, save_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation import evaluate

@@ -11,10 +11,10 @@ from golden_files import cases, load
 from reference_model import join_levels, reference_model, to_numpy
 from small_exports import small_model
 
+from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.padding import inference_padding
-from keras_actionformer.timing import FeatureGrid
 
 SMALL = dict(
     input_dim=6,

@@ -15,9 +15,9 @@ import pytest
 
 from keras_actionformer import prepare
 from keras_actionformer.annotation_formats import THUMOS14_CLASSES
-from keras_actionformer.annotations import load_annotations
+from keras_actionformer.data.annotations import load_annotations
+from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.errors import UserError
-from keras_actionformer.features import FeatureFiles
 from keras_actionformer.fusion import load_video_scores
 from keras_actionformer.prepare import prepare_dataset
 from keras_actionformer.published import PUBLISHED

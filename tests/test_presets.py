@@ -29,8 +29,8 @@ from keras_actionformer import (
     list_presets,
     train,
 )
-from keras_actionformer.annotations import load_annotations
 from keras_actionformer.architectures import ARCHITECTURES
+from keras_actionformer.data.annotations import load_annotations
 from keras_actionformer.presets import model_metadata
 from keras_actionformer.simulate import simulate_dataset
 

@@ -5,9 +5,10 @@ import types
 import numpy as np
 import pytest
 
-from keras_actionformer.annotations import Video
 from keras_actionformer.arguments import regression_pairs
 from keras_actionformer.config import default_config
+from keras_actionformer.data.annotations import Video
+from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.points import make_points
@@ -19,7 +20,6 @@ from keras_actionformer.pyramid import (
     suggest_pyramid,
 )
 from keras_actionformer.targets import assign_targets
-from keras_actionformer.timing import FeatureGrid
 
 RANGES = {
     "adjoining": tuple(map(tuple, regression_pairs(None, 4))),

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from keras_actionformer import simulate
-from keras_actionformer.annotations import Annotations, Video, load_annotations
+from keras_actionformer.data.annotations import Annotations, Video, load_annotations
+from keras_actionformer.data.features import FeatureFiles
+from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError
-from keras_actionformer.features import FeatureFiles
 from keras_actionformer.simulate import simulate_dataset, simulate_features, simulated_grid
-from keras_actionformer.timing import FeatureGrid
 
 
 @pytest.fixture(scope="module")

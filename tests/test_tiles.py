@@ -10,11 +10,12 @@ import pytest
 from reference_model import to_numpy
 from small_run import detect_here
 
+from keras_actionformer.data.features import FeatureFiles
+from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.decode import PostProcess, decode
 from keras_actionformer.detections import load_detections
 from keras_actionformer.detector import pad_batch
 from keras_actionformer.errors import UserError
-from keras_actionformer.features import FeatureFiles
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.padding import inference_padding
 from keras_actionformer.points import make_points, point_mask
@@ -28,7 +29,6 @@ from keras_actionformer.tiles import (
     receptive_fields,
     tile_length,
 )
-from keras_actionformer.timing import FeatureGrid
 
 on_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="takes gradients, or compares ties"

@@ -17,13 +17,13 @@ import json
 
 from absl import flags
 
-from keras_actionformer.annotations import load_annotations
 from keras_actionformer.cli.quiet import import_keras
-from keras_actionformer.dataset import evaluation_items
+from keras_actionformer.data.annotations import load_annotations
+from keras_actionformer.data.batches import evaluation_items
+from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.detections import load_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation import TIOU_THRESHOLDS, evaluate
-from keras_actionformer.features import FeatureFiles
 from keras_actionformer.files import atomic_write
 from keras_actionformer.fusion import fuse_videos, load_video_scores
 

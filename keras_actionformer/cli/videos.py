@@ -2,13 +2,13 @@
 
 import pathlib
 
-from keras_actionformer.errors import UserError
-from keras_actionformer.features import (
+from keras_actionformer.data.features import (
     HDF5_SUFFIXES,
     NUMPY_SUFFIXES,
     TORCH_SUFFIXES,
     FeatureFiles,
 )
+from keras_actionformer.errors import UserError
 
 
 def check_exist(names):

@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 from replayed_draws import ReplayedDraws
 
+from keras_actionformer.data.windows import (
+    check_windows,
+    cut_to_features,
+    sliding_windows,
+    truncate,
+)
 from keras_actionformer.errors import UserError
-from keras_actionformer.windows import check_windows, cut_to_features, sliding_windows, truncate
 
 # Random windows --------------------------------------------------------
 

@@ -22,9 +22,9 @@ from torch_writer import (
     write_checkpoint,
 )
 
+from keras_actionformer.data.pickles import read_pickle
+from keras_actionformer.data.torch_files import read_tensor, read_torch_file
 from keras_actionformer.errors import UserError
-from keras_actionformer.pickles import read_pickle
-from keras_actionformer.torch_files import read_tensor, read_torch_file
 
 CHECKPOINT = GOLDEN / "j_checkpoint" / "epoch_003.pth.tar"
 

@@ -19,7 +19,7 @@ import pathlib
 
 import numpy as np
 
-from keras_actionformer.annotation_files import csv_entries, json_entries
+from keras_actionformer.data.annotation_files import csv_entries, json_entries
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import atomic_write
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError
-from keras_actionformer.timing import FeatureGrid
 
 
 def test_one_second_by_hand():

@@ -20,12 +20,12 @@ import math
 import numpy as np
 from absl import logging
 
+from keras_actionformer.data.examples import cut_to_windows, make_items, read_sequences
+from keras_actionformer.data.feature_checks import late_problem, stop_at_error
+from keras_actionformer.data.grid import FeatureGrid
+from keras_actionformer.data.lengths import length_problem
+from keras_actionformer.data.windows import check_windows, sliding_windows, truncate
 from keras_actionformer.errors import UserError
-from keras_actionformer.feature_checks import late_problem, stop_at_error
-from keras_actionformer.items import cut_to_windows, make_items, read_sequences
-from keras_actionformer.lengths import length_problem
-from keras_actionformer.timing import FeatureGrid
-from keras_actionformer.windows import check_windows, sliding_windows, truncate
 
 _MAX_SEED = 2**32 - 1  # NumPy's, which Keras sets as well
 

@@ -255,7 +255,7 @@ class _Folder:
                 f"files{nearest}"
             )
         if self.suffix.endswith(TORCH_SUFFIXES):
-            from keras_actionformer.torch_files import read_tensor
+            from keras_actionformer.data.torch_files import read_tensor
 
             return _checked(path, read_tensor(path))
         return _checked(path, _open_numpy(path))

@@ -6,10 +6,10 @@ import golden_files
 import numpy as np
 import pytest
 
-from keras_actionformer.annotations import load_annotations, save_annotations
+from keras_actionformer.data.annotations import load_annotations, save_annotations
+from keras_actionformer.data.examples import segments_to_grid
+from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError
-from keras_actionformer.items import segments_to_grid
-from keras_actionformer.timing import FeatureGrid
 
 
 def action(label="jump", segment=(1.0, 2.5), **more):

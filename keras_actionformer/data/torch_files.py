@@ -11,8 +11,7 @@ import zipfile
 
 import numpy as np
 
-from keras_actionformer.errors import UserError
-from keras_actionformer.pickles import (
+from keras_actionformer.data.pickles import (
     STORAGE_DTYPES,
     Fault,
     PickleMachine,
@@ -20,6 +19,7 @@ from keras_actionformer.pickles import (
     naming,
     whole_numbers,
 )
+from keras_actionformer.errors import UserError
 
 # PyTorch before 1.6 wrote a plain pickle that begins with this number.
 _OLD_FORMAT = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")

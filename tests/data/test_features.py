@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from torch_writer import write_checkpoint
 
-from keras_actionformer.annotations import Video
+from keras_actionformer.data.annotations import Video
+from keras_actionformer.data.features import FeatureFiles, resize_feats, videos_with_features
 from keras_actionformer.errors import UserError
-from keras_actionformer.features import FeatureFiles, resize_feats, videos_with_features
 
 # Formats ---------------------------------------------------------------
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from replayed_draws import ReplayedDraws
 
-from keras_actionformer.annotations import Video, load_annotations
-from keras_actionformer.dataset import (
+from keras_actionformer.data.annotations import Video, load_annotations
+from keras_actionformer.data.batches import (
     _aligned_zeros,
     count_items,
     evaluation_items,
@@ -15,10 +15,10 @@ from keras_actionformer.dataset import (
     train_dataset,
     video_grid,
 )
+from keras_actionformer.data.examples import Sequence, make_items, segments_to_grid
+from keras_actionformer.data.features import FeatureFiles, resize_feats, videos_with_features
+from keras_actionformer.data.windows import truncate
 from keras_actionformer.errors import UserError
-from keras_actionformer.features import FeatureFiles, resize_feats, videos_with_features
-from keras_actionformer.items import Sequence, make_items, segments_to_grid
-from keras_actionformer.windows import truncate
 
 # The reference's items -------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""Annotation and feature files in, checked videos and batches out."""
