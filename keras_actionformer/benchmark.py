@@ -27,8 +27,8 @@ from keras_actionformer.flops import gflop
 from keras_actionformer.measurements import Measurement
 from keras_actionformer.meter import Meter, available_modes, compiled, wait
 from keras_actionformer.model import ActionFormer
+from keras_actionformer.network.points import make_points
 from keras_actionformer.nms import suppress
-from keras_actionformer.points import make_points
 
 # A training step goes forward, then twice as far back: to the weights and to the inputs.
 _TRAINING_FACTOR = 3

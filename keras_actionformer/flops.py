@@ -8,7 +8,7 @@ activations, the softmax, scales, biases, the pooled skip, decoding and suppress
 implementation does beyond this makes it slower and its rate no higher.
 """
 
-from keras_actionformer.layers import strided_length
+from keras_actionformer.network.layers import strided_length
 
 
 def multiply_adds(config, num_steps):

@@ -13,19 +13,19 @@ from keras_actionformer.arguments import (
     from_fields,
     regression_pairs,
 )
-from keras_actionformer.backbone import Backbone
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.data.windows import check_windows
 from keras_actionformer.decode import PostProcess
 from keras_actionformer.detector import Detector
 from keras_actionformer.errors import UserError
-from keras_actionformer.heads import Heads
-from keras_actionformer.losses import PositivesAverage, detection_losses, positive_points
-from keras_actionformer.neck import Neck
-from keras_actionformer.padding import PadToStride
-from keras_actionformer.points import level_strides, make_points, point_mask
+from keras_actionformer.network.backbone import Backbone
+from keras_actionformer.network.heads import Heads
+from keras_actionformer.network.losses import PositivesAverage, detection_losses, positive_points
+from keras_actionformer.network.neck import Neck
+from keras_actionformer.network.padding import PadToStride
+from keras_actionformer.network.points import level_strides, make_points, point_mask
+from keras_actionformer.network.targets import assign_targets
 from keras_actionformer.sequences import check_durations, one_each, open_sequences
-from keras_actionformer.targets import assign_targets
 from keras_actionformer.tiles import DEFAULT_STEPS, tile_length, why_not_tiles
 
 

@@ -30,7 +30,7 @@ from keras_actionformer.config import check_config, default_config, first_differ
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_path, atomic_write, remove_leftovers
 from keras_actionformer.model import ActionFormer
-from keras_actionformer.padding import inference_padding
+from keras_actionformer.network.padding import inference_padding
 
 CONFIG, CHECKPOINT, MODEL, LOG = "config.json", "checkpoint.npz", "model.keras", "log.csv"
 # Keras takes half a second to write a small model, which would be a tenth of a short epoch.

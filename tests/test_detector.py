@@ -18,8 +18,8 @@ from keras_actionformer.detector import (
 )
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
+from keras_actionformer.network.points import point_mask
 from keras_actionformer.nms import suppress
-from keras_actionformer.points import point_mask
 
 
 def _variants():

@@ -14,7 +14,7 @@ from small_exports import small_model
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
-from keras_actionformer.padding import inference_padding
+from keras_actionformer.network.padding import inference_padding
 
 SMALL = dict(
     input_dim=6,

@@ -11,7 +11,8 @@ from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
-from keras_actionformer.points import make_points
+from keras_actionformer.network.points import make_points
+from keras_actionformer.network.targets import assign_targets
 from keras_actionformer.pyramid import (
     Pyramid,
     check_reach,
@@ -19,7 +20,6 @@ from keras_actionformer.pyramid import (
     model_pyramid,
     suggest_pyramid,
 )
-from keras_actionformer.targets import assign_targets
 
 RANGES = {
     "adjoining": tuple(map(tuple, regression_pairs(None, 4))),

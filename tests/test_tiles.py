@@ -17,8 +17,8 @@ from keras_actionformer.detections import load_detections
 from keras_actionformer.detector import pad_batch
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
-from keras_actionformer.padding import inference_padding
-from keras_actionformer.points import make_points, point_mask
+from keras_actionformer.network.padding import inference_padding
+from keras_actionformer.network.points import make_points, point_mask
 from keras_actionformer.sequences import not_finite, read_steps
 from keras_actionformer.tiles import (
     DEFAULT_STEPS,

@@ -18,7 +18,7 @@ NETWORKS = {
     "transformer": {"backbone_type": "convTransformer", "droppath": 0.5, "use_rel_pe": True},
     "conv": {"backbone_type": "conv"},
 }
-TESTS = pathlib.Path(__file__).parent
+TESTS = pathlib.Path(__file__).parents[1]
 
 
 def small_batch():

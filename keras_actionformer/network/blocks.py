@@ -5,8 +5,8 @@ import functools
 import keras
 from keras import ops
 
-from keras_actionformer.attention import MaskedAttention
-from keras_actionformer.layers import (
+from keras_actionformer.network.attention import MaskedAttention
+from keras_actionformer.network.layers import (
     Composite,
     MaskedConv1D,
     apply_mask,

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_actionformer.layers import Composite, MaskedConv1D, apply_mask, crop, pad_time
+from keras_actionformer.network.layers import Composite, MaskedConv1D, apply_mask, crop, pad_time
 
 
 class _ConvHead(Composite):

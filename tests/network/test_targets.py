@@ -5,7 +5,7 @@ import pytest
 from golden_files import cases, load
 from reference_model import to_numpy
 
-from keras_actionformer.targets import assign_targets
+from keras_actionformer.network.targets import assign_targets
 
 
 def _sets():

@@ -7,10 +7,10 @@ from golden_files import cases, load
 from keras import ops
 from reference_model import group, to_numpy
 
-from keras_actionformer.attention import MaskedAttention, global_attention, local_attention
-from keras_actionformer.blocks import ConvBlock, LayerScale, TransformerBlock, max_pool
 from keras_actionformer.convert import from_reference
-from keras_actionformer.layers import (
+from keras_actionformer.network.attention import MaskedAttention, global_attention, local_attention
+from keras_actionformer.network.blocks import ConvBlock, LayerScale, TransformerBlock, max_pool
+from keras_actionformer.network.layers import (
     DepthwiseConv1D,
     LayerNorm,
     MaskedConv1D,
@@ -21,7 +21,7 @@ from keras_actionformer.layers import (
     sinusoid_table,
     strided_spec,
 )
-from keras_actionformer.points import make_points
+from keras_actionformer.network.points import make_points
 
 
 class MaskedDepthwiseConv1D(DepthwiseConv1D):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_actionformer.layers import (
+from keras_actionformer.network.layers import (
     Composite,
     DepthwiseConv1D,
     apply_mask,

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_actionformer.layers import (
+from keras_actionformer.network.layers import (
     Composite,
     DepthwiseConv1D,
     MaskedConv1D,

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_actionformer.layers import apply_mask, pad_time
-from keras_actionformer.points import level_strides, padded_length
+from keras_actionformer.network.layers import apply_mask, pad_time
+from keras_actionformer.network.points import level_strides, padded_length
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")

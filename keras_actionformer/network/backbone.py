@@ -3,15 +3,15 @@
 import keras
 from keras import ops
 
-from keras_actionformer.blocks import ConvBlock, TransformerBlock
-from keras_actionformer.layers import (
+from keras_actionformer.network.blocks import ConvBlock, TransformerBlock
+from keras_actionformer.network.layers import (
     Composite,
     MaskedConv1D,
     PositionEmbedding,
     apply_mask,
     strided_length,
 )
-from keras_actionformer.points import padded_length
+from keras_actionformer.network.points import padded_length
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")

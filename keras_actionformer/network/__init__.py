@@ -1,0 +1,1 @@
+"""Features in, logits and offsets out; targets and loss of both."""
