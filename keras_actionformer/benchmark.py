@@ -19,8 +19,9 @@ from keras_actionformer import recipe
 from keras_actionformer.config import default_config
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.grid import FeatureGrid
-from keras_actionformer.decode import PostProcess, decode
-from keras_actionformer.detections import Detections
+from keras_actionformer.detection.decode import PostProcess, decode
+from keras_actionformer.detection.detections import Detections
+from keras_actionformer.detection.suppression import suppress
 from keras_actionformer.evaluation import evaluate
 from keras_actionformer.exported import ExportedModel
 from keras_actionformer.flops import gflop
@@ -28,7 +29,6 @@ from keras_actionformer.measurements import Measurement
 from keras_actionformer.meter import Meter, available_modes, compiled, wait
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.points import make_points
-from keras_actionformer.nms import suppress
 
 # A training step goes forward, then twice as far back: to the weights and to the inputs.
 _TRAINING_FACTOR = 3

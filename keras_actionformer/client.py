@@ -7,9 +7,9 @@ import numpy as np
 
 from keras_actionformer.arguments import number, whole
 from keras_actionformer.client_services import SIGNATURE, open_service
-from keras_actionformer.detections import Detections
+from keras_actionformer.detection.detections import Detections
+from keras_actionformer.detection.inputs import check_sequences, one_each
 from keras_actionformer.errors import UserError
-from keras_actionformer.sequences import check_sequences, one_each
 
 _INPUTS = ("feats", "num_steps", "fps", "duration_sec")
 _OUTPUTS = ("detection_segments", "detection_scores", "detection_classes", "num_detections")

@@ -10,8 +10,8 @@ import numpy as np
 
 import keras_actionformer
 from keras_actionformer.data.grid import FeatureGrid
+from keras_actionformer.detection.inputs import check_sequences
 from keras_actionformer.errors import UserError
-from keras_actionformer.sequences import check_sequences
 
 # Lengths of made-up sequences, in parts of the training length: one that the reference pads, one
 # that fills it but for a step, a longer and a very short one.

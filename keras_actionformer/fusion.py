@@ -37,7 +37,7 @@ import zlib
 import numpy as np
 from absl import logging
 
-from keras_actionformer.detections import Detections
+from keras_actionformer.detection.detections import Detections
 from keras_actionformer.errors import UserError, suggest
 
 _NUMBERED = re.compile(r"score_[0-9]+")

@@ -15,8 +15,10 @@ from keras_actionformer.arguments import (
 )
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.data.windows import check_windows
-from keras_actionformer.decode import PostProcess
-from keras_actionformer.detector import Detector
+from keras_actionformer.detection.decode import PostProcess
+from keras_actionformer.detection.detector import Detector
+from keras_actionformer.detection.inputs import check_durations, one_each, open_sequences
+from keras_actionformer.detection.tiles import DEFAULT_STEPS, tile_length, why_not_tiles
 from keras_actionformer.errors import UserError
 from keras_actionformer.network.backbone import Backbone
 from keras_actionformer.network.heads import Heads
@@ -25,8 +27,6 @@ from keras_actionformer.network.neck import Neck
 from keras_actionformer.network.padding import PadToStride
 from keras_actionformer.network.points import level_strides, make_points, point_mask
 from keras_actionformer.network.targets import assign_targets
-from keras_actionformer.sequences import check_durations, one_each, open_sequences
-from keras_actionformer.tiles import DEFAULT_STEPS, tile_length, why_not_tiles
 
 
 class _BuiltInPresets:

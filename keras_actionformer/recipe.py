@@ -5,7 +5,7 @@ import dataclasses
 from keras_actionformer.data import batches as data_pipeline
 from keras_actionformer.data.annotations import load_annotations
 from keras_actionformer.data.features import FeatureFiles, videos_with_features
-from keras_actionformer.decode import PostProcess
+from keras_actionformer.detection.decode import PostProcess
 from keras_actionformer.errors import UserError
 from keras_actionformer.fusion import load_video_scores
 from keras_actionformer.model import ActionFormer

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from keras_actionformer import ActionFormer, FeatureGrid, PostProcess
-from keras_actionformer.detections import load_detections
+from keras_actionformer.detection.detections import load_detections
 
 PROGRAM = """
 import sys

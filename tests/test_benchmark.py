@@ -13,12 +13,12 @@ from small_run import small_config, write_data
 
 from keras_actionformer import ActionFormer, benchmark
 from keras_actionformer.benchmark_process import measure_alone
-from keras_actionformer.decode import decode
+from keras_actionformer.detection.decode import decode
+from keras_actionformer.detection.suppression import suppress
 from keras_actionformer.errors import UserError
 from keras_actionformer.flops import gflop
 from keras_actionformer.measurements import HEADER, Measurement, plot
 from keras_actionformer.meter import Meter, available_modes, machine
-from keras_actionformer.nms import suppress
 
 ROOT = pathlib.Path(__file__).parents[1]
 

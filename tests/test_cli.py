@@ -15,7 +15,7 @@ from small_run import detect_here
 
 from keras_actionformer.cli import VERBS
 from keras_actionformer.data.annotations import Annotations, Video, save_annotations
-from keras_actionformer.detections import load_detections
+from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
 
 ROOT = pathlib.Path(__file__).parents[1]

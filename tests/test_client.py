@@ -22,7 +22,7 @@ from served_detector import (
 )
 
 from keras_actionformer import ServedModel
-from keras_actionformer.detections import load_detections
+from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -27,7 +27,7 @@ from served_detector import (
 
 from keras_actionformer import ServedModel
 from keras_actionformer.data.grid import FeatureGrid
-from keras_actionformer.detections import load_detections
+from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
 

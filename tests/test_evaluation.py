@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from keras_actionformer.data.annotations import load_annotations
-from keras_actionformer.detections import Detections, save_detections
+from keras_actionformer.detection.detections import Detections, save_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation import (
     average_precision,

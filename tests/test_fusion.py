@@ -11,7 +11,7 @@ from absl import logging
 
 from keras_actionformer import fusion
 from keras_actionformer.data.annotations import load_annotations
-from keras_actionformer.detections import Detections, load_detections, save_detections
+from keras_actionformer.detection.detections import Detections, load_detections, save_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation import evaluate
 from keras_actionformer.fusion import VideoScores, fuse_scores, fuse_videos, load_video_scores

@@ -12,7 +12,7 @@ from small_run import small_config, write_data
 
 from keras_actionformer import scoring, trainer
 from keras_actionformer.data.annotations import load_annotations
-from keras_actionformer.detections import load_detections, save_detections
+from keras_actionformer.detection.detections import load_detections, save_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation import evaluate
 from keras_actionformer.fusion import fuse_videos, load_video_scores

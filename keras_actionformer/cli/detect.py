@@ -38,7 +38,7 @@ from keras_actionformer.cli.videos import check_exist, find_videos
 from keras_actionformer.client import ServedModel
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.batches import video_grid
-from keras_actionformer.detections import save_detections
+from keras_actionformer.detection.detections import save_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.fusion import fuse_videos, load_video_scores
 

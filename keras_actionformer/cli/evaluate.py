@@ -21,7 +21,7 @@ from keras_actionformer.cli.quiet import import_keras
 from keras_actionformer.data.annotations import load_annotations
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.data.features import FeatureFiles
-from keras_actionformer.detections import load_detections
+from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation import TIOU_THRESHOLDS, evaluate
 from keras_actionformer.files import atomic_write

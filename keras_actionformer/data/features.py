@@ -13,8 +13,8 @@ import zlib
 import numpy as np
 from absl import logging
 
+from keras_actionformer.detection.inputs import not_finite
 from keras_actionformer.errors import UserError, suggest
-from keras_actionformer.sequences import not_finite
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 NUMPY_SUFFIXES = (".npy", ".npz")

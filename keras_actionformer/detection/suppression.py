@@ -13,7 +13,7 @@ done again with all candidates.
 
 from keras import ops
 
-from keras_actionformer.decode import smaller
+from keras_actionformer.detection.decode import smaller
 
 # Candidates that are picked, suppressed or padding; below every score.
 _GONE = -1.0

@@ -7,8 +7,8 @@ from golden_files import cases, load
 from reference_model import join_levels, reference_model, to_numpy
 
 from keras_actionformer.data.grid import FeatureGrid
-from keras_actionformer.decode import PostProcess, decode
-from keras_actionformer.detector import (
+from keras_actionformer.detection.decode import PostProcess, decode
+from keras_actionformer.detection.detector import (
     CandidateDecoder,
     Detector,
     Suppression,
@@ -16,10 +16,10 @@ from keras_actionformer.detector import (
     plan_batches,
     round_up,
 )
+from keras_actionformer.detection.suppression import suppress
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.points import point_mask
-from keras_actionformer.nms import suppress
 
 
 def _variants():

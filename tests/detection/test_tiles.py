@@ -12,15 +12,11 @@ from small_run import detect_here
 
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.grid import FeatureGrid
-from keras_actionformer.decode import PostProcess, decode
-from keras_actionformer.detections import load_detections
-from keras_actionformer.detector import pad_batch
-from keras_actionformer.errors import UserError
-from keras_actionformer.model import ActionFormer
-from keras_actionformer.network.padding import inference_padding
-from keras_actionformer.network.points import make_points, point_mask
-from keras_actionformer.sequences import not_finite, read_steps
-from keras_actionformer.tiles import (
+from keras_actionformer.detection.decode import PostProcess, decode
+from keras_actionformer.detection.detections import load_detections
+from keras_actionformer.detection.detector import pad_batch
+from keras_actionformer.detection.inputs import not_finite, read_steps
+from keras_actionformer.detection.tiles import (
     DEFAULT_STEPS,
     BestCandidates,
     Tile,
@@ -29,6 +25,10 @@ from keras_actionformer.tiles import (
     receptive_fields,
     tile_length,
 )
+from keras_actionformer.errors import UserError
+from keras_actionformer.model import ActionFormer
+from keras_actionformer.network.padding import inference_padding
+from keras_actionformer.network.points import make_points, point_mask
 
 on_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="takes gradients, or compares ties"
@@ -453,7 +453,7 @@ def test_memory_is_that_of_a_tile(tmp_path):
 
     def peak_mb(num_steps, tile_steps):
         code = _MEASURE.format(
-            path=[str(pathlib.Path(__file__).parent), *sys.path],
+            path=[str(pathlib.Path(__file__).parents[1]), *sys.path],
             file=str(tmp_path / "v.npy"),
             num_steps=num_steps,
             tile_steps=tile_steps,

@@ -12,9 +12,9 @@ import dataclasses
 import numpy as np
 
 from keras_actionformer.arguments import whole
+from keras_actionformer.detection.inputs import read_steps
 from keras_actionformer.errors import UserError
 from keras_actionformer.network.points import padded_length
-from keras_actionformer.sequences import read_steps
 
 # Longer sequences run in tiles of this length; with the settings of THUMOS14 a tenth overlaps.
 DEFAULT_STEPS = 16384

@@ -10,12 +10,12 @@ from keras import ops
 
 from keras_actionformer.arguments import from_fields
 from keras_actionformer.data.windows import sliding_windows
-from keras_actionformer.decode import PostProcess, decode
-from keras_actionformer.detections import Detections
+from keras_actionformer.detection.decode import PostProcess, decode
+from keras_actionformer.detection.detections import Detections
+from keras_actionformer.detection.suppression import suppress
+from keras_actionformer.detection.tiles import DEFAULT_STEPS, BestCandidates, cut_tile, plan_tiles
 from keras_actionformer.network.padding import ResizeTo, inference_padding
 from keras_actionformer.network.points import make_points, point_mask
-from keras_actionformer.nms import suppress
-from keras_actionformer.tiles import DEFAULT_STEPS, BestCandidates, cut_tile, plan_tiles
 
 # Candidates of windows or tiles are padded to this or its doubles: few shapes to compile for.
 LEAST_CANDIDATES = 1024

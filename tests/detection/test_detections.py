@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from keras_actionformer.detections import Detections, load_detections, save_detections
+from keras_actionformer.detection.detections import Detections, load_detections, save_detections
 from keras_actionformer.errors import UserError
 
 NAMES = ("run", "jump", "swim")

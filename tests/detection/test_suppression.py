@@ -8,8 +8,8 @@ import pytest
 from golden_files import cases, load
 from reference_model import to_numpy
 
-from keras_actionformer.decode import PostProcess
-from keras_actionformer.nms import suppress, vote
+from keras_actionformer.detection.decode import PostProcess
+from keras_actionformer.detection.suppression import suppress, vote
 
 
 def run(segments, scores, labels, settings, valid=None):

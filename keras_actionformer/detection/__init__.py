@@ -1,0 +1,1 @@
+"""Logits and offsets in, detections in seconds out."""
