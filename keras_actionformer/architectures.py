@@ -7,7 +7,7 @@ scores are its published ones, on the features and the split that `description` 
 
 import dataclasses
 
-from keras_actionformer.annotation_formats import THUMOS14_CLASSES
+from keras_actionformer.datasets.formats import THUMOS14_CLASSES
 
 
 @dataclasses.dataclass(frozen=True)

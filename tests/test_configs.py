@@ -13,7 +13,7 @@ from keras_actionformer.config import check_config, load_config
 from keras_actionformer.data.annotations import Annotations, Video, save_annotations
 from keras_actionformer.data.batches import train_dataset
 from keras_actionformer.data.grid import FeatureGrid
-from keras_actionformer.published import PUBLISHED
+from keras_actionformer.datasets.published import PUBLISHED
 
 CONFIGS = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
 NAMES = [path.stem for path in CONFIGS]

@@ -22,9 +22,9 @@ from small_exports import (
 
 from keras_actionformer import ActionFormer, FeatureGrid, PostProcess, UserError, evaluate, export
 from keras_actionformer.data.features import resize_feats
+from keras_actionformer.datasets.simulated import simulate_dataset
 from keras_actionformer.exported import ExportedModel
 from keras_actionformer.network.padding import ResizeTo
-from keras_actionformer.simulate import simulate_dataset
 
 ROOT = pathlib.Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(

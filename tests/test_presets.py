@@ -31,8 +31,8 @@ from keras_actionformer import (
 )
 from keras_actionformer.architectures import ARCHITECTURES
 from keras_actionformer.data.annotations import load_annotations
+from keras_actionformer.datasets.simulated import simulate_dataset
 from keras_actionformer.presets import model_metadata
-from keras_actionformer.simulate import simulate_dataset
 
 FILES = {"config.json", "metadata.json", "model.weights.h5"}
 ROOT = pathlib.Path(__file__).parents[1]

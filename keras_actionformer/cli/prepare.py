@@ -11,10 +11,10 @@ linked, not copied. Nothing is downloaded: the first lines of a configuration sa
 
 from absl import flags
 
+from keras_actionformer.datasets.hapt import prepare_hapt
+from keras_actionformer.datasets.prepare import prepare_dataset
+from keras_actionformer.datasets.published import PUBLISHED
 from keras_actionformer.errors import UserError
-from keras_actionformer.hapt import prepare_hapt
-from keras_actionformer.prepare import prepare_dataset
-from keras_actionformer.published import PUBLISHED
 
 _DATASET = flags.DEFINE_enum(
     "dataset", None, sorted(["hapt", *PUBLISHED]), "Which data set.", required=True

@@ -14,8 +14,8 @@ from absl import flags
 
 from keras_actionformer.data.annotations import load_annotations, save_annotations
 from keras_actionformer.data.grid import FeatureGrid
+from keras_actionformer.datasets.simulated import simulate_dataset, simulate_features
 from keras_actionformer.errors import UserError
-from keras_actionformer.simulate import simulate_dataset, simulate_features
 
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write the data set to.", required=True)
 _SEED = flags.DEFINE_integer("seed", 0, "Another seed gives another data set.", lower_bound=0)

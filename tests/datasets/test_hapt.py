@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from keras_actionformer.data.annotations import load_annotations
+from keras_actionformer.datasets.hapt import prepare_hapt, window_features
 from keras_actionformer.errors import UserError
-from keras_actionformer.hapt import prepare_hapt, window_features
 
 ROWS = [[1, 1, 2, 1, 60], [1, 1, 1, 61, 175], [3, 2, 1, 10, 99], [4, 2, 2, 51, 100]]
 LENGTHS = {"exp01_user01": 175, "exp03_user02": 99, "exp04_user02": 100}

@@ -13,14 +13,14 @@ import zipfile
 import numpy as np
 import pytest
 
-from keras_actionformer import prepare
-from keras_actionformer.annotation_formats import THUMOS14_CLASSES
 from keras_actionformer.data.annotations import load_annotations
 from keras_actionformer.data.features import FeatureFiles
+from keras_actionformer.datasets import prepare
+from keras_actionformer.datasets.formats import THUMOS14_CLASSES
+from keras_actionformer.datasets.prepare import prepare_dataset
+from keras_actionformer.datasets.published import PUBLISHED
 from keras_actionformer.errors import UserError
 from keras_actionformer.fusion import load_video_scores
-from keras_actionformer.prepare import prepare_dataset
-from keras_actionformer.published import PUBLISHED
 
 
 def action(label, start, end, **fields):
@@ -323,7 +323,7 @@ def test_scores_of_another_form(tmp_path):
 
 def run(*arguments):
     program = [sys.executable, "-m", "keras_actionformer.cli", "prepare", *map(str, arguments)]
-    root = pathlib.Path(__file__).parents[1]
+    root = pathlib.Path(__file__).parents[2]
     return subprocess.run(program, capture_output=True, text=True, cwd=root)
 
 

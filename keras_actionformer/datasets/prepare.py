@@ -15,9 +15,9 @@ import numpy as np
 
 from keras_actionformer.data.annotations import save_annotations
 from keras_actionformer.data.features import FeatureFiles
+from keras_actionformer.datasets.published import PUBLISHED
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import atomic_write
-from keras_actionformer.published import PUBLISHED
 
 _UNPACKED = "unpacked"
 

@@ -7,12 +7,16 @@ import sys
 import numpy as np
 import pytest
 
-from keras_actionformer import simulate
 from keras_actionformer.data.annotations import Annotations, Video, load_annotations
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.grid import FeatureGrid
+from keras_actionformer.datasets import simulated
+from keras_actionformer.datasets.simulated import (
+    simulate_dataset,
+    simulate_features,
+    simulated_grid,
+)
 from keras_actionformer.errors import UserError
-from keras_actionformer.simulate import simulate_dataset, simulate_features, simulated_grid
 
 
 @pytest.fixture(scope="module")
@@ -24,15 +28,15 @@ def folder(tmp_path_factory):
 
 def test_files(folder):
     annotations = load_annotations(folder / "annotations.json")
-    assert annotations.class_names == tuple(simulate.CLASSES)
+    assert annotations.class_names == tuple(simulated.CLASSES)
     assert len(annotations.subset("training")) == 30 and len(annotations.subset("test")) == 6
     assert annotations.empty_label_ids("training") == ()
-    features = FeatureFiles(folder / "feats", feats_dim=simulate.FEATS_DIM)
+    features = FeatureFiles(folder / "feats", feats_dim=simulated.FEATS_DIM)
     for video in annotations.videos:
-        assert 120 <= video.duration_sec <= 360 and video.fps == simulate.FPS
+        assert 120 <= video.duration_sec <= 360 and video.fps == simulated.FPS
         # The windows that lie in the sequence wholly.
-        frames = round(video.duration_sec * simulate.FPS)
-        steps = (frames - simulate.WINDOW_FRAMES) // simulate.STRIDE_FRAMES + 1
+        frames = round(video.duration_sec * simulated.FPS)
+        steps = (frames - simulated.WINDOW_FRAMES) // simulated.STRIDE_FRAMES + 1
         assert len(features.load(video.video_id)) == steps
 
 
@@ -53,14 +57,14 @@ def test_actions(folder):
         running = (video.segments_sec[:, 0] <= times[:, None]) & (
             times[:, None] < video.segments_sec[:, 1]
         )
-        assert running.sum(axis=1).max() <= simulate.MAX_OVERLAP
+        assert running.sum(axis=1).max() <= simulated.MAX_OVERLAP
     assert overlaps > 50
 
 
 def test_classes_share_their_signatures():
-    triples = list(simulate.CLASSES.values())
+    triples = list(simulated.CLASSES.values())
     assert len(set(triples)) == len(triples)
-    for position, count in enumerate(simulate.NUM_SIGNATURES):
+    for position, count in enumerate(simulated.NUM_SIGNATURES):
         used = [triple[position] for triple in triples]
         assert set(used) == set(range(count))
         assert sum(used.count(i) > 1 for i in range(count)) >= 2
@@ -103,7 +107,7 @@ def test_a_linear_classifier_of_single_steps_fails(folder):
 
 def steps_of(video, length):
     times = simulated_grid().to_sec(np.arange(length))
-    steps = np.zeros((length, len(simulate.CLASSES)), bool)
+    steps = np.zeros((length, len(simulated.CLASSES)), bool)
     for (start, end), label in zip(video.segments_sec, video.labels, strict=True):
         steps[(times >= start) & (times <= end), label] = True
     return steps

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from keras_actionformer.annotation_formats import (
+from keras_actionformer.data.annotations import load_annotations, save_annotations
+from keras_actionformer.datasets.formats import (
     THUMOS14_CLASSES,
     read_ego4d,
     read_epic100,
     read_thumos14,
 )
-from keras_actionformer.data.annotations import load_annotations, save_annotations
 from keras_actionformer.errors import UserError
 
 

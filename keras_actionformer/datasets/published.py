@@ -11,9 +11,9 @@ import typing
 
 import numpy as np
 
-from keras_actionformer.annotation_formats import read_ego4d, read_epic100, read_thumos14
 from keras_actionformer.data.annotation_files import json_entries, read_json
 from keras_actionformer.data.annotations import build_annotations
+from keras_actionformer.datasets.formats import read_ego4d, read_epic100, read_thumos14
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_write
 

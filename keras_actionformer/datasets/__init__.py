@@ -1,0 +1,1 @@
+"""A published data set in, our annotation and feature form out."""
