@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_actionformer.data.annotations import ROUNDING_SEC, SAME_SEC
 from keras_actionformer.errors import suggest
-from keras_actionformer.evaluation import usable_instances
+from keras_actionformer.evaluation.evaluation import usable_instances
 
 _MOST_NAMED = 5
 

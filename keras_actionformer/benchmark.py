@@ -22,7 +22,7 @@ from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.detection.decode import PostProcess, decode
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.detection.suppression import suppress
-from keras_actionformer.evaluation import evaluate
+from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.exported import ExportedModel
 from keras_actionformer.flops import gflop
 from keras_actionformer.measurements import Measurement

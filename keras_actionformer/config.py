@@ -19,7 +19,7 @@ from keras_actionformer.arguments import number
 from keras_actionformer.data import batches as data_pipeline
 from keras_actionformer.detection.decode import PostProcess
 from keras_actionformer.errors import UserError, suggest
-from keras_actionformer.evaluation import TIOU_THRESHOLDS
+from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS
 from keras_actionformer.pyramid import model_pyramid
 
 

@@ -7,7 +7,7 @@ from keras_actionformer.data.annotations import load_annotations
 from keras_actionformer.data.features import FeatureFiles, videos_with_features
 from keras_actionformer.detection.decode import PostProcess
 from keras_actionformer.errors import UserError
-from keras_actionformer.fusion import load_video_scores
+from keras_actionformer.evaluation.fusion import load_video_scores
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.optimizers import SGD, AdamW, WarmupSchedule
 from keras_actionformer.pyramid import check_reach, model_pyramid

@@ -11,9 +11,9 @@ from keras_actionformer import recipe
 from keras_actionformer.config import check_config
 from keras_actionformer.data import batches as data_pipeline
 from keras_actionformer.detection.detections import Detections, save_detections
-from keras_actionformer.evaluation import evaluate
+from keras_actionformer.evaluation.evaluation import evaluate
+from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.files import atomic_write
-from keras_actionformer.fusion import fuse_videos
 from keras_actionformer.trainer import load_model, read_config, verbosity
 
 

@@ -10,7 +10,7 @@ from keras_actionformer.data.annotations import load_annotations
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.detection.detector import Detector, pad_batch
-from keras_actionformer.evaluation import evaluate
+from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.model import ActionFormer
 
 

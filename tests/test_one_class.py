@@ -14,8 +14,8 @@ from keras_actionformer import scoring, trainer
 from keras_actionformer.data.annotations import load_annotations
 from keras_actionformer.detection.detections import load_detections, save_detections
 from keras_actionformer.errors import UserError
-from keras_actionformer.evaluation import evaluate
-from keras_actionformer.fusion import fuse_videos, load_video_scores
+from keras_actionformer.evaluation.evaluation import evaluate
+from keras_actionformer.evaluation.fusion import fuse_videos, load_video_scores
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="training pipelines are TensorFlow's"

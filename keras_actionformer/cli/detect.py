@@ -40,7 +40,7 @@ from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.batches import video_grid
 from keras_actionformer.detection.detections import save_detections
 from keras_actionformer.errors import UserError
-from keras_actionformer.fusion import fuse_videos, load_video_scores
+from keras_actionformer.evaluation.fusion import fuse_videos, load_video_scores
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run.")
 _PRESET = flags.DEFINE_string(

@@ -23,9 +23,9 @@ from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
-from keras_actionformer.evaluation import TIOU_THRESHOLDS, evaluate
+from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS, evaluate
+from keras_actionformer.evaluation.fusion import fuse_videos, load_video_scores
 from keras_actionformer.files import atomic_write
-from keras_actionformer.fusion import fuse_videos, load_video_scores
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run to evaluate.")
 _PRESET = flags.DEFINE_string(

@@ -14,7 +14,7 @@ import pytest
 from keras_actionformer.data.annotations import load_annotations
 from keras_actionformer.detection.detections import Detections, save_detections
 from keras_actionformer.errors import UserError
-from keras_actionformer.evaluation import (
+from keras_actionformer.evaluation.evaluation import (
     average_precision,
     evaluate,
     evaluate_arrays,
@@ -315,7 +315,7 @@ def test_blocks_of_pairs_change_nothing(monkeypatch):
     ground_truth, found = random_case(0)
     expected = evaluate_arrays(*ground_truth, *found)
     # One detection has up to 20 pairs here, more than a block.
-    monkeypatch.setattr("keras_actionformer.evaluation._BLOCK_PAIRS", 7)
+    monkeypatch.setattr("keras_actionformer.evaluation.evaluation._BLOCK_PAIRS", 7)
     result = evaluate_arrays(*ground_truth, *found)
     np.testing.assert_array_equal(result.ap, expected.ap)
     np.testing.assert_array_equal(result.recall, expected.recall)
@@ -419,7 +419,7 @@ def run_program(*arguments):
         capture_output=True,
         text=True,
         timeout=120,
-        cwd=pathlib.Path(__file__).parents[1],
+        cwd=pathlib.Path(__file__).parents[2],
     )
 
 

@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 from absl import logging
 
-from keras_actionformer import fusion
 from keras_actionformer.data.annotations import load_annotations
 from keras_actionformer.detection.detections import Detections, load_detections, save_detections
 from keras_actionformer.errors import UserError
-from keras_actionformer.evaluation import evaluate
-from keras_actionformer.fusion import VideoScores, fuse_scores, fuse_videos, load_video_scores
+from keras_actionformer.evaluation import fusion
+from keras_actionformer.evaluation.evaluation import evaluate
+from keras_actionformer.evaluation.fusion import (
+    VideoScores,
+    fuse_scores,
+    fuse_videos,
+    load_video_scores,
+)
 
 NAMES = ("run", "jump", "swim")
 SCORES = {"v1": [0.7, 0.2, 0.1], "v2": [0.0, 0.25, 0.75]}

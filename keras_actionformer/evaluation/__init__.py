@@ -1,0 +1,1 @@
+"""Detections in, scores and errors out."""
