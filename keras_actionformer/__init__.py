@@ -23,7 +23,7 @@ _HOMES = {
     "default_config": "config",
     "evaluate": "evaluation.evaluation",
     "load_annotations": "data.annotations",
-    "list_presets": "presets",
+    "list_presets": "presets.presets",
     "load_detections": "detection.detections",
     "save_annotations": "data.annotations",
     "save_detections": "detection.detections",

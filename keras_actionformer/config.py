@@ -14,12 +14,12 @@ import runpy
 import ml_collections
 from ml_collections import config_dict
 
-from keras_actionformer.architectures import ARCHITECTURES
 from keras_actionformer.arguments import number
 from keras_actionformer.data import batches as data_pipeline
 from keras_actionformer.detection.decode import PostProcess
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS
+from keras_actionformer.presets.builtin import ARCHITECTURES
 from keras_actionformer.pyramid import model_pyramid
 
 

@@ -22,7 +22,7 @@ from keras_actionformer.export_graphs import detection_graph, raw_graph
 from keras_actionformer.exported import FILES, LABELS, MANIFEST, RUNTIMES, import_runtime
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import atomic_folder, restore_folder
-from keras_actionformer.presets import model_metadata
+from keras_actionformer.presets.presets import model_metadata
 
 PRECISIONS = ("float32", "float16", "int8")
 _ONNX_OPSET = 18

@@ -33,7 +33,7 @@ class _BuiltInPresets:
     """A class attribute that is read when it is asked for."""
 
     def __get__(self, instance, owner):
-        from keras_actionformer.presets import list_presets
+        from keras_actionformer.presets.presets import list_presets
 
         return list_presets()
 
@@ -517,7 +517,7 @@ class ActionFormer(keras.Model):
           UserError: there is no such preset, its weights are not to be had here, or a file is
             damaged, not complete, of another architecture, or would run code.
         """
-        from keras_actionformer.presets import from_preset  # which builds on this class
+        from keras_actionformer.presets.presets import from_preset  # which builds on this class
 
         return from_preset(cls, preset, num_classes, load_weights, ema, config, overrides)
 
@@ -548,7 +548,7 @@ class ActionFormer(keras.Model):
           UserError: the folder holds other files or is the current one, a weight is NaN or
             infinite, or an argument is nothing that JSON can hold.
         """
-        from keras_actionformer.presets import save_to_preset
+        from keras_actionformer.presets.presets import save_to_preset
 
         origin = {"feature_encoder": feature_encoder, "licence": licence, "source": source}
         given = {key: value for key, value in origin.items() if value is not None}

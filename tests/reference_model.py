@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 
-from keras_actionformer.convert import load_reference_parameters, model_arguments
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.blocks import LayerScale
+from keras_actionformer.presets.reference import load_reference_parameters, model_arguments
 
 
 def reference_model(golden, **overrides):

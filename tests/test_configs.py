@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from keras_actionformer import recipe, scoring, trainer
-from keras_actionformer.architectures import ARCHITECTURES
 from keras_actionformer.config import check_config, load_config
 from keras_actionformer.data.annotations import Annotations, Video, save_annotations
 from keras_actionformer.data.batches import train_dataset
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.datasets.published import PUBLISHED
+from keras_actionformer.presets.builtin import ARCHITECTURES
 
 CONFIGS = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
 NAMES = [path.stem for path in CONFIGS]

@@ -5,13 +5,13 @@ import pytest
 from golden_files import cases, load
 from reference_model import group, to_numpy
 
-from keras_actionformer.convert import load_reference_parameters, model_arguments
 from keras_actionformer.data.annotations import load_annotations
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.detection.detector import Detector, pad_batch
 from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.model import ActionFormer
+from keras_actionformer.presets.reference import load_reference_parameters, model_arguments
 
 
 @pytest.fixture(params=cases("j"))

@@ -6,8 +6,8 @@ import math
 import pytest
 
 from keras_actionformer import ActionFormer
-from keras_actionformer.architectures import ARCHITECTURES
 from keras_actionformer.flops import gflop, multiply_adds
+from keras_actionformer.presets.builtin import ARCHITECTURES
 
 SMALL = {
     "input_dim": 3,

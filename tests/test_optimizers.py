@@ -21,8 +21,8 @@ from reference_model import (
 
 from keras_actionformer import recipe
 from keras_actionformer.config import default_config
-from keras_actionformer.convert import from_reference
 from keras_actionformer.optimizers import SGD, AdamW, WarmupSchedule
+from keras_actionformer.presets.reference import from_reference
 
 
 def schedule_of(opt, steps_per_epoch):

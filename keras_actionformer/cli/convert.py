@@ -35,13 +35,13 @@ _DESCRIPTION = flags.DEFINE_string("description", "", "One sentence for the pres
 
 def main():
     import_keras()
-    from keras_actionformer.convert import (
+    from keras_actionformer.model import ActionFormer
+    from keras_actionformer.presets.presets import check_target
+    from keras_actionformer.presets.reference import (
         find_checkpoint,
         load_reference_parameters,
         read_parameters,
     )
-    from keras_actionformer.model import ActionFormer
-    from keras_actionformer.presets import check_target
 
     check_target(_OUTPUT.value)
     checkpoint, _ = find_checkpoint(pathlib.Path(_CHECKPOINT.value).expanduser())

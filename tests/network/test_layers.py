@@ -7,7 +7,6 @@ from golden_files import cases, load
 from keras import ops
 from reference_model import group, to_numpy
 
-from keras_actionformer.convert import from_reference
 from keras_actionformer.network.attention import MaskedAttention, global_attention, local_attention
 from keras_actionformer.network.blocks import ConvBlock, LayerScale, TransformerBlock, max_pool
 from keras_actionformer.network.layers import (
@@ -22,6 +21,7 @@ from keras_actionformer.network.layers import (
     strided_spec,
 )
 from keras_actionformer.network.points import make_points
+from keras_actionformer.presets.reference import from_reference
 
 
 class MaskedDepthwiseConv1D(DepthwiseConv1D):

@@ -6,8 +6,8 @@ import pytest
 from golden_files import cases, load
 from reference_model import group, padded_training_batch, reference_model, to_numpy
 
-from keras_actionformer.convert import from_reference
 from keras_actionformer.network.losses import diou_loss_1d, giou_loss_1d, sigmoid_focal_loss
+from keras_actionformer.presets.reference import from_reference
 
 tf = pytest.importorskip("tensorflow")
 on_tensorflow = pytest.mark.skipif(

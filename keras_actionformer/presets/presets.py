@@ -22,14 +22,14 @@ import keras
 import numpy as np
 
 import keras_actionformer
-from keras_actionformer import convert
-from keras_actionformer.architectures import ARCHITECTURES
 from keras_actionformer.arguments import check_keywords
 from keras_actionformer.data.torch_files import list_keys
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import atomic_folder, restore_folder
 from keras_actionformer.model import ActionFormer
+from keras_actionformer.presets import reference
+from keras_actionformer.presets.builtin import ARCHITECTURES
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _RUN_MODEL = "model.keras"  # what a training folder holds
@@ -141,7 +141,7 @@ def _open(preset, load_weights, ema, config):
         return _open_run(path)
     if path.is_file() and path.name in (CONFIG, METADATA, WEIGHTS, _RUN_MODEL):
         raise UserError(f"'{preset}' is a part: name its folder, '{path.parent}'.")
-    if path.is_file() or (path.is_dir() and convert.experiment_checkpoints(path)):
+    if path.is_file() or (path.is_dir() and reference.experiment_checkpoints(path)):
         return _open_checkpoint(path, ema, config)
     if path.exists():
         raise UserError(
@@ -213,12 +213,14 @@ def _run_scores(folder):
 
 def _open_checkpoint(path, ema, config):
     """Opens a checkpoint of the reference, or an experiment's folder."""
-    checkpoint, config_path = convert.find_checkpoint(path)
+    checkpoint, config_path = reference.find_checkpoint(path)
     list_keys(checkpoint)  # or tells that this is another kind of file, before anything else
     if config is not None and str(config) in ARCHITECTURES:
         arguments = _built_in_arguments(str(config))
     elif config or config_path:
-        arguments = convert.model_arguments(convert.read_reference_config(config or config_path))
+        arguments = reference.model_arguments(
+            reference.read_reference_config(config or config_path)
+        )
     else:
         raise UserError(
             f"'{checkpoint}' does not say what network it is for: put the config.txt or YAML of "
@@ -227,8 +229,8 @@ def _open_checkpoint(path, ema, config):
         )
     return _Opened(
         arguments,
-        lambda model: convert.load_reference_parameters(
-            model, convert.read_parameters(checkpoint, ema)
+        lambda model: reference.load_reference_parameters(
+            model, reference.read_parameters(checkpoint, ema)
         ),
         {"source": checkpoint.name},
     )

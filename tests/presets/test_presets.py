@@ -29,13 +29,13 @@ from keras_actionformer import (
     list_presets,
     train,
 )
-from keras_actionformer.architectures import ARCHITECTURES
 from keras_actionformer.data.annotations import load_annotations
 from keras_actionformer.datasets.simulated import simulate_dataset
-from keras_actionformer.presets import model_metadata
+from keras_actionformer.presets.builtin import ARCHITECTURES
+from keras_actionformer.presets.presets import model_metadata
 
 FILES = {"config.json", "metadata.json", "model.weights.h5"}
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from reference_parameters import reference_parameters
 from torch_writer import repeated, write_checkpoint
 
 from keras_actionformer import ActionFormer, UserError, list_presets
-from keras_actionformer.architectures import ARCHITECTURES
-from keras_actionformer.convert import (
+from keras_actionformer.presets.builtin import ARCHITECTURES
+from keras_actionformer.presets.reference import (
     find_checkpoint,
     load_reference_parameters,
     model_arguments,
