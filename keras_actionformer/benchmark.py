@@ -19,11 +19,11 @@ from keras_actionformer import recipe
 from keras_actionformer.config import default_config
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.grid import FeatureGrid
+from keras_actionformer.deploy.exported import ExportedModel
 from keras_actionformer.detection.decode import PostProcess, decode
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.detection.suppression import suppress
 from keras_actionformer.evaluation.evaluation import evaluate
-from keras_actionformer.exported import ExportedModel
 from keras_actionformer.flops import gflop
 from keras_actionformer.measurements import Measurement
 from keras_actionformer.meter import Meter, available_modes, compiled, wait

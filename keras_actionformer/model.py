@@ -596,7 +596,7 @@ class ActionFormer(keras.Model):
           UserError: an argument is wrong, an extra is missing, `folder` holds other things, or the
             export gives other detections than `detect`.
         """
-        from keras_actionformer.export import export_detector  # which imports TensorFlow
+        from keras_actionformer.deploy.export import export_detector  # which imports TensorFlow
 
         return export_detector(
             self,

@@ -35,9 +35,9 @@ from absl import flags
 from keras_actionformer.cli.classes import read_class_names
 from keras_actionformer.cli.quiet import import_keras, quiet_start
 from keras_actionformer.cli.videos import check_exist, find_videos
-from keras_actionformer.client import ServedModel
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.batches import video_grid
+from keras_actionformer.deploy.client import ServedModel
 from keras_actionformer.detection.detections import save_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.fusion import fuse_videos, load_video_scores

@@ -53,7 +53,7 @@ _BATCH_TIMEOUT_MS = flags.DEFINE_float(
 def main():
     for package in ("litserve", "msgspec"):
         import_extra(package, package, "serve", "Serving")
-    from keras_actionformer.serving import ServingLimits, serve
+    from keras_actionformer.deploy.server import ServingLimits, serve
 
     limits = ServingLimits(
         max_body_mb=_MAX_BODY_MB.value,

@@ -8,13 +8,13 @@ import numpy as np
 from absl import logging
 
 from keras_actionformer.cli.quiet import quiet_start
-from keras_actionformer.errors import UserError
-from keras_actionformer.serving_protocol import (
+from keras_actionformer.deploy.server_json import (
     SIGNATURE,
     Instance,
     group_by_length,
     pad_instances,
 )
+from keras_actionformer.errors import UserError
 
 _SCALARS = ("num_steps", "fps", "duration_sec")
 # Lengths at which the model is run before the first request comes.

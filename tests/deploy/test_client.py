@@ -25,7 +25,7 @@ from keras_actionformer import ServedModel
 from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -26,9 +26,9 @@ import starlette.exceptions
 import starlette.requests
 from litserve.loops import BatchedLoop
 
-from keras_actionformer import serving_protocol as protocol
+from keras_actionformer.deploy import server_json as protocol
+from keras_actionformer.deploy.server_model import ServedSavedModel, find_version, first_line
 from keras_actionformer.errors import UserError
-from keras_actionformer.serving_model import ServedSavedModel, find_version, first_line
 
 _MAX_BODY_SEC = 60  # a client that sends slower holds a place that others wait for
 _MAX_SHUTDOWN_SEC = 10

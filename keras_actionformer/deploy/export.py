@@ -16,10 +16,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 import keras_actionformer
 from keras_actionformer.arguments import choice, whole
+from keras_actionformer.deploy.export_check import check_export, sequences_to_try
+from keras_actionformer.deploy.export_graphs import detection_graph, raw_graph
+from keras_actionformer.deploy.exported import FILES, LABELS, MANIFEST, RUNTIMES, import_runtime
 from keras_actionformer.errors import UserError
-from keras_actionformer.export_check import check_export, sequences_to_try
-from keras_actionformer.export_graphs import detection_graph, raw_graph
-from keras_actionformer.exported import FILES, LABELS, MANIFEST, RUNTIMES, import_runtime
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import atomic_folder, restore_folder
 from keras_actionformer.presets.presets import model_metadata

@@ -23,7 +23,7 @@ from small_exports import (
 )
 
 from keras_actionformer import UserError
-from keras_actionformer.exported import ExportedModel
+from keras_actionformer.deploy.exported import ExportedModel
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports are made with TensorFlow"

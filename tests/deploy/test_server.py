@@ -22,18 +22,18 @@ pytest.importorskip("msgspec")
 import tensorflow as tf
 from small_detector import NUM_CHANNELS, POISON, save_small_detector
 
-from keras_actionformer.errors import UserError
-from keras_actionformer.serving import serve
-from keras_actionformer.serving_model import ServedSavedModel, find_version
-from keras_actionformer.serving_protocol import (
+from keras_actionformer.deploy.server import serve
+from keras_actionformer.deploy.server_json import (
     Accepted,
     Instance,
     group_by_length,
     pad_instances,
     read_request,
 )
+from keras_actionformer.deploy.server_model import ServedSavedModel, find_version
+from keras_actionformer.errors import UserError
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 PATH = "/v1/models/small:predict"
 MAX_PENDING = 20
 LIMITS = (
@@ -354,7 +354,7 @@ def test_status_metadata_and_health(port):
 
 
 def test_a_client_of_tensorflow_serving(port, direct):
-    from keras_actionformer.client import ServedModel
+    from keras_actionformer.deploy.client import ServedModel
 
     feats = np.random.default_rng(5).standard_normal((12, NUM_CHANNELS)).astype(np.float32)
     found = ServedModel(f"http://127.0.0.1:{port}/v1/models/small").detect(feats, fps=25)

@@ -161,7 +161,7 @@ def _run_without_keras(folder, requests, signature="serving_default"):
         package = pathlib.Path(keras_actionformer.__file__).parent.parent
         program = (
             f"import sys; sys.path.append({str(package)!r}); "
-            "from keras_actionformer.exported import main; main(sys.argv[1:])"
+            "from keras_actionformer.deploy.exported import main; main(sys.argv[1:])"
         )
         # This process may hold all memory of a GPU.
         settings = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}

@@ -20,13 +20,14 @@ from small_exports import (
     small_sequences,
 )
 
-from keras_actionformer import ActionFormer, FeatureGrid, PostProcess, UserError, evaluate, export
+from keras_actionformer import ActionFormer, FeatureGrid, PostProcess, UserError, evaluate
 from keras_actionformer.data.features import resize_feats
 from keras_actionformer.datasets.simulated import simulate_dataset
-from keras_actionformer.exported import ExportedModel
+from keras_actionformer.deploy import export
+from keras_actionformer.deploy.exported import ExportedModel
 from keras_actionformer.network.padding import ResizeTo
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports are made with TensorFlow"
 )
@@ -237,7 +238,7 @@ def converter(exports, monkeypatch):
         which = "detector" if "fps" in graph.defaults else "raw"
         shutil.copy(exports / which / "model.tflite", folder)
 
-    monkeypatch.setattr("keras_actionformer.export._write_tflite", write)
+    monkeypatch.setattr("keras_actionformer.deploy.export._write_tflite", write)
 
 
 def shifted(variable_path):
@@ -295,7 +296,7 @@ def test_an_export_with_few_digits_that_disagrees(converter, tmp_path):
 )
 @pytest.mark.parametrize("call", [1, 4])
 def test_one_call_that_disagrees(converter, tmp_path, monkeypatch, model, call, change, message):
-    from keras_actionformer import export_check
+    from keras_actionformer.deploy import export_check
 
     run = export_check._run_without_keras
 
@@ -320,7 +321,7 @@ def test_a_file_that_does_not_run(tmp_path, monkeypatch, model):
     def write(graph, folder, function, precision):
         (folder / "model.tflite").write_bytes(b"TFL3 not a model")
 
-    monkeypatch.setattr("keras_actionformer.export._write_tflite", write)
+    monkeypatch.setattr("keras_actionformer.deploy.export._write_tflite", write)
     message = "does not run, and is removed: .*cannot be opened by litert"
     assert_refused(model, tmp_path / "export", message, "tflite")
 
@@ -340,7 +341,7 @@ def test_an_older_version_stays(tmp_path, monkeypatch, model):
     def write(graph, model, folder, function):
         (folder / "saved_model.pb").write_bytes(b"not a model")
 
-    monkeypatch.setattr("keras_actionformer.export._write_saved_model", write)
+    monkeypatch.setattr("keras_actionformer.deploy.export._write_saved_model", write)
     assert_refused(model, tmp_path / "new", "does not run, and is removed")
     (tmp_path / "old" / "7").mkdir(parents=True)
     assert_refused(model, tmp_path / "old", "does not run, and is removed")
@@ -355,7 +356,7 @@ def test_a_model_that_detects_nothing(converter, tmp_path):
 
 @pytest.mark.slow
 def test_times_that_are_wrong_in_the_graph(tmp_path, monkeypatch, model):
-    from keras_actionformer import export_graphs
+    from keras_actionformer.deploy import export_graphs
 
     to_sec = export_graphs._to_sec
     monkeypatch.setattr(export_graphs, "_to_sec", lambda *inputs: 1.001 * to_sec(*inputs))
@@ -420,7 +421,7 @@ def test_wrong_folders(converter, tmp_path, monkeypatch, model):
 
 
 def test_versions_count_up(tmp_path, model):
-    from keras_actionformer.export import _target
+    from keras_actionformer.deploy.export import _target
 
     assert _target(tmp_path / "new", "saved_model").name == "1"
     for name in ("1", "9", "10", ".9.0123456789ab.part"):

@@ -1,0 +1,1 @@
+"""A model out of Python: export, serve, ask."""
