@@ -20,14 +20,14 @@ _HOMES = {
     "ServedModel": "deploy.client",
     "UserError": "errors",
     "Video": "data.annotations",
-    "default_config": "config",
+    "default_config": "training.config",
     "evaluate": "evaluation.evaluation",
     "load_annotations": "data.annotations",
     "list_presets": "presets.presets",
     "load_detections": "detection.detections",
     "save_annotations": "data.annotations",
     "save_detections": "detection.detections",
-    "train": "trainer",
+    "train": "training.trainer",
     "train_dataset": "data.batches",
 }
 

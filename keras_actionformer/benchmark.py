@@ -15,8 +15,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_actionformer import recipe
-from keras_actionformer.config import default_config
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.deploy.exported import ExportedModel
@@ -29,6 +27,8 @@ from keras_actionformer.measurements import Measurement
 from keras_actionformer.meter import Meter, available_modes, compiled, wait
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.points import make_points
+from keras_actionformer.training import experiment
+from keras_actionformer.training.config import default_config
 
 # A training step goes forward, then twice as far back: to the weights and to the inputs.
 _TRAINING_FACTOR = 3
@@ -208,7 +208,7 @@ def benchmark_train(model, meter, batch_size=2, modes=None, recompute=False):
     model.recompute = recompute
     case = "recompute step" if recompute else "training step"
     for mode in _all_or(modes):
-        optimizer = recipe.make_optimizer(default_config(), batches_per_epoch=100)
+        optimizer = experiment.make_optimizer(default_config(), batches_per_epoch=100)
         model.compile(optimizer, jit_compile=mode == "xla")
         yield meter.measure(
             f"{case}, {mode}, {meter.dtype}, batch {batch_size}",
@@ -299,15 +299,17 @@ def benchmark_data(config, num_runs=7, batches_per_run=50):
     Yields:
       `Measurement`: batches a second, and MB of features a second without padding.
     """
-    annotations = recipe.read_annotations(config)
-    features = recipe.feature_files(config)
-    videos = recipe.present_videos(config, annotations.subset(config.data.train_subset), features)
-    steps = recipe.count_batches(config, videos, features)
+    annotations = experiment.read_annotations(config)
+    features = experiment.feature_files(config)
+    videos = experiment.present_videos(
+        config, annotations.subset(config.data.train_subset), features
+    )
+    steps = experiment.count_batches(config, videos, features)
     num_epochs = -(-(num_runs + 1) * batches_per_run // steps)
     for case, cache_gb in (("data, in memory", config.data.cache_gb), ("data, from files", 0.0)):
         config = config.copy_and_resolve_references()
         config.data.cache_gb = cache_gb
-        batches = iter(recipe.training_stream(config, videos, features, num_epochs))
+        batches = iter(experiment.training_stream(config, videos, features, num_epochs))
         rates, volumes = [], []
         for run in range(num_runs + 1):
             start, num_bytes = time.perf_counter(), 0

@@ -6,7 +6,7 @@ import numpy as np
 from absl import flags
 from absl.testing import flagsaver
 
-from keras_actionformer.config import default_config
+from keras_actionformer.training.config import default_config
 
 
 def write_data(folder, num_videos=6, feats_dim=4, seed=0):

@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 CHANNELS = 6
 
 CONFIG = """
-from keras_actionformer.config import default_config
+from keras_actionformer.training.config import default_config
 
 def get_config():
     config = default_config()
@@ -257,7 +257,7 @@ def detect(folder):
 @pytest.fixture(scope="module")
 def expected(folder):
     """Detections of the trained model, by video."""
-    from keras_actionformer import trainer
+    from keras_actionformer.training import trainer
 
     model = trainer.load_model(folder / "run")
     return {f"v{i}": model.detect(np.load(folder / "feats" / f"v{i}_f.npy")[::2]) for i in range(5)}
@@ -333,11 +333,11 @@ def changed_run(folder, path, **data):
 
 
 def test_detect_cuts_windows_as_the_evaluation(folder, tmp_path, detect, expected, monkeypatch):
-    from keras_actionformer import scoring
+    from keras_actionformer.training import run_scores
 
     run = changed_run(folder, tmp_path / "run", window_steps=8, window_overlap=0.25)
     monkeypatch.chdir(folder)
-    scoring.evaluate_workdir(run)
+    run_scores.evaluate_workdir(run)
     detect(
         f"--workdir={run}", "--feats=feats/v4_f.npy", "--duration=20",
         f"--output={tmp_path / 'd.json'}",
@@ -368,8 +368,8 @@ def test_detect_joins_streams(folder, tmp_path, detect, expected):
 
 
 def test_detect_shares_out_the_duration(folder, tmp_path, detect, monkeypatch):
-    from keras_actionformer import scoring, trainer
     from keras_actionformer.model import ActionFormer
+    from keras_actionformer.training import run_scores, trainer
 
     run = changed_run(folder, tmp_path / "run", stride_frames=None)
     trained = trainer.load_model(run)
@@ -377,7 +377,7 @@ def test_detect_shares_out_the_duration(folder, tmp_path, detect, monkeypatch):
     model.set_weights(trained.get_weights())
     model.save(run / "model.keras")
     monkeypatch.chdir(folder)
-    scoring.evaluate_workdir(run)
+    run_scores.evaluate_workdir(run)
     with pytest.raises(UserError, match="its seconds in --duration"):
         detect(f"--workdir={run}", "--feats=feats/v4_f.npy")
     for fps in ((), ("--fps=7",)):  # seconds do not depend on it

@@ -160,7 +160,7 @@ def _checked_config():
     if _CONFIG.value is None:
         raise UserError("--what=data measures the data of a configuration: give --config=FILE.")
     import_keras()
-    from keras_actionformer.config import check_config
+    from keras_actionformer.training.config import check_config
 
     check_sections(_CONFIG.value)
     check_config(_CONFIG.value)

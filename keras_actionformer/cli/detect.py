@@ -146,8 +146,8 @@ def _local_model():
     import ml_collections
 
     from keras_actionformer.model import ActionFormer
-    from keras_actionformer.recipe import windows
-    from keras_actionformer.trainer import load_model, read_config, verbosity
+    from keras_actionformer.training.experiment import windows
+    from keras_actionformer.training.trainer import load_model, read_config, verbosity
 
     if _PRESET.value:
         model, data, cut, fusion = ActionFormer.from_preset(_PRESET.value), _NO_DATA, {}, {}

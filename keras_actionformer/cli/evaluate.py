@@ -80,7 +80,7 @@ def _evaluate(tiou_thresholds):
                 "config.fusion."
             )
         import_keras()  # seconds long, and files of detections do without
-        from keras_actionformer.scoring import evaluate_workdir
+        from keras_actionformer.training.run_scores import evaluate_workdir
 
         return evaluate_workdir(_WORKDIR.value, _SUBSET.value, tiou_thresholds, _VIDEO_SCORES.value)
     if _WORKDIR.value or not _GROUND_TRUTH.value or bool(_DETECTIONS.value) == bool(_PRESET.value):
@@ -123,7 +123,7 @@ def _detect(videos):
         raise UserError("--preset needs --feats=DIR, the folder of the feature files.")
     import_keras()
     from keras_actionformer.model import ActionFormer
-    from keras_actionformer.scoring import detect_items
+    from keras_actionformer.training.run_scores import detect_items
 
     model = ActionFormer.from_preset(_PRESET.value)
     if model.grid is None:

@@ -29,7 +29,7 @@ def check_config_file(argv, options):
 def check_sections(config):
     """Raises UserError for a configuration that does not come from `default_config`."""
     # Here, as it loads Keras.
-    from keras_actionformer.config import default_config
+    from keras_actionformer.training.config import default_config
 
     if list(config) != list(default_config()):
         raise UserError(
@@ -151,7 +151,7 @@ def _setting_names():
     # Here, as both take long to import and few programs need them.
     import ml_collections
 
-    from keras_actionformer.config import default_config
+    from keras_actionformer.training.config import default_config
 
     names = []
     for section, value in default_config().items():

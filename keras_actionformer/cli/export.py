@@ -47,7 +47,7 @@ def main():
         check_exist(_FEATS.value)
     import_keras()
     from keras_actionformer.model import ActionFormer
-    from keras_actionformer.trainer import read_config
+    from keras_actionformer.training.trainer import read_config
 
     if _WORKDIR.value:
         _tell_what_stays_outside(read_config(_WORKDIR.value)["data"])

@@ -50,7 +50,7 @@ def main():
     if bool(_CONFIG.value) == any(files) or any(files) != all(files):
         raise UserError("Give either --config=FILE.py, or both --annotations=FILE and --feats=DIR.")
     with quiet_start():
-        from keras_actionformer.diagnosis import diagnose
+        from keras_actionformer.training.diagnosis import diagnose
     # What it would log is in the report.
     logging.set_verbosity(logging.ERROR)
     config = _CONFIG.value or _config_of_files()
@@ -70,7 +70,7 @@ def main():
 
 def _config_of_files():
     """A configuration whose section `data` has what the options say."""
-    from keras_actionformer.config import default_config
+    from keras_actionformer.training.config import default_config
 
     config = default_config()
     config.data.annotations = _ANNOTATIONS.value

@@ -26,8 +26,8 @@ flags.mark_flag_as_required("config")
 
 def main():
     import_keras()
-    from keras_actionformer.scoring import check_evaluation, evaluate_workdir
-    from keras_actionformer.trainer import train
+    from keras_actionformer.training.run_scores import check_evaluation, evaluate_workdir
+    from keras_actionformer.training.trainer import train
 
     config = _CONFIG.value
     check_sections(config)

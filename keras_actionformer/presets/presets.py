@@ -190,7 +190,7 @@ def _open_folder(folder):
 
 def _open_run(folder):
     """Opens the folder of one of our training runs."""
-    from keras_actionformer.trainer import load_model
+    from keras_actionformer.training.trainer import load_model
 
     trained = load_model(folder)
     arguments = trained.get_config()

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from keras_actionformer.arguments import regression_pairs
-from keras_actionformer.config import default_config
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.points import make_points
 from keras_actionformer.network.targets import assign_targets
-from keras_actionformer.pyramid import (
+from keras_actionformer.training.config import default_config
+from keras_actionformer.training.pyramid import (
     Pyramid,
     check_reach,
     count_points,

@@ -7,15 +7,15 @@ import keras
 import numpy as np
 import pytest
 
-from keras_actionformer import recipe, scoring, trainer
-from keras_actionformer.config import check_config, load_config
 from keras_actionformer.data.annotations import Annotations, Video, save_annotations
 from keras_actionformer.data.batches import train_dataset
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.datasets.published import PUBLISHED
 from keras_actionformer.presets.builtin import ARCHITECTURES
+from keras_actionformer.training import experiment, run_scores, trainer
+from keras_actionformer.training.config import check_config, load_config
 
-CONFIGS = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
+CONFIGS = sorted((pathlib.Path(__file__).parents[2] / "configs").glob("*.py"))
 NAMES = [path.stem for path in CONFIGS]
 # Their data comes from elsewhere than the table of published data sets.
 OWN_DATA = ("custom", "hapt", "hapt_best", "simulated")
@@ -181,7 +181,7 @@ def test_a_narrow_network_trains_and_is_scored(eagerly, tmp_path, name):
     config.train.epochs, config.train.warmup_epochs, config.train.batch_size = 1, 0, 2
     write_data(tmp_path, config, num_videos=2, num_steps=150)
     trainer.train(config, tmp_path / "run")
-    result = scoring.evaluate_workdir(tmp_path / "run")
+    result = run_scores.evaluate_workdir(tmp_path / "run")
     assert np.isfinite(result.average_mean_ap)
     # With video scores those of the file, otherwise those of the model.
     num_classes = 4 if config.fusion.video_scores else config.model.num_classes
@@ -197,12 +197,12 @@ def test_the_network_trains_a_step_and_detects(eagerly, tmp_path, name):
     config.model.max_seq_len = min(config.model.max_seq_len, 2304)
     config.postprocess.max_seg_num = 50
     write_data(tmp_path, config, num_videos=1, num_steps=config.model.max_seq_len // 2)
-    annotations = recipe.read_annotations(config)
-    model = recipe.build_model(config, annotations)
-    model.compile(recipe.make_optimizer(config, batches_per_epoch=1), jit_compile=False)
+    annotations = experiment.read_annotations(config)
+    model = experiment.build_model(config, annotations)
+    model.compile(experiment.make_optimizer(config, batches_per_epoch=1), jit_compile=False)
     batches = train_dataset(
         annotations.subset(config.data.train_subset),
-        recipe.feature_files(config),
+        experiment.feature_files(config),
         stride_frames=config.data.stride_frames,
         window_frames=config.data.window_frames,
         default_fps=config.data.fps,
@@ -217,6 +217,6 @@ def test_the_network_trains_a_step_and_detects(eagerly, tmp_path, name):
     if name in ARCHITECTURES:
         numbers = sum(int(np.prod(variable.shape)) for variable in model.network_weights)
         assert numbers == ARCHITECTURES[name].num_parameters
-    found = scoring.detect_subset(model, config, annotations.subset(config.data.eval_subset))
+    found = run_scores.detect_subset(model, config, annotations.subset(config.data.eval_subset))
     assert list(found) == ["video_1"]
     keras.backend.clear_session()

@@ -12,24 +12,15 @@ import zlib
 
 import numpy as np
 
-from keras_actionformer.annotation_checks import annotation_warnings, some_names
-from keras_actionformer.config import check_config
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.examples import Sequence, make_items
 from keras_actionformer.data.feature_checks import constant_problem, late_problem
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.data.lengths import length_problem
-from keras_actionformer.data_statistics import (
-    annotation_statistics,
-    feature_statistics,
-    format_statistics,
-    pyramid_statistics,
-    pyramid_warnings,
-    suggestion_statistics,
-)
 from keras_actionformer.errors import UserError
-from keras_actionformer.pyramid import model_pyramid, suggest_pyramid
-from keras_actionformer.recipe import (
+from keras_actionformer.training.annotation_warnings import annotation_warnings, some_names
+from keras_actionformer.training.config import check_config
+from keras_actionformer.training.experiment import (
     check_levels,
     count_batches,
     feature_files,
@@ -38,7 +29,16 @@ from keras_actionformer.recipe import (
     read_annotations,
     resize_to,
 )
-from keras_actionformer.scoring import check_scoring
+from keras_actionformer.training.pyramid import model_pyramid, suggest_pyramid
+from keras_actionformer.training.run_scores import check_scoring
+from keras_actionformer.training.statistics import (
+    annotation_statistics,
+    feature_statistics,
+    format_statistics,
+    pyramid_statistics,
+    pyramid_warnings,
+    suggestion_statistics,
+)
 
 # As many errors, and as many warnings, are printed; `to_dict` has them all.
 _MOST_PRINTED = 20

@@ -16,9 +16,10 @@ import pytest
 from reference_model import to_numpy
 from small_run import small_config, write_data
 
-from keras_actionformer import ActionFormer, recipe, scoring, trainer
-from keras_actionformer.config import default_config, first_difference
+from keras_actionformer import ActionFormer
 from keras_actionformer.errors import UserError
+from keras_actionformer.training import experiment, run_scores, trainer
+from keras_actionformer.training.config import default_config, first_difference
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="training pipelines are TensorFlow's"
@@ -78,7 +79,7 @@ def test_the_saved_model_has_the_averaged_weights(finished):
 
 
 def test_evaluation_writes_scores_and_detections(finished):
-    result = scoring.evaluate_workdir(finished, tiou_thresholds=(0.5,))
+    result = run_scores.evaluate_workdir(finished, tiou_thresholds=(0.5,))
     assert 0 <= result.average_mean_ap <= 1
     written = json.loads((finished / "detections.json").read_text())["results"]
     assert set(written) == {"v4", "v5"}
@@ -131,7 +132,7 @@ def test_steps_of_several_batches_go_on_over_epochs_and_interruptions(data, tmp_
         patch.setattr(trainer._Run, "on_epoch_end", copy_after_first)
         trainer.train(config, whole)
     # Steps end with batches 3, 6, 9 and 12: of the log is the rate of the step that comes next.
-    schedule = recipe.make_optimizer(config, batches_per_epoch=4)._learning_rate
+    schedule = experiment.make_optimizer(config, batches_per_epoch=4)._learning_rate
     names, *rows = [line.split(",") for line in (whole / "log.csv").read_text().splitlines()]
     rates = [float(row[names.index("learning_rate")]) for row in rows]
     assert rates == [float(schedule(step)) for step in (1, 2, 4)] and schedule.total_steps == 4
@@ -169,14 +170,14 @@ PROGRAM = """
 import pathlib, sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from small_run import small_config
-from keras_actionformer import recipe, scoring, trainer
+from keras_actionformer.training import experiment, run_scores, trainer
 trainer.train(small_config(pathlib.Path({data!r})), {workdir!r}, resume=True)
 """
 
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(finished, data, tmp_path):
-    tests = pathlib.Path(__file__).parent
+    tests = pathlib.Path(__file__).parents[1]
     workdir = tmp_path / "run"
     program = PROGRAM.format(
         root=str(tests.parent), tests=str(tests), data=str(data), workdir=str(workdir)
@@ -286,7 +287,7 @@ def test_unusable_evaluation_data_is_told_before_the_training(data):
     config = small_config(data)
     config.data.eval_subset = "tset"
     with pytest.raises(UserError, match="tset"):
-        scoring.check_evaluation(config)
+        run_scores.check_evaluation(config)
 
 
 def test_what_stops_before_the_first_step_leaves_nothing(data, tmp_path):
@@ -301,7 +302,7 @@ def test_what_stops_before_the_first_step_leaves_nothing(data, tmp_path):
 def test_classes_without_annotations_start_as_good_as_impossible(data):
     config = small_config(data)
     config.model.num_classes = 3
-    model = recipe.build_model(config, recipe.read_annotations(config))
+    model = experiment.build_model(config, experiment.read_annotations(config))
     assert model.config["head_empty_cls"] == [2] and model.class_names[2] == "class_2"
 
 
@@ -375,7 +376,7 @@ def test_loading_what_is_not_there(tmp_path):
     with pytest.raises(UserError, match="is no training folder"):
         trainer.load_model(tmp_path)
     with pytest.raises(UserError, match="is no training folder"):
-        scoring.evaluate_workdir(tmp_path)
+        run_scores.evaluate_workdir(tmp_path)
 
 
 def test_configurations_are_locked_and_compared():
@@ -408,10 +409,10 @@ def test_videos_without_features_can_be_left_out(tmp_path, monkeypatch):
     config.train.batch_size = 3  # as many as the training videos that are left
     config.data.missing_features = "skip"
     model = trainer.train(config, tmp_path / "run")
-    videos = recipe.read_annotations(config).subset("test")
-    assert list(scoring.detect_subset(model, config, videos)) == ["v4"]
+    videos = experiment.read_annotations(config).subset("test")
+    assert list(run_scores.detect_subset(model, config, videos)) == ["v4"]
     # The one that was left out counts as missed.
-    assert scoring.evaluate_workdir(tmp_path / "run").num_videos_without_detections == 1
+    assert run_scores.evaluate_workdir(tmp_path / "run").num_videos_without_detections == 1
 
 
 def test_sliding_windows_train_and_detect(data, tmp_path):
@@ -420,12 +421,12 @@ def test_sliding_windows_train_and_detect(data, tmp_path):
     config.data.window_steps = 16
     config.data.crop_ratio = None
     config.model.max_seq_len = 16
-    videos = recipe.read_annotations(config).subset("training")
-    features = recipe.feature_files(config)
+    videos = experiment.read_annotations(config).subset("training")
+    features = experiment.feature_files(config)
     # Windows start every 8 steps, and one more ends with the sequence.
     num_windows = sum(-(-(len(features.load(v.video_id)) - 16) // 8) + 1 for v in videos)
-    assert recipe.count_batches(config, videos, features) == num_windows // 2
+    assert experiment.count_batches(config, videos, features) == num_windows // 2
     model = trainer.train(config, tmp_path / "run")
-    for _, found in scoring.detect_subset(model, config, videos).items():
+    for _, found in run_scores.detect_subset(model, config, videos).items():
         assert 0 < len(found) <= 20
         assert found.segments_sec.max() > 17  # beyond the first window

@@ -20,7 +20,7 @@ from keras_actionformer.detection.decode import PostProcess
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS
 from keras_actionformer.presets.builtin import ARCHITECTURES
-from keras_actionformer.pyramid import model_pyramid
+from keras_actionformer.training.pyramid import model_pyramid
 
 
 def default_config(architecture=None):

@@ -9,8 +9,8 @@ from keras_actionformer.detection.decode import PostProcess
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.fusion import load_video_scores
 from keras_actionformer.model import ActionFormer
-from keras_actionformer.optimizers import SGD, AdamW, WarmupSchedule
-from keras_actionformer.pyramid import check_reach, model_pyramid
+from keras_actionformer.training.optimizers import SGD, AdamW, WarmupSchedule
+from keras_actionformer.training.pyramid import check_reach, model_pyramid
 
 
 def read_annotations(config, on_error=None):

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from small_run import small_config, write_data
 
-from keras_actionformer import scoring, trainer
 from keras_actionformer.data.annotations import load_annotations
-from keras_actionformer.diagnosis import diagnose
 from keras_actionformer.errors import UserError
+from keras_actionformer.training import run_scores, trainer
+from keras_actionformer.training.diagnosis import diagnose
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="training pipelines are TensorFlow's"
@@ -360,7 +360,7 @@ def test_evaluation_data_is_checked_as_before_a_training(good):
     feats(with_value(np.nan), "v5")(folder, config)
     (error,) = diagnose(config).errors
     with pytest.raises(UserError, match=f"^{re.escape(error)}$"):
-        scoring.check_evaluation(config)
+        run_scores.check_evaluation(config)
     config.data.eval_subset = ""
     assert not diagnose(config).errors
 
@@ -406,12 +406,12 @@ EVALUATION_FAULTS = [
 )
 def test_what_would_stop_the_evaluation_is_told_before_the_training(good, plant, text):
     folder, config = good
-    assert [v.video_id for v in scoring.check_scoring(config)] == ["v4", "v5"]
+    assert [v.video_id for v in run_scores.check_scoring(config)] == ["v4", "v5"]
     plant(folder, config)
     (error,) = diagnose(config).errors
     assert text in error
     with pytest.raises(UserError, match=f"^{re.escape(error)}$"):
-        scoring.check_evaluation(config)
+        run_scores.check_evaluation(config)
 
 
 def test_training_data_comes_before_evaluation_data(good):
@@ -513,7 +513,7 @@ def test_annotations_that_are_wrong_in_several_videos(good):
 
 # --- the program ---------------------------------------------------------------------------------
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def run(folder, *arguments, verb="inspect"):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_actionformer.pyramid import count_points
+from keras_actionformer.training.pyramid import count_points
 
 _BAR_WIDTH = 40
 _QUANTILES = {"min": 0.0, "5%": 0.05, "median": 0.5, "95%": 0.95, "max": 1.0}

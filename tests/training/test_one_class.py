@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from small_run import small_config, write_data
 
-from keras_actionformer import scoring, trainer
 from keras_actionformer.data.annotations import load_annotations
 from keras_actionformer.detection.detections import load_detections, save_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.evaluation.fusion import fuse_videos, load_video_scores
+from keras_actionformer.training import run_scores, trainer
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="training pipelines are TensorFlow's"
@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
     config = one_class_config(folder)
     model = trainer.train(config, folder / "run")
     videos = load_annotations(config.data.annotations).subset("test")
-    save_detections(folder / "raw.json", scoring.detect_subset(model, config, videos))
+    save_detections(folder / "raw.json", run_scores.detect_subset(model, config, videos))
     return folder
 
 
@@ -57,14 +57,14 @@ def by_hand(folder, num_pred=200, topk=2):
 
 def run(*arguments):
     program = [sys.executable, "-m", "keras_actionformer.cli", *map(str, arguments)]
-    root = pathlib.Path(__file__).parents[1]
+    root = pathlib.Path(__file__).parents[2]
     return subprocess.run(program, capture_output=True, text=True, cwd=root)
 
 
 def test_the_model_has_one_class_and_the_score_those_of_the_data(folder):
     assert trainer.load_model(folder / "run").class_names == ("action",)
     assert load_detections(folder / "raw.json")["v4"].class_names == ("action",)
-    result = scoring.evaluate_workdir(folder / "run")
+    result = run_scores.evaluate_workdir(folder / "run")
     assert result.class_names == ("a", "b")
     expected, fused = by_hand(folder)
     assert result.to_dict() == expected.to_dict()
@@ -79,24 +79,24 @@ def test_the_model_has_one_class_and_the_score_those_of_the_data(folder):
 def test_settings_of_the_fusion_count(folder, monkeypatch):
     config = trainer.read_config(folder / "run")
     config["fusion"]["topk"] = 1
-    monkeypatch.setattr(scoring, "read_config", lambda workdir: config)
-    result = scoring.evaluate_workdir(folder / "run")
+    monkeypatch.setattr(run_scores, "read_config", lambda workdir: config)
+    result = run_scores.evaluate_workdir(folder / "run")
     assert result.to_dict() == by_hand(folder, topk=1)[0].to_dict()
 
 
 def test_without_video_scores_one_class_is_scored(folder, monkeypatch):
     config = trainer.read_config(folder / "run")
     config["fusion"]["video_scores"] = ""
-    monkeypatch.setattr(scoring, "read_config", lambda workdir: config)
-    assert scoring.evaluate_workdir(folder / "run").class_names == ("action",)
+    monkeypatch.setattr(run_scores, "read_config", lambda workdir: config)
+    assert run_scores.evaluate_workdir(folder / "run").class_names == ("action",)
 
 
 def test_missing_video_scores_are_told_before_a_training(folder):
     config = one_class_config(folder)
-    scoring.check_evaluation(config)
+    run_scores.check_evaluation(config)
     config.fusion.video_scores = str(folder / "no.json")
     with pytest.raises(UserError, match=r"no\.json' does not exist"):
-        scoring.check_evaluation(config)
+        run_scores.check_evaluation(config)
 
 
 def test_programs(folder, tmp_path):

@@ -25,12 +25,17 @@ import zlib
 import keras
 import numpy as np
 
-from keras_actionformer import recipe
-from keras_actionformer.config import check_config, default_config, first_difference, to_plain
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_path, atomic_write, remove_leftovers
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.padding import inference_padding
+from keras_actionformer.training import experiment
+from keras_actionformer.training.config import (
+    check_config,
+    default_config,
+    first_difference,
+    to_plain,
+)
 
 CONFIG, CHECKPOINT, MODEL, LOG = "config.json", "checkpoint.npz", "model.keras", "log.csv"
 # Keras takes half a second to write a small model, which would be a tenth of a short epoch.
@@ -60,18 +65,20 @@ def train(config, workdir, resume=False, before_fit=None):
     check_config(config)
     _check_workdir(config, workdir, resume)
     # === Data ===
-    annotations = recipe.read_annotations(config)
-    features = recipe.feature_files(config)
-    videos = recipe.present_videos(config, annotations.subset(config.data.train_subset), features)
-    steps_per_epoch = recipe.count_batches(config, videos, features)
-    recipe.check_levels(config, videos)
+    annotations = experiment.read_annotations(config)
+    features = experiment.feature_files(config)
+    videos = experiment.present_videos(
+        config, annotations.subset(config.data.train_subset), features
+    )
+    steps_per_epoch = experiment.count_batches(config, videos, features)
+    experiment.check_levels(config, videos)
     num_epochs = config.train.warmup_epochs + config.train.epochs
     # === Model ===
     keras.utils.set_random_seed(config.seed)
-    model = recipe.build_model(config, annotations)
+    model = experiment.build_model(config, annotations)
     model.recompute = config.train.recompute
     model.compile(
-        recipe.make_optimizer(config, steps_per_epoch),
+        experiment.make_optimizer(config, steps_per_epoch),
         jit_compile={"on": True, "off": False, "auto": "auto"}[config.train.jit_compile],
     )
     remove_leftovers(workdir)
@@ -83,7 +90,9 @@ def train(config, workdir, resume=False, before_fit=None):
     # === Fit ===
     # A compiled step has one shape; any other computes no more than the batch needs.
     padded_steps = None if model.jit_compile else inference_padding(model.config).padded_steps
-    stream = recipe.training_stream(config, videos, features, num_epochs, first_epoch, padded_steps)
+    stream = experiment.training_stream(
+        config, videos, features, num_epochs, first_epoch, padded_steps
+    )
     if before_fit is not None:
         before_fit()
     with atomic_write(workdir / CONFIG) as file:

@@ -19,10 +19,10 @@ from reference_model import (
     without_stochastic_depth,
 )
 
-from keras_actionformer import recipe
-from keras_actionformer.config import default_config
-from keras_actionformer.optimizers import SGD, AdamW, WarmupSchedule
 from keras_actionformer.presets.reference import from_reference
+from keras_actionformer.training import experiment
+from keras_actionformer.training.config import default_config
+from keras_actionformer.training.optimizers import SGD, AdamW, WarmupSchedule
 
 
 def schedule_of(opt, steps_per_epoch):
@@ -239,7 +239,7 @@ FIT = """
 import sys
 sys.path.insert(0, {root!r})
 import keras, numpy as np
-from keras_actionformer.optimizers import SGD, AdamW
+from keras_actionformer.training.optimizers import SGD, AdamW
 rng = np.random.default_rng(0)
 data = rng.normal(size=(8, 3)), rng.normal(size=(8, 1))
 for make in (AdamW, SGD):
@@ -261,7 +261,7 @@ print("trained")
 def test_another_backend_fits(backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    root = pathlib.Path(__file__).parents[1]
+    root = pathlib.Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", FIT.format(root=str(root))],
         env={**os.environ, "KERAS_BACKEND": backend},
@@ -334,7 +334,7 @@ def test_accumulated_batches_make_the_step_of_their_mean(name, schedule, mode):
     config.train.warmup_epochs, config.train.epochs = 1, 3
     config.train.learning_rate, config.train.ema = 0.1, 0.9
     config.train.accumulate_batches = 2
-    optimizer = recipe.make_optimizer(config, batches_per_epoch=5)
+    optimizer = experiment.make_optimizer(config, batches_per_epoch=5)
     plain = {**optimizer.get_config(), "gradient_accumulation_steps": None}
     optimizers = [optimizer, type(optimizer).from_config(plain)]
     weights = []
@@ -378,7 +378,7 @@ def test_a_schedule_counts_steps_of_several_batches():
     config.train.accumulate_batches = 3
     # Epochs of 5 batches end at batch 5, 10, 15 and 20: in steps 1, 3, 5 and 6, and the last two
     # batches make none.
-    schedule = recipe.make_optimizer(config, batches_per_epoch=5)._learning_rate
+    schedule = experiment.make_optimizer(config, batches_per_epoch=5)._learning_rate
     assert (schedule.warmup_steps, schedule.total_steps) == (1, 6)
     assert schedule.milestones == (3 - 1, 5 - 1)
 

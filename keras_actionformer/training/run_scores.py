@@ -7,14 +7,14 @@ import keras
 import ml_collections
 import numpy as np
 
-from keras_actionformer import recipe
-from keras_actionformer.config import check_config
 from keras_actionformer.data import batches as data_pipeline
 from keras_actionformer.detection.detections import Detections, save_detections
 from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.files import atomic_write
-from keras_actionformer.trainer import load_model, read_config, verbosity
+from keras_actionformer.training import experiment
+from keras_actionformer.training.config import check_config
+from keras_actionformer.training.trainer import load_model, read_config, verbosity
 
 
 def check_evaluation(config):
@@ -24,7 +24,7 @@ def check_evaluation(config):
     """
     check_config(config)
     videos = check_scoring(config)
-    features = recipe.feature_files(config)
+    features = experiment.feature_files(config)
     for video in videos:
         features.load(video.video_id)
 
@@ -35,9 +35,9 @@ def check_scoring(config):
     Returns:
       tuple of `Video`, those to detect in.
     """
-    annotations, video_scores = recipe.read_ground_truth(config)
+    annotations, video_scores = experiment.read_ground_truth(config)
     videos = annotations.subset(config.data.eval_subset)
-    present = recipe.present_videos(config, videos, recipe.feature_files(config))
+    present = experiment.present_videos(config, videos, experiment.feature_files(config))
     # All steps of an evaluation, for a model that finds nothing.
     detections = {video.video_id: Detections(np.zeros((0, 2)), [], []) for video in present}
     if video_scores is not None:
@@ -58,8 +58,8 @@ def detect_subset(model, config, videos):
       {video id: `Detections`}; without the videos that `data.missing_features` lets be left out,
       which an evaluation counts as missed.
     """
-    features = recipe.feature_files(config)
-    videos = recipe.present_videos(config, videos, features)
+    features = experiment.feature_files(config)
+    videos = experiment.present_videos(config, videos, features)
     items = data_pipeline.evaluation_items(
         videos,
         features,
@@ -68,7 +68,7 @@ def detect_subset(model, config, videos):
         default_fps=config.data.fps,
         downsample_rate=config.data.downsample_rate,
     )
-    return detect_items(model, items, len(videos), **recipe.windows(config))
+    return detect_items(model, items, len(videos), **experiment.windows(config))
 
 
 def detect_items(model, items, count, **windows):
@@ -111,7 +111,7 @@ def evaluate_workdir(workdir, subset=None, tiou_thresholds=None, video_scores=No
     config = ml_collections.ConfigDict(read_config(workdir))
     config.fusion.video_scores = str(video_scores or config.fusion.video_scores)
     model = load_model(workdir)
-    annotations, video_scores = recipe.read_ground_truth(config)
+    annotations, video_scores = experiment.read_ground_truth(config)
     class_names = model.class_names
     videos = annotations.subset(subset or config.data.eval_subset)
     detections = detect_subset(model, config, videos)
