@@ -27,12 +27,12 @@ import pathlib
 from absl import flags, logging
 from ml_collections import config_flags
 
-from keras_actionformer.benchmark_process import measure_alone
+from keras_actionformer.benchmark.measurements import HEADER, NOTES, check_plot, plot
+from keras_actionformer.benchmark.process import measure_alone
 from keras_actionformer.cli.explain import check_sections
 from keras_actionformer.cli.quiet import import_keras
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_write
-from keras_actionformer.measurements import HEADER, NOTES, check_plot, plot
 
 _ALL = ("forward", "train", "nms", "evaluate", "long", "export")
 _OF_A_MODEL = ("forward", "train", "long", "export")  # what has lengths, too
@@ -127,7 +127,7 @@ def _measure(what, **case):
 
 def _measure_data(config):
     """Here and not alone: the configuration is a program, and its memory is the features'."""
-    from keras_actionformer.benchmark import benchmark_data
+    from keras_actionformer.benchmark.cases import benchmark_data
 
     measurements = []
     for measurement in benchmark_data(config, _RUNS.value):

@@ -11,16 +11,17 @@ import pytest
 from small_exports import small_model
 from small_run import small_config, write_data
 
-from keras_actionformer import ActionFormer, benchmark
-from keras_actionformer.benchmark_process import measure_alone
+from keras_actionformer import ActionFormer
+from keras_actionformer.benchmark import cases
+from keras_actionformer.benchmark.flops import gflop
+from keras_actionformer.benchmark.measurements import HEADER, Measurement, plot
+from keras_actionformer.benchmark.meter import Meter, available_modes, machine
+from keras_actionformer.benchmark.process import measure_alone
 from keras_actionformer.detection.decode import decode
 from keras_actionformer.detection.suppression import suppress
 from keras_actionformer.errors import UserError
-from keras_actionformer.flops import gflop
-from keras_actionformer.measurements import HEADER, Measurement, plot
-from keras_actionformer.meter import Meter, available_modes, machine
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def small_meter(**changes):
@@ -45,9 +46,7 @@ def assert_sane(measurement):
 
 def test_forward():
     model = small_model()
-    found = list(
-        benchmark.benchmark_forward(model, small_meter(), (8, 20), (1, 3), modes=["graph"])
-    )
+    found = list(cases.benchmark_forward(model, small_meter(), (8, 20), (1, 3), modes=["graph"]))
     assert len(found) == len({(one.case, one.num_steps) for one in found}) == 2 * 2
     for one in found:
         assert_sane(one)
@@ -57,21 +56,21 @@ def test_forward():
 
 
 def test_forward_in_every_mode():
-    found = list(benchmark.benchmark_forward(small_model(), small_meter(), (8,)))
+    found = list(cases.benchmark_forward(small_model(), small_meter(), (8,)))
     assert [one.case.split(", ")[1] for one in found] == list(available_modes())
     assert available_modes() == ("graph", "xla")
 
 
 def test_mixed_lengths_count_the_work_of_all():
     model = small_model()
-    for found in benchmark.benchmark_mixed(model, small_meter(), 3, shortest=5, longest=60):
+    for found in cases.benchmark_mixed(model, small_meter(), 3, shortest=5, longest=60):
         assert_sane(found)
         assert 3 * gflop(model.config, 5) < found.gflop < 3 * gflop(model.config, 60)
 
 
 def test_long():
     model = small_model()
-    found = list(benchmark.benchmark_long(model, small_meter(), factors=(1, 2)))
+    found = list(cases.benchmark_long(model, small_meter(), factors=(1, 2)))
     assert [one.num_steps for one in found] == [48, 96]
     for one in found:
         assert_sane(one)
@@ -80,14 +79,14 @@ def test_long():
 
 def test_a_model_that_resizes_does_the_work_of_its_length():
     model = small_model(force_upsampling=True)
-    (found,) = benchmark.benchmark_long(model, small_meter(), factors=(2,))
+    (found,) = cases.benchmark_long(model, small_meter(), factors=(2,))
     assert found.gflop == pytest.approx(gflop(model.config, 48))
 
 
 def test_train():
     model = small_model()
     before = [np.array(variable) for variable in model.trainable_variables]
-    (found,) = benchmark.benchmark_train(model, small_meter(), batch_size=2, modes=["graph"])
+    (found,) = cases.benchmark_train(model, small_meter(), batch_size=2, modes=["graph"])
     assert_sane(found)
     assert found.num_steps == 48
     assert found.gflop == pytest.approx(3 * 2 * gflop(model.config, 48))
@@ -101,19 +100,19 @@ def test_train():
 
 def test_train_with_recomputing():
     model = small_model()
-    (found,) = benchmark.benchmark_train(model, small_meter(), modes=["graph"], recompute=True)
+    (found,) = cases.benchmark_train(model, small_meter(), modes=["graph"], recompute=True)
     assert model.recompute and found.case.startswith("recompute step, graph")
     assert found.gflop == pytest.approx(3 * 2 * gflop(model.config, 48))  # no work of its own
 
 
 @pytest.mark.slow
 def test_train_in_every_mode():
-    found = list(benchmark.benchmark_train(small_model(), small_meter()))
+    found = list(cases.benchmark_train(small_model(), small_meter()))
     assert [one.case.split(", ")[1] for one in found] == ["graph", "xla"]
 
 
 def test_nms():
-    found = list(benchmark.benchmark_nms(small_meter(), modes=["graph"]))
+    found = list(cases.benchmark_nms(small_meter(), modes=["graph"]))
     assert len(found) == len({one.case for one in found}) == 2
     for one in found:
         assert_sane(one)
@@ -121,23 +120,23 @@ def test_nms():
 
 
 def test_suppression_is_measured_on_12000_candidates_that_become_200():
-    *outputs, lengths = benchmark.made_up_outputs()
-    candidates = decode(*outputs, lengths, benchmark.POSTPROCESS)
+    *outputs, lengths = cases.made_up_outputs()
+    candidates = decode(*outputs, lengths, cases.POSTPROCESS)
     assert candidates[1].shape == (1, 12_000)
     assert np.mean(candidates[3]) > 0.9
-    num_detections = suppress(*candidates, benchmark.POSTPROCESS)[3]
+    num_detections = suppress(*candidates, cases.POSTPROCESS)[3]
     assert num_detections.numpy().tolist() == [200]
 
 
 def test_evaluate():
-    (found,) = benchmark.benchmark_evaluate(small_meter(), 20, 10, num_classes=4)
+    (found,) = cases.benchmark_evaluate(small_meter(), 20, 10, num_classes=4)
     assert_sane(found)
     assert found.case == "evaluation, 200 detections"
 
 
 def test_data(tmp_path):
     write_data(tmp_path)
-    found = list(benchmark.benchmark_data(small_config(tmp_path), 1, batches_per_run=2))
+    found = list(cases.benchmark_data(small_config(tmp_path), 1, batches_per_run=2))
     assert [one.quantity for one in found] == ["batches/s", "MB/s"] * 2
     assert all(value > 0 for one in found for value in one.values)
 
@@ -147,7 +146,7 @@ def test_export():
     for module in ("ai_edge_litert", "tf2onnx", "onnxruntime"):
         pytest.importorskip(module)
     model = ActionFormer.from_preset("simulated")  # smaller ones have nothing to quantize
-    found = list(benchmark.benchmark_export(model, small_meter(), (20,)))
+    found = list(cases.benchmark_export(model, small_meter(), (20,)))
     sizes = [one for one in found if one.quantity == "MB"]
     assert len(sizes) == 5 and all(0 < one.median < 100 for one in sizes)
     times = [one for one in found if one not in sizes]
@@ -214,14 +213,15 @@ def test_a_process_that_fails(capfd):
 FORWARD_WITHOUT_TENSORFLOW = """
 import sys
 sys.modules["tensorflow"] = None  # any import of it raises now
-from keras_actionformer import ActionFormer, benchmark
-from keras_actionformer.meter import Meter, machine
+from keras_actionformer import ActionFormer
+from keras_actionformer.benchmark import cases
+from keras_actionformer.benchmark.meter import Meter, machine
 model = ActionFormer(4, 2, backbone_arch=(1, 1, 1), embd_dim=8, fpn_dim=8, head_dim=8, n_head=2,
                      n_mha_win_size=3, max_seq_len=16)
 meter = Meter(1, matrix_size=16, conv_steps=8, conv_width=4)
-for one in benchmark.benchmark_forward(model, meter, (16,)):
+for one in cases.benchmark_forward(model, meter, (16,)):
     print(one.case, one.useful_gflops > 0, one.share > 0)
-for one in benchmark.benchmark_mixed(model, meter, 2, shortest=3, longest=9):
+for one in cases.benchmark_mixed(model, meter, 2, shortest=3, longest=9):
     print(one.case, one.useful_gflops > 0)
 print(machine()["backend"].split()[0])
 """

@@ -15,6 +15,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_actionformer.benchmark.flops import gflop
+from keras_actionformer.benchmark.measurements import Measurement
+from keras_actionformer.benchmark.meter import Meter, available_modes, compiled, wait
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.deploy.exported import ExportedModel
@@ -22,9 +25,6 @@ from keras_actionformer.detection.decode import PostProcess, decode
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.detection.suppression import suppress
 from keras_actionformer.evaluation.evaluation import evaluate
-from keras_actionformer.flops import gflop
-from keras_actionformer.measurements import Measurement
-from keras_actionformer.meter import Meter, available_modes, compiled, wait
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.points import make_points
 from keras_actionformer.training import experiment

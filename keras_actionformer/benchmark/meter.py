@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_actionformer.measurements import Measurement
+from keras_actionformer.benchmark.measurements import Measurement
 
 try:
     import resource

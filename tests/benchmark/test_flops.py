@@ -6,7 +6,7 @@ import math
 import pytest
 
 from keras_actionformer import ActionFormer
-from keras_actionformer.flops import gflop, multiply_adds
+from keras_actionformer.benchmark.flops import gflop, multiply_adds
 from keras_actionformer.presets.builtin import ARCHITECTURES
 
 SMALL = {

@@ -8,16 +8,16 @@ import sys
 import tempfile
 
 import keras_actionformer
+from keras_actionformer.benchmark.measurements import Measurement
 from keras_actionformer.cli.quiet import import_keras
 from keras_actionformer.errors import UserError
-from keras_actionformer.measurements import Measurement
 
 
 def measure_alone(what, **case):
     """Measures a case in a process of its own.
 
     Args:
-      what, **case: arguments of `benchmark.run_case`, as JSON can hold them.
+      what, **case: arguments of `cases.run_case`, as JSON can hold them.
 
     Returns:
       (dict, list of `Measurement`, str or None): the machine, with the modes it has; what was
@@ -54,11 +54,11 @@ def main(argv):
     """
     case, target = argv
     import_keras()
-    from keras_actionformer import benchmark, meter
+    from keras_actionformer.benchmark import cases, meter
 
     measurements, problem = [], None
     try:
-        for measurement in benchmark.run_case(**json.loads(case)):
+        for measurement in cases.run_case(**json.loads(case)):
             measurements.append(measurement.to_dict())
     except UserError as error:
         problem = str(error)

@@ -1,0 +1,1 @@
+"""How fast all this is on this machine."""
