@@ -18,7 +18,7 @@ from keras_actionformer.data.annotations import Annotations, Video, save_annotat
 from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 CHANNELS = 6
 
 CONFIG = """
