@@ -20,7 +20,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["keras_actionformer", "keras_actionformer.*"]),
-    package_data={"keras_actionformer.presets.presets": ["bundled/*/*"]},
+    package_data={"keras_actionformer.presets": ["bundled/*/*"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "absl-py>=2.0",
