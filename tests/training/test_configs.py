@@ -140,7 +140,7 @@ def test_reference_configurations_have_the_published_architecture(name):
         ("epic_slowfast_noun", 16, 1e-4, 2, 0.3, 6, (0.1, 0.5, 5)),
         ("ego4d_slowfast", 10, 1e-4, 2, 0.3, 7, (0.1, 0.5, 5)),
         ("ego4d_omnivore_egovlp", 10, 1e-4, 2, 0.3, 8, (0.1, 0.5, 5)),
-        ("ego4d_slowfast_omnivore_egovlp", 10, 1e-4, 2, 0.3, 7, (0.1, 0.5, 5)),
+        ("ego4d_slowfast_omnivore_egovlp", 10, 1e-4, 2, 0.3, 8, (0.1, 0.5, 5)),
     ],
 )
 def test_training_settings_of_the_reference(
