@@ -1,11 +1,152 @@
-"""Writing files so that a reader never meets a half-written one."""
+"""Files: read with what is wrong told in a sentence, written so that none is ever half there."""
 
+import codecs
 import contextlib
 import errno
+import json
 import os
 import pathlib
 import shutil
 import uuid
+import zipfile
+import zlib
+
+import numpy as np
+
+from keras_actionformer.errors import UserError
+
+# === Reading ===
+
+
+def read_text(path, kind):
+    """Reads a text file: UTF-8, with or without a byte order mark.
+
+    Args:
+      path: str or `os.PathLike`.
+      kind: str, what messages call the file, e.g. `"Annotation file"`.
+
+    Returns:
+      str.
+
+    Raises:
+      UserError: the file does not exist, cannot be read, or is not UTF-8 (in which line is told).
+    """
+    try:
+        content = pathlib.Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+        return content.decode("utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{kind} '{path}' does not exist; check its path.") from None
+    except OSError as error:
+        raise UserError(f"{kind} '{path}' cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{kind} '{path}' is not UTF-8 text in line {line}; save it as UTF-8."
+        ) from None
+
+
+def read_json(path, kind):
+    """Reads a JSON file in which no object has a key twice.
+
+    Args:
+      path, kind: as `read_text`.
+
+    Returns:
+      What `json.loads` makes of it.
+
+    Raises:
+      UserError: see `read_text`; or it is no such JSON (where is told).
+    """
+    text = read_text(path, kind)
+    try:
+        return parse_json(text)
+    except RepeatedKeyError as error:
+        raise UserError(
+            f"{kind} '{path}' has {error.key!r} twice in one object; every video id and "
+            "every field may appear once, so merge or rename the entries."
+        ) from None
+    except ValueError as error:
+        raise UserError(f"{kind} '{path}' is not valid JSON: {error}.") from None
+
+
+def parse_json(text):
+    """`json.loads`, for texts that were written by others.
+
+    Raises:
+      ValueError: the text is no JSON, nests too deeply, or is a `RepeatedKeyError`; what is wrong
+        and where, to be put into a sentence.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=unique_keys)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} in line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise ValueError("it nests lists or objects too deeply to be read") from None
+
+
+class RepeatedKeyError(ValueError):
+    """Of two equal keys a dict would keep the last: one of two videos would be lost."""
+
+    def __init__(self, key):
+        super().__init__(f"{key!r} stands twice in one object")
+        self.key = key
+
+
+def unique_keys(pairs):
+    """Returns a list of (key, value) as a dict, or raises `RepeatedKeyError`."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise RepeatedKeyError(next(key for key in keys if keys.count(key) > 1))
+    return found
+
+
+def read_npz(path):
+    """Returns {name: array} of a NumPy archive; `told_if_unreadable` tells what it may raise."""
+    with np.load(path, allow_pickle=False) as archive:
+        return dict(archive)
+
+
+@contextlib.contextmanager
+def told_if_unreadable(problem, fix=""):
+    """Raises `UserError` "PROBLEM (the reader's words); FIX." for what readers of files raise.
+
+    These are text, JSON, NumPy, zip and HDF5 files; a `UserError` passes as it is.
+
+    Args:
+      problem: str, e.g. `"'config.json' is damaged"`.
+      fix: str, what to do about it, e.g. `"get the preset again"`; or empty.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    # A TypeError is that of a `.npy` file where an archive is expected, a RuntimeError that of too
+    # deep a recursion, of a zip file's unknown compression, or of HDF5.
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise UserError(
+            f"{problem} ({reason.splitlines()[0]}){f'; {fix}' if fix else ''}."
+        ) from None
+
+
+# === Writing ===
+
+
+def write_json(path, content, indent=1, ensure_ascii=True):
+    """Writes `content` as a JSON file, all at once; the arguments are those of `json.dump`."""
+    with atomic_write(path) as file:
+        json.dump(content, file, indent=indent, ensure_ascii=ensure_ascii)
+        file.write("\n")
 
 
 @contextlib.contextmanager

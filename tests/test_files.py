@@ -1,10 +1,130 @@
-"""Files appear whole or not at all."""
+"""Broken files are told in a sentence; written ones appear whole or not at all."""
 
 import errno
 
+import numpy as np
 import pytest
 
-from keras_actionformer.files import atomic_path, atomic_write, remove_leftovers
+from keras_actionformer.errors import UserError
+from keras_actionformer.files import (
+    RepeatedKeyError,
+    atomic_path,
+    atomic_write,
+    parse_json,
+    read_json,
+    read_npz,
+    read_text,
+    remove_leftovers,
+    told_if_unreadable,
+    write_json,
+)
+
+
+def test_text_is_utf8_with_or_without_a_mark(tmp_path):
+    path = tmp_path / "a.txt"
+    for content in (b"\xef\xbb\xbf\xc3\xa9\r\n", b"\xc3\xa9\r\n"):
+        path.write_bytes(content)
+        assert read_text(path, "List") == "\u00e9\r\n"
+
+
+def told(path, read=read_text):
+    with pytest.raises(UserError) as error:
+        read(path, "List")
+    return str(error.value)
+
+
+def test_text_that_cannot_be_read_is_told(tmp_path):
+    path = tmp_path / "a.txt"
+    assert told(path) == f"List '{path}' does not exist; check its path."
+    assert told(tmp_path) == f"List '{tmp_path}' cannot be read: Is a directory."
+    path.write_bytes(b"one\ntw\xff\n")
+    assert told(path) == f"List '{path}' is not UTF-8 text in line 2; save it as UTF-8."
+
+
+def test_json_is_written_and_read(tmp_path):
+    write_json(tmp_path / "a.json", {"\u00e9": [1, 0.5, None]})
+    assert (tmp_path / "a.json").read_bytes() == (
+        b'{\n "\\u00e9": [\n  1,\n  0.5,\n  null\n ]\n}\n'
+    )
+    assert read_json(tmp_path / "a.json", "List") == {"\u00e9": [1, 0.5, None]}
+    write_json(tmp_path / "a.json", ["\u00e9"], indent=None, ensure_ascii=False)
+    assert (tmp_path / "a.json").read_bytes() == b'["\xc3\xa9"]\n'
+
+
+@pytest.mark.parametrize(
+    "text, fault",
+    [
+        ('{"a":\n }', "is not valid JSON: Expecting value in line 2, column 2."),
+        ("[" * 100_000, "is not valid JSON: it nests lists or objects too deeply to be read."),
+        (
+            '{"a": [{"b": 1, "c": 2, "b": 1}]}',
+            "has 'b' twice in one object; every video id and every field may appear once, so "
+            "merge or rename the entries.",
+        ),
+    ],
+)
+def test_wrong_json_is_told(tmp_path, text, fault):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    assert told(path, read_json) == f"List '{path}' {fault}"
+
+
+def test_a_key_that_stands_twice_is_no_json_of_ours():
+    with pytest.raises(RepeatedKeyError, match="^'b' stands twice in one object$") as error:
+        parse_json('{"a": 1, "b": 1, "b": 2}')
+    assert error.value.key == "b"
+
+
+def test_archives_are_read_without_pickles(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, a=[1, 2], b="text")
+    found = read_npz(path)
+    assert found["a"].tolist() == [1, 2] and found["b"].item() == "text" and len(found) == 2
+    np.savez(path, a=np.array([None]))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        read_npz(path)
+
+
+def damage_array(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"PK\x03\x04"),
+        lambda path: path.write_bytes(path.read_bytes()[:-50]),
+        lambda path: path.write_bytes(b"<!DOCTYPE html><html>"),
+        lambda path: np.save(path.open("wb"), np.zeros(3)),
+        damage_array,
+    ],
+)
+def test_damaged_archives_are_told(tmp_path, damage):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, a=np.arange(1000))
+    damage(path)
+    with pytest.raises(UserError) as error, told_if_unreadable("It is damaged", "get it again"):
+        read_npz(path)
+    text = str(error.value)
+    assert text.startswith("It is damaged (") and text.endswith("); get it again.")
+
+
+def test_what_told_if_unreadable_tells():
+    with pytest.raises(UserError, match=r"^X is damaged \(first line\)\.$"):
+        with told_if_unreadable("X is damaged"):
+            raise OSError("first line\nsecond line")
+    with pytest.raises(UserError, match=r"^X is damaged \(No space left\); buy a disk\.$"):
+        with told_if_unreadable("X is damaged", "buy a disk"):
+            raise OSError(errno.ENOSPC, "No space left", "file")
+    with pytest.raises(UserError, match=r"^X is damaged \(EOFError\)\.$"):
+        with told_if_unreadable("X is damaged"):
+            raise EOFError
+    with pytest.raises(UserError, match="^as it is$"), told_if_unreadable("X is damaged"):
+        raise UserError("as it is")
 
 
 def test_a_file_changes_in_one_step(tmp_path):

@@ -5,15 +5,13 @@ and `"where"`, the place in the file by which errors name it. Each of its annota
 `"where"` too. `annotations.build_annotations` checks entries of whatever format.
 """
 
-import codecs
 import csv
 import io
-import json
 import math
-import pathlib
 import re
 
 from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.files import read_json, read_text
 
 # What a column is called here -> what a header may call it (any case, "-" and " " as "_").
 CSV_COLUMNS = {
@@ -28,56 +26,10 @@ CSV_COLUMNS = {
 }
 
 
-def read_text(path):
-    """Returns the text of an annotation file: UTF-8, with or without a byte order mark."""
-    try:
-        content = pathlib.Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
-        return content.decode("utf-8")
-    except FileNotFoundError:
-        raise UserError(f"Annotation file '{path}' does not exist; check its path.") from None
-    except OSError as error:
-        raise UserError(f"Annotation file '{path}' cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"Annotation file '{path}' is not UTF-8 text in line {line}; save it as UTF-8."
-        ) from None
-
-
-def read_json(path):
-    """Returns the content of a JSON annotation file, in which no object may have a key twice."""
-    text = read_text(path)
-    try:
-        return json.loads(text, object_pairs_hook=lambda pairs: _unique_keys(path, pairs))
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"Annotation file '{path}' is not valid JSON: {error.msg} "
-            f"in line {error.lineno}, column {error.colno}."
-        ) from None
-    except RecursionError:
-        raise UserError(
-            f"Annotation file '{path}' nests lists or objects too deeply to be read; write it as "
-            '{"database": {video id: ...}}.'
-        ) from None
-
-
-def _unique_keys(path, pairs):
-    # Python's JSON reader keeps the last of two equal keys: one of two videos would be lost.
-    entry = dict(pairs)
-    if len(entry) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise UserError(
-            f"Annotation file '{path}' has {twice!r} twice in one object; every video id and "
-            "every field may appear once, so merge or rename the entries."
-        )
-    return entry
-
-
 def json_entries(path):
     """Returns the entries that `build_annotations` takes, and the file's class names or None."""
     where = f"Annotation file '{path}'"
-    content = read_json(path)
+    content = read_json(path, "Annotation file")
     if not isinstance(content, dict) or "database" not in content:
         keys = list(content) if isinstance(content, dict) else []
         raise UserError(
@@ -161,7 +113,7 @@ def read_table(path, columns, required):
       list of (str, the line as errors name it; dict from each of `columns` to the cell's text, ""
       where there is none).
     """
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(read_text(path, "Annotation file"), newline=""), strict=True)
     lines = []
     try:
         for cells in reader:

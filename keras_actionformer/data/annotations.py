@@ -14,14 +14,13 @@ and told with the file, the place in it and the field it is about.
 """
 
 import dataclasses
-import json
 import pathlib
 
 import numpy as np
 
 from keras_actionformer.data.annotation_files import csv_entries, json_entries
 from keras_actionformer.errors import UserError, suggest
-from keras_actionformer.files import atomic_write
+from keras_actionformer.files import write_json
 
 # Annotation tools round times and durations each on their own; an action that ends with its video
 # then passes its end by this much at most. It is clipped silently; anything more is an error.
@@ -191,10 +190,8 @@ def save_annotations(path, annotations):
             for (start, end), label in zip(video.segments_sec, video.labels, strict=True)
         ]
         database[video.video_id] = entry
-    with atomic_write(path) as file:
-        content = {"version": "1.0", "class_names": annotations.class_names, "database": database}
-        json.dump(content, file, indent=1)
-        file.write("\n")
+    content = {"version": "1.0", "class_names": annotations.class_names, "database": database}
+    write_json(path, content)
 
 
 def build_annotations(

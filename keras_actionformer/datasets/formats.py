@@ -20,9 +20,7 @@ from absl import logging
 from keras_actionformer.data.annotation_files import (
     CSV_COLUMNS,
     number,
-    read_json,
     read_table,
-    read_text,
     set_once,
     set_video_times,
     video_entry,
@@ -30,6 +28,7 @@ from keras_actionformer.data.annotation_files import (
 )
 from keras_actionformer.data.annotations import build_annotations
 from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.files import read_json, read_text
 
 # How file names and Ego4D's `split` call the subsets -> what the reference's files call them.
 _SUBSETS = {
@@ -160,7 +159,7 @@ def _thumos14_files(folder):
 def _read_thumos14_file(path):
     """Returns [(place, video id, [start, end] in seconds)] of a file's lines."""
     rows = []
-    for i, line in enumerate(read_text(path).splitlines(), start=1):
+    for i, line in enumerate(read_text(path, "Annotation file").splitlines(), start=1):
         where, words = f"Annotation file '{path}', line {i}", line.split()
         if words and len(words) != 3:
             raise UserError(
@@ -343,7 +342,7 @@ def read_ego4d(paths, class_names=None):
     entries, num_short = {}, 0
     for path in paths:
         where = f"Annotation file '{path}'"
-        for video in _field(where, read_json(path), "videos", list):
+        for video in _field(where, read_json(path, "Annotation file"), "videos", list):
             here = f"{where}, video {_field(where, video, 'video_uid', str)!r}"
             split = _field(here, video, "split", str)
             if split not in _SUBSETS:

@@ -6,16 +6,15 @@ sming256/OpenTAD for the others and for Ego4D's InternVideo features.
 """
 
 import dataclasses
-import json
 import typing
 
 import numpy as np
 
-from keras_actionformer.data.annotation_files import json_entries, read_json
+from keras_actionformer.data.annotation_files import json_entries
 from keras_actionformer.data.annotations import build_annotations
 from keras_actionformer.datasets.formats import read_ego4d, read_epic100, read_thumos14
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import atomic_write
+from keras_actionformer.files import read_json, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +134,7 @@ def _read_ego4d(path, _folder, durations):
 
 def _write_scores(path, target, convert=lambda scores: scores):
     """Writes the video scores of a JSON file in the form of `load_video_scores`."""
-    content = read_json(path)
+    content = read_json(path, "File of video scores")
     try:
         names = content["class"] if "class" in content else content["classes"]
         scores = {id_: convert(values) for id_, values in content["results"].items()}
@@ -144,8 +143,7 @@ def _write_scores(path, target, convert=lambda scores: scores):
             f"File of video scores '{path}' must hold {{\"results\": {{video id: scores}}, "
             f'"class": [names]}}, but it does not ({error!r}).'
         ) from None
-    with atomic_write(target) as file:
-        json.dump({"results": scores, "class": names}, file)
+    write_json(target, {"results": scores, "class": names}, indent=None)
 
 
 def _write_hacs_scores(path, target):
