@@ -15,9 +15,9 @@ from keras_actionformer.arguments import (
 )
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.data.windows import check_windows
-from keras_actionformer.detection.decode import PostProcess
 from keras_actionformer.detection.detector import Detector
 from keras_actionformer.detection.inputs import check_durations, one_each, open_sequences
+from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.detection.tiles import DEFAULT_STEPS, tile_length, why_not_tiles
 from keras_actionformer.errors import UserError
 from keras_actionformer.network.backbone import Backbone

@@ -21,8 +21,9 @@ from keras_actionformer.benchmark.meter import Meter, available_modes, compiled,
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.deploy.exported import ExportedModel
-from keras_actionformer.detection.decode import PostProcess, decode
+from keras_actionformer.detection.decode import decode
 from keras_actionformer.detection.detections import Detections
+from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.detection.suppression import suppress
 from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.model import ActionFormer

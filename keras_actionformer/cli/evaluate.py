@@ -24,7 +24,8 @@ from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS, evaluate
-from keras_actionformer.evaluation.fusion import fuse_videos, load_video_scores
+from keras_actionformer.evaluation.fusion import fuse_videos
+from keras_actionformer.evaluation.video_scores import load_video_scores
 from keras_actionformer.files import atomic_write
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run to evaluate.")

@@ -19,15 +19,13 @@ import pathlib
 import numpy as np
 
 from keras_actionformer.data.annotation_files import csv_entries, json_entries
+from keras_actionformer.data.instances import usable_instances
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import write_json
 
 # Annotation tools round times and durations each on their own; an action that ends with its video
 # then passes its end by this much at most. It is clipped silently; anything more is an error.
 ROUNDING_SEC = 0.05
-# Two annotations of one label are the same when neither start nor end differs by more; a shorter
-# one is none. The reference's ActivityNet and Ego4D scores are counted so.
-SAME_SEC = 1e-3
 # Ids that a file numbers its classes with stay far below; a larger one is a mistake, and every id
 # below it would become a class.
 MAX_CLASSES = 100_000
@@ -123,7 +121,7 @@ def load_annotations(
         them.
       default_subset: str, the subset of videos for which the file names none; None for an error.
       drop_duplicates: bool; True leaves out annotations that repeat one of the same label and
-        video, and those shorter than `SAME_SEC`. ActivityNet has both; its scores count neither.
+        video, and those shorter than 1 ms. ActivityNet has both; its scores count neither.
       class_agnostic: bool; True makes all labels one class, `AGNOSTIC_NAME`, as for proposals.
       on_error: function of a `UserError`, called for what is wrong and for each video that is wrong
         in itself, which is then left out; or None to raise the first error. An error of the whole
@@ -226,8 +224,8 @@ def build_annotations(
         raise UserError(f"{source} holds no video.")
     for entry in entries.values():
         _check_entry(entry["where"], entry)
-        if drop_duplicates:
-            entry["annotations"] = _without_duplicates(entry["annotations"])
+    if drop_duplicates:
+        _drop_duplicates(entries)
     if class_agnostic:
         if class_names is not None or num_classes not in (None, 1):
             raise UserError(
@@ -305,20 +303,19 @@ def _is_number(value):
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def _without_duplicates(actions):
-    kept = []
-    for action in actions:
-        start, end = action["segment"]
-        short = 0 <= end - start < SAME_SEC
-        if not short and not any(_is_same(action, other) for other in kept):
-            kept.append(action)
-    return kept
-
-
-def _is_same(action, other):
-    return action["label"] == other["label"] and all(
-        abs(a - b) <= SAME_SEC for a, b in zip(action["segment"], other["segment"], strict=True)
-    )
+def _drop_duplicates(entries):
+    """Leaves out the annotations that no score counts, see `usable_instances`."""
+    videos = np.repeat(np.arange(len(entries)), [len(e["annotations"]) for e in entries.values()])
+    actions = [action for entry in entries.values() for action in entry["annotations"]]
+    segments_sec = np.array([a["segment"] for a in actions], np.float64).reshape(-1, 2)
+    ids = {label: i for i, label in enumerate({a["label"] for a in actions})}
+    labels = np.array([ids[a["label"]] for a in actions], np.int64)
+    keep = usable_instances(videos, segments_sec, labels)
+    # One that ends before it starts is no short one but a mistake, which is told later.
+    keep |= segments_sec[:, 1] < segments_sec[:, 0]
+    is_kept = iter(keep.tolist())
+    for entry in entries.values():
+        entry["annotations"] = [a for a in entry["annotations"] if next(is_kept)]
 
 
 def _class_names(source, entries, class_names, num_classes):

@@ -10,8 +10,9 @@ from keras import ops
 
 from keras_actionformer.arguments import from_fields
 from keras_actionformer.data.windows import sliding_windows
-from keras_actionformer.detection.decode import PostProcess, decode
+from keras_actionformer.detection.decode import decode
 from keras_actionformer.detection.detections import Detections
+from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.detection.suppression import suppress
 from keras_actionformer.detection.tiles import DEFAULT_STEPS, BestCandidates, cut_tile, plan_tiles
 from keras_actionformer.network.padding import ResizeTo, inference_padding

@@ -19,19 +19,17 @@ tIoU the later one is taken first. Results are therefore the same on every machi
 NumPy only; all arithmetic is float64.
 """
 
-import dataclasses
 import numbers
 
 import numpy as np
 
+from keras_actionformer.data.instances import usable_instances
 from keras_actionformer.errors import UserError
+from keras_actionformer.evaluation.matching import match_detections, overlapping_pairs
+from keras_actionformer.evaluation.result import EvaluationResult
 
 # The thresholds THUMOS14 is scored at, the default everywhere.
 TIOU_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
-# Annotators sometimes store one instance twice, or with no length; both would count as misses.
-_TOLERANCE_SEC = 1e-3
-# Pairs of detection and ground truth held at a time: bounds the memory of one class in all videos.
-_BLOCK_PAIRS = 2_000_000
 
 
 def evaluate(
@@ -160,133 +158,6 @@ def evaluate_arrays(
     )
 
 
-def usable_instances(videos, segments_sec, labels):
-    """Tells which ground-truth instances count.
-
-    Left out are instances shorter than a millisecond, and those whose start and end both lie
-    within a millisecond of an instance that is kept, of the same class, earlier in the same video.
-
-    Args:
-      videos: int (N,), index of the video of each instance.
-      segments_sec: float (N, 2), start and end in seconds.
-      labels: int (N,), class ids.
-
-    Returns:
-      bool (N,).
-    """
-    usable = segments_sec[:, 1] - segments_sec[:, 0] >= _TOLERANCE_SEC
-    # Sorted by start, repeats stand in runs of starts that are close; nearly all runs have one row.
-    rows = np.flatnonzero(usable)
-    rows = rows[np.lexsort((segments_sec[rows, 0], labels[rows], videos[rows]))]
-    near = (
-        (np.diff(videos[rows]) == 0)
-        & (np.diff(labels[rows]) == 0)
-        & (np.diff(segments_sec[rows, 0]) <= _TOLERANCE_SEC)
-    )
-    for run in np.split(rows, np.flatnonzero(~near) + 1) if near.any() else ():
-        kept = []
-        for row in np.sort(run) if len(run) > 1 else ():
-            distance = np.abs(segments_sec[kept] - segments_sec[row])
-            if (distance <= _TOLERANCE_SEC).all(axis=1).any():
-                usable[row] = False
-            else:
-                kept.append(row)
-    return usable
-
-
-def temporal_iou(segments, others):
-    """Temporal intersection over union, row by row.
-
-    Args:
-      segments: float (..., 2), `[start, end]` in any unit.
-      others: float (..., 2), `[start, end]` in the same unit.
-
-    Returns:
-      float (...): 1 for equal segments, 0 for disjoint or empty ones.
-
-    Example:
-
-    >>> float(temporal_iou(np.array([0.0, 2.0]), np.array([1.0, 4.0])))   # 1 s of 4 s
-    0.25
-    """
-    left = np.maximum(segments[..., 0], others[..., 0])
-    right = np.minimum(segments[..., 1], others[..., 1])
-    intersection = np.maximum(right - left, 0)
-    lengths = (others[..., 1] - others[..., 0]) + (segments[..., 1] - segments[..., 0])
-    union = lengths - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
-
-
-def overlapping_pairs(segments_sec, gt_segments_sec, first, count, min_tiou):
-    """Lists the pairs of a detection and a ground truth of its group that overlap enough.
-
-    Args:
-      segments_sec: float (M, 2), the detections.
-      gt_segments_sec: float (N, 2), the ground truth, each group in consecutive rows.
-      first: int (M,), the first ground truth of the group of each detection.
-      count: int (M,), how many ground truths that group has.
-      min_tiou: float, pairs below are dropped.
-
-    Returns:
-      (detection (R,), ground truth (R,), tIoU (R,)), ordered by detection, then falling tIoU, then
-      later ground truth first.
-    """
-    ends = np.cumsum(count)
-    total = ends[-1] if len(ends) else 0
-    edges = np.searchsorted(ends, np.arange(0, total, _BLOCK_PAIRS), side="right")
-    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
-    for start, stop in zip(edges, [*edges[1:], len(ends)]):
-        pair_det = np.repeat(np.arange(start, stop), count[start:stop])
-        place_in_group = ends[start] - count[start] + np.arange(len(pair_det))
-        place_in_group -= (ends - count)[pair_det]
-        pair_gt = first[pair_det] + place_in_group
-        tiou = temporal_iou(segments_sec[pair_det], gt_segments_sec[pair_gt])
-        keep = tiou >= min_tiou
-        found.append((pair_det[keep], pair_gt[keep], tiou[keep]))
-    pair_det, pair_gt, tiou = map(np.concatenate, zip(*found))
-    order = np.lexsort((-pair_gt, -tiou, pair_det))
-    return pair_det[order], pair_gt[order], tiou[order]
-
-
-def match_detections(pair_det, pair_gt, tiou, threshold, num_detections, num_ground_truth):
-    """Finds the true positives: each detection takes the best ground truth that is still free.
-
-    Visiting the detections one by one gives the same result as letting all of them ask at once for
-    their best ground truth, which keeps the asker of highest score and sends the others on to
-    their next best, until nobody is sent on (deferred acceptance, Gale and Shapley 1962, with one
-    ranking shared by all ground truths). This takes a few rounds over whole arrays.
-
-    Args:
-      pair_det: int (R,), detection of each pair, rising; a smaller index means a higher score.
-      pair_gt: int (R,), ground truth of each pair, in the order in which the detection wants it.
-      tiou: float (R,).
-      threshold: float, pairs below do not match.
-      num_detections: int, M.
-      num_ground_truth: int, N.
-
-    Returns:
-      bool (M,), True where the detection is matched.
-    """
-    allowed = tiou >= threshold
-    pair_det, pair_gt = pair_det[allowed], pair_gt[allowed]
-    asking, wish = np.unique(pair_det, return_index=True)
-    last_wish = np.append(wish[1:], len(pair_det))
-    holder = np.empty(num_ground_truth, dtype=np.int64)
-    while True:
-        wanted = pair_gt[wish]
-        holder[wanted] = num_detections
-        np.minimum.at(holder, wanted, asking)
-        refused = holder[wanted] != asking
-        if not refused.any():
-            break
-        wish = wish + refused
-        staying = wish < last_wish
-        asking, wish, last_wish = asking[staying], wish[staying], last_wish[staying]
-    matched = np.zeros(num_detections, dtype=bool)
-    matched[asking] = True
-    return matched
-
-
 def average_precision(hits, num_ground_truth):
     """Area under the interpolated precision-recall curve.
 
@@ -332,120 +203,6 @@ def recall_at_multiples(pair_det, pair_gt, tiou, thresholds, recall_at, ranks, c
         covered = best_tiou >= thresholds[:, None]
         recall.append(np.add.reduceat(covered.astype(np.int64), starts, axis=1) / gt_per_class)
     return np.stack(recall, axis=1)
-
-
-# eq=False: comparing arrays gives an array, so a generated `==` would raise.
-@dataclasses.dataclass(frozen=True, eq=False)
-class EvaluationResult:
-    """Scores in 0..1 (the tables print percent). `print(result)` shows them.
-
-    Attributes:
-      tiou_thresholds: float (thresholds,).
-      recall_at: tuple of int, the factors k of Recall@kx.
-      class_ids: int (classes,), the label ids that occur in the ground truth, rising.
-      class_names: tuple of str (classes,), `class_<id>` where no name is known.
-      ap: float (thresholds, classes), average precision.
-      recall: float (thresholds, recall_at, classes).
-      ground_truth_per_class: int (classes,), instances.
-      detections_per_class: int (classes,).
-      num_ground_truth_left_out: int, instances shorter than a millisecond or repeated.
-      num_videos_without_detections: int, videos with instances and no detection.
-      num_detections_outside: int, of the evaluated detections, those in videos that are not in the
-        ground truth; they are false positives.
-      num_detections_ignored: int, detections of classes that are not in the ground truth.
-    """
-
-    tiou_thresholds: np.ndarray
-    recall_at: tuple[int, ...]
-    class_ids: np.ndarray
-    class_names: tuple[str, ...]
-    ap: np.ndarray
-    recall: np.ndarray
-    ground_truth_per_class: np.ndarray
-    detections_per_class: np.ndarray
-    num_ground_truth_left_out: int
-    num_videos_without_detections: int
-    num_detections_outside: int
-    num_detections_ignored: int
-
-    @property
-    def mean_ap(self):
-        """float (thresholds,): mean of `ap` over classes."""
-        return self.ap.mean(axis=1)
-
-    @property
-    def average_mean_ap(self):
-        """float: mean of `mean_ap` over thresholds."""
-        return float(self.mean_ap.mean())
-
-    @property
-    def mean_recall(self):
-        """float (thresholds, recall_at): mean of `recall` over classes."""
-        return self.recall.mean(axis=2)
-
-    @property
-    def num_ground_truth(self):
-        """int: evaluated instances."""
-        return int(self.ground_truth_per_class.sum())
-
-    @property
-    def num_detections(self):
-        """int: evaluated detections."""
-        return int(self.detections_per_class.sum())
-
-    def __str__(self):
-        rows = [("tIoU", [f"{t:.2f}" for t in self.tiou_thresholds] + ["average"])]
-        rows.append(("mAP", _percent(self.mean_ap)))
-        for factor, recall in zip(self.recall_at, self.mean_recall.T):
-            rows.append((f"Recall@{factor}x", _percent(recall)))
-        lines = [
-            f"{self.num_detections} detections, {self.num_ground_truth} ground-truth instances of "
-            f"{len(self.class_ids)} classes (percent)",
-            *_table(rows),
-        ]
-        notes = {
-            "Videos with ground truth but no detection": self.num_videos_without_detections,
-            "Detections in other videos, false positives": self.num_detections_outside,
-            "Detections of other classes, ignored": self.num_detections_ignored,
-            "Instances repeated or under 1 ms, left out": self.num_ground_truth_left_out,
-        }
-        return "\n".join(lines + [f"{text}: {number}" for text, number in notes.items() if number])
-
-    def per_class_table(self):
-        """Returns a text table, one class a line: instances, detections and AP in percent."""
-        thresholds = [f"AP@{t:.2f}" for t in self.tiou_thresholds]
-        rows = [("class", ["truth", "found", *thresholds, "average"])]
-        for column, name in enumerate(self.class_names):
-            truth, found = self.ground_truth_per_class[column], self.detections_per_class[column]
-            rows.append((name, [str(truth), str(found), *_percent(self.ap[:, column])]))
-        return "\n".join(_table(rows))
-
-    def to_dict(self):
-        """Returns everything as plain numbers, lists and strings, ready for `json.dump`."""
-        return {
-            "tiou_thresholds": self.tiou_thresholds.tolist(),
-            "mean_ap": self.mean_ap.tolist(),
-            "average_mean_ap": self.average_mean_ap,
-            "recall_at": list(self.recall_at),
-            "mean_recall": self.mean_recall.tolist(),
-            "num_ground_truth": self.num_ground_truth,
-            "num_detections": self.num_detections,
-            "num_ground_truth_left_out": self.num_ground_truth_left_out,
-            "num_videos_without_detections": self.num_videos_without_detections,
-            "num_detections_outside": self.num_detections_outside,
-            "num_detections_ignored": self.num_detections_ignored,
-            "classes": [
-                {
-                    "label_id": int(self.class_ids[column]),
-                    "label": name,
-                    "num_ground_truth": int(self.ground_truth_per_class[column]),
-                    "num_detections": int(self.detections_per_class[column]),
-                    "ap": self.ap[:, column].tolist(),
-                    "recall": self.recall[:, :, column].tolist(),
-                }
-                for column, name in enumerate(self.class_names)
-            ],
-        }
 
 
 def _flat(indices, records):
@@ -503,14 +260,3 @@ def _rank_in_group(groups):
     ranks = np.empty(len(groups), dtype=np.int64)
     ranks[order] = np.arange(len(groups)) - np.searchsorted(ordered, ordered, side="left")
     return ranks
-
-
-def _percent(values):
-    """Formats scores and, last, their mean."""
-    return [f"{100 * value:.2f}" for value in [*values, np.mean(values)]]
-
-
-def _table(rows):
-    """Lays out `(name, cells)` rows in columns, names to the left."""
-    width = max(len(name) for name, _ in rows)
-    return [f"{name:<{width}}" + "".join(f" {cell:>7}" for cell in cells) for name, cells in rows]

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_actionformer.arguments import check_keywords
 from keras_actionformer.data.torch_files import list_keys, read_torch_file
-from keras_actionformer.detection.decode import PostProcess
+from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.presets.builtin import ARCHITECTURES

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from keras_actionformer.data.annotations import ROUNDING_SEC, SAME_SEC
+from keras_actionformer.data.annotations import ROUNDING_SEC
+from keras_actionformer.data.instances import SAME_SEC, usable_instances
 from keras_actionformer.errors import suggest
-from keras_actionformer.evaluation.evaluation import usable_instances
 
 _MOST_NAMED = 5
 

@@ -16,7 +16,7 @@ from ml_collections import config_dict
 
 from keras_actionformer.arguments import number
 from keras_actionformer.data import batches as data_pipeline
-from keras_actionformer.detection.decode import PostProcess
+from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS
 from keras_actionformer.presets.builtin import ARCHITECTURES

@@ -5,9 +5,9 @@ import dataclasses
 from keras_actionformer.data import batches as data_pipeline
 from keras_actionformer.data.annotations import load_annotations
 from keras_actionformer.data.features import FeatureFiles, videos_with_features
-from keras_actionformer.detection.decode import PostProcess
+from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.errors import UserError
-from keras_actionformer.evaluation.fusion import load_video_scores
+from keras_actionformer.evaluation.video_scores import load_video_scores
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.training.optimizers import SGD, AdamW, WarmupSchedule
 from keras_actionformer.training.pyramid import check_reach, model_pyramid

@@ -8,7 +8,8 @@ import ml_collections
 import numpy as np
 
 from keras_actionformer.data import batches as data_pipeline
-from keras_actionformer.detection.detections import Detections, save_detections
+from keras_actionformer.detection.detection_files import save_detections
+from keras_actionformer.detection.detections import Detections
 from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.files import atomic_write

@@ -20,7 +20,7 @@ from keras_actionformer.datasets.formats import THUMOS14_CLASSES
 from keras_actionformer.datasets.prepare import prepare_dataset
 from keras_actionformer.datasets.published import PUBLISHED
 from keras_actionformer.errors import UserError
-from keras_actionformer.evaluation.fusion import load_video_scores
+from keras_actionformer.evaluation.video_scores import load_video_scores
 
 
 def action(label, start, end, **fields):

@@ -7,7 +7,7 @@ from golden_files import cases, load
 from reference_model import join_levels, reference_model, to_numpy
 
 from keras_actionformer.data.grid import FeatureGrid
-from keras_actionformer.detection.decode import PostProcess, decode
+from keras_actionformer.detection.decode import decode
 from keras_actionformer.detection.detector import (
     CandidateDecoder,
     Detector,
@@ -16,6 +16,7 @@ from keras_actionformer.detection.detector import (
     plan_batches,
     round_up,
 )
+from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.detection.suppression import suppress
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
@@ -399,12 +400,3 @@ def test_wrong_features_are_one_sentence(model):
     no_timing = ActionFormer.from_config({**model.get_config(), "grid": None})
     with pytest.raises(UserError, match="does not know the timing"):
         no_timing.detect(good)
-
-
-def test_settings_are_checked():
-    with pytest.raises(UserError, match="nms_method must be"):
-        PostProcess(nms_method="sofd")
-    with pytest.raises(UserError, match="nms_sigma must be above 0"):
-        PostProcess(nms_sigma=0)
-    with pytest.raises(UserError, match="max_seg_num must be at least 1"):
-        PostProcess(max_seg_num=0)

@@ -8,7 +8,7 @@ import pytest
 from golden_files import cases, load
 from reference_model import to_numpy
 
-from keras_actionformer.detection.decode import PostProcess
+from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.detection.suppression import suppress, vote
 
 

@@ -12,10 +12,11 @@ from small_run import detect_here
 
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.grid import FeatureGrid
-from keras_actionformer.detection.decode import PostProcess, decode
+from keras_actionformer.detection.decode import decode
 from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.detection.detector import pad_batch
 from keras_actionformer.detection.inputs import not_finite, read_steps
+from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.detection.tiles import (
     DEFAULT_STEPS,
     BestCandidates,

@@ -9,7 +9,7 @@ import pytest
 
 from keras_actionformer.arguments import check_ranges, count_numbers, shown
 from keras_actionformer.data.grid import FeatureGrid
-from keras_actionformer.detection.decode import PostProcess
+from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.presets.builtin import ARCHITECTURES

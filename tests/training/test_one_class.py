@@ -11,10 +11,12 @@ import pytest
 from small_run import small_config, write_data
 
 from keras_actionformer.data.annotations import load_annotations
-from keras_actionformer.detection.detections import load_detections, save_detections
+from keras_actionformer.detection.detection_files import save_detections
+from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.evaluation import evaluate
-from keras_actionformer.evaluation.fusion import fuse_videos, load_video_scores
+from keras_actionformer.evaluation.fusion import fuse_videos
+from keras_actionformer.evaluation.video_scores import load_video_scores
 from keras_actionformer.training import run_scores, trainer
 
 pytestmark = pytest.mark.skipif(

@@ -1,0 +1,67 @@
+"""Settings of what happens between the heads' outputs and detections. Does not load Keras."""
+
+import dataclasses
+
+from keras_actionformer.arguments import choice, flag, number, shown, whole
+from keras_actionformer.errors import UserError
+
+_KINDS = {float: number, int: whole, bool: flag}
+_MAX_COUNT = 100_000  # suppression takes a round for each detection: a file must not ask for days
+_MIN_SIGMA = 1e-6  # tIoU^2 / sigma stays a number in float32
+
+
+@dataclasses.dataclass(frozen=True)
+class PostProcess:
+    """Settings from scores and offsets to detections; the names are the reference's.
+
+    Attributes:
+      pre_nms_thresh: candidates must score above this.
+      pre_nms_topk: most candidates of one level.
+      duration_thresh: candidates must be longer than this, in grid steps.
+      nms_method: `"soft"`, `"hard"` or `"none"`. `"none"` keeps every candidate, level by level.
+      multiclass_nms: bool, suppress within a class only; otherwise across classes.
+      iou_threshold: hard NMS drops candidates whose tIoU with a better one reaches this.
+      nms_sigma: width of Soft-NMS, whose factor is `exp(-tIoU^2 / sigma)`.
+      min_score: NMS drops candidates whose score falls below this (soft; the best one of a
+        class stays) or does not exceed this (hard).
+      max_seg_num: most detections of a sequence.
+      voting_thresh: class-agnostic NMS only: boundaries become a score-weighted mean of the
+        candidates whose tIoU reaches this; 0 turns it off.
+
+    Raises:
+      UserError: a value is of another type or out of its range.
+    """
+
+    pre_nms_thresh: float = 0.001
+    pre_nms_topk: int = 5000
+    duration_thresh: float = 0.05
+    nms_method: str = "soft"
+    multiclass_nms: bool = True
+    iou_threshold: float = 0.1
+    nms_sigma: float = 0.5
+    min_score: float = 0.01
+    max_seg_num: int = 1000
+    voting_thresh: float = 0.75
+
+    def __post_init__(self):
+        choice("nms_method", self.nms_method, "soft", "hard", "none")
+        for field in dataclasses.fields(self):
+            if field.type in _KINDS:
+                value = _KINDS[field.type](field.name, getattr(self, field.name))
+                object.__setattr__(self, field.name, value)  # the way round `frozen`
+        for name in ("pre_nms_topk", "max_seg_num"):
+            count = getattr(self, name)
+            if not 1 <= count <= _MAX_COUNT:
+                raise UserError(
+                    f"{name} must be at least 1 and at most {_MAX_COUNT}, but is {shown(count)}."
+                )
+        for name in ("pre_nms_thresh", "iou_threshold", "min_score", "voting_thresh"):
+            if getattr(self, name) > 1:
+                raise UserError(
+                    f"{name} must be at most 1, for so are scores and tIoU, but is "
+                    f"{shown(getattr(self, name))}."
+                )
+        if self.nms_sigma < _MIN_SIGMA:
+            raise UserError(
+                f"nms_sigma must be above 0 ({_MIN_SIGMA:g} or more), but is {self.nms_sigma:g}."
+            )
