@@ -13,7 +13,7 @@ and 0.95, 36.03 on average over 0.5, 0.55, ... 0.95.
 
 import pathlib
 
-from keras_actionformer.training.config import load_config
+from keras_actionformer import load_config
 
 
 def get_config():

@@ -14,7 +14,7 @@ Published by the authors of the reference, not measured here: mAP 54.67 37.81 8.
 and 0.95, 36.56 on average over 0.5, 0.55, ... 0.95.
 """
 
-from keras_actionformer.training.config import default_config
+from keras_actionformer import default_config
 
 
 def get_config(features="tsp"):

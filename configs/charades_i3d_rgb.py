@@ -13,7 +13,7 @@ Published by OpenTAD, not measured here: mAP 31.33 23.07 13.60 at tIoU 0.2, 0.5 
 average over 0.1 to 0.9.
 """
 
-from keras_actionformer.training.config import default_config
+from keras_actionformer import default_config
 
 
 def get_config():

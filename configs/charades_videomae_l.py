@@ -15,7 +15,7 @@ average over 0.1 to 0.9.
 
 import pathlib
 
-from keras_actionformer.training.config import load_config
+from keras_actionformer import load_config
 
 
 def get_config():

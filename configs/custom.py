@@ -9,7 +9,7 @@ What is not set here keeps its default, and `bin/train --config.section.name=val
 setting without changing the file.
 """
 
-from keras_actionformer.training.config import default_config
+from keras_actionformer import default_config
 
 
 def get_config():

@@ -16,7 +16,7 @@ Published by OpenTAD, not measured here: mAP 32.59 30.28 27.53 25.09 22.13 at tI
 on average.
 """
 
-from keras_actionformer.training.config import default_config
+from keras_actionformer import default_config
 
 
 def get_config():

@@ -11,7 +11,7 @@ Published by the authors of the reference, not measured here: mAP 20.09 17.45 14
 tIoU 0.1 to 0.5, 14.89 on average.
 """
 
-from keras_actionformer.training.config import default_config
+from keras_actionformer import default_config
 
 
 def get_config(streams=("slowfast",)):

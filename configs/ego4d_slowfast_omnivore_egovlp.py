@@ -14,7 +14,7 @@ tIoU 0.1 to 0.5, 22.09 on average.
 
 import pathlib
 
-from keras_actionformer.training.config import load_config
+from keras_actionformer import load_config
 
 
 def get_config():

@@ -10,7 +10,7 @@ Published by the authors of the reference, not measured here: mAP 26.58 25.42 24
 tIoU 0.1 to 0.5, 23.51 on average.
 """
 
-from keras_actionformer.training.config import default_config
+from keras_actionformer import default_config
 
 
 def get_config(target="verb"):

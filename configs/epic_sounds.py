@@ -13,7 +13,7 @@ The challenge's evaluation leaves out the class "background" (id 13); `bin/evalu
 Published score: none was found for these settings; nothing is measured here.
 """
 
-from keras_actionformer.training.config import default_config
+from keras_actionformer import default_config
 
 
 def get_config():

@@ -14,7 +14,7 @@ Published by OpenTAD, not measured here: mAP 29.44 19.46 5.06 at tIoU 0.5, 0.75 
 average over 0.5, 0.55, ... 0.95 (of the best epoch).
 """
 
-from keras_actionformer.training.config import default_config
+from keras_actionformer import default_config
 
 
 def get_config():

@@ -11,7 +11,7 @@ average over 0.5, 0.55, ... 0.95 (of the best epoch).
 
 import pathlib
 
-from keras_actionformer.training.config import load_config
+from keras_actionformer import load_config
 
 
 def get_config():

@@ -13,7 +13,7 @@ Measured on 2 CPU cores (TensorFlow 2.21), seeds 1 to 10, padded to 1280 steps a
 average mAP 88.8 (87.2 to 90.3) on the test recordings. 2.1 minutes of training, without XLA.
 """
 
-from keras_actionformer.training.config import default_config
+from keras_actionformer import default_config
 
 
 def get_config():

@@ -20,7 +20,7 @@ compiled by XLA.
 
 import pathlib
 
-from keras_actionformer.training.config import load_config
+from keras_actionformer import load_config
 
 
 def get_config():

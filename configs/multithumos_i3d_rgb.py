@@ -14,7 +14,7 @@ Published by OpenTAD, not measured here: mAP 53.52 39.05 19.69 at tIoU 0.2, 0.5 
 average over 0.1 to 0.9.
 """
 
-from keras_actionformer.training.config import default_config
+from keras_actionformer import default_config
 
 
 def get_config():

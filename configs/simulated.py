@@ -10,7 +10,7 @@ Measured on 2 CPU cores (TensorFlow 2.21, Keras 3.15.1, seed 0): 133 s for the 2
 steps; mAP on the test subset 91.2 90.9 88.8 85.9 82.0 at tIoU 0.3 to 0.7, 87.8 on average.
 """
 
-from keras_actionformer.training.config import default_config
+from keras_actionformer import default_config
 
 
 def get_config():

@@ -10,7 +10,7 @@ Published by the authors of the reference, not measured here: mAP 82.13 77.80 70
 tIoU 0.3 to 0.7, 66.83 on average.
 """
 
-from keras_actionformer.training.config import default_config
+from keras_actionformer import default_config
 
 
 def get_config():

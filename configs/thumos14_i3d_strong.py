@@ -23,7 +23,7 @@ Published by OpenTAD (github.com/sming256/OpenTAD), not measured here: mAP 83.78
 
 import pathlib
 
-from keras_actionformer.training.config import load_config
+from keras_actionformer import load_config
 
 
 def get_config():
