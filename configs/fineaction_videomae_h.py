@@ -7,8 +7,13 @@ github.com/sming256/OpenTAD links them (no MD5 is published). With all three bel
     bin/prepare --dataset=fineaction --from=FOLDER --to=data/fineaction
     bin/train --config=configs/fineaction_videomae_h.py --workdir=runs/fineaction_videomae_h
 
-Features are resized to 192 steps, over which a video's duration is shared out. OpenTAD's training
-leaves out actions of up to 1 % of their video; here all are learnt.
+Features are resized to 192 steps, over which a video's duration is shared out.
+
+What OpenTAD does that is not done here: all that `configs/thumos14_i3d_strong.py` lists for every
+data set; as there is one class, candidates of any score go into suppression, whose voting weighs by
+score alone, not by score times tIoU; features are resized by RoI-align with half precision, not by
+linear interpolation, and step i stands for i / 192 of the duration, not for (i + 1/2) / 192;
+training leaves out actions of up to 1 % of their video.
 
 Published by OpenTAD, not measured here: mAP 29.44 19.46 5.06 at tIoU 0.5, 0.75 and 0.95, 19.32 on
 average over 0.5, 0.55, ... 0.95 (of the best epoch).

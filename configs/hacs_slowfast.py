@@ -7,6 +7,10 @@ github.com/sming256/OpenTAD links them (no MD5 is published). With all three bel
     bin/prepare --dataset=hacs --from=FOLDER --to=data/hacs
     bin/train --config=configs/hacs_slowfast.py --workdir=runs/hacs_slowfast
 
+What OpenTAD does that is not done here: all that `configs/thumos14_i3d_strong.py` lists for every
+data set; as there is one class, candidates of any score go into suppression; videos of more than
+960 steps are resized to 960 where they are scored.
+
 Published by OpenTAD, not measured here: mAP 56.18 37.97 11.05 at tIoU 0.5, 0.75 and 0.95, 37.71 on
 average over 0.5, 0.55, ... 0.95 (of the best epoch).
 """

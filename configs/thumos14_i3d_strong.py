@@ -8,14 +8,19 @@ What differs from `configs/thumos14_i3d.py`, where data, features and training a
   - 2000 detections of a video are kept; the reference keeps 200;
   - candidates may be of any length; the reference drops those of under 0.05 steps.
 
-And what OpenTAD does that is not done here:
-  - 2000 candidates of all levels together go into suppression; here, as in the reference, 2000 of
+What OpenTAD does with every data set, unlike the reference and unlike here:
+  - the layer norms of the embedding, of the heads and between the two have an epsilon of 1e-6; here
+    1e-5, as in the blocks;
+  - embedding and heads set the padding to zero a second time, after norm and ReLU; here only right
+    after the convolution, so that what stands behind a video's end differs;
+  - a random window cuts actions at its own ends; here at half a feature window beyond them;
+  - the `pre_nms_topk` best candidates of all levels together go into suppression; here those of
     each level;
-  - the model is scored after each of the last epochs, and the best is told; here, as in the
-    reference, the last one is;
-  - times of actions are cut to whole frames, those of detections rounded to 0.01 s, scores to
-    0.0001;
-  - the videos video_test_0000270 and video_test_0001292 are left out of the test.
+  - the model is scored after each of the last epochs, and the best is told; here the last one is;
+  - times of detections are rounded to 0.01 s and scores to 0.0001, and times of actions are cut to
+    whole frames (not in HACS and FineAction).
+And with THUMOS14 alone: the videos video_test_0000270 and video_test_0001292 are left out of the
+test.
 
 Published by OpenTAD (github.com/sming256/OpenTAD), not measured here: mAP 83.78 80.06 73.16 60.46
 44.72 at tIoU 0.3 to 0.7, 68.44 on average.

@@ -2,7 +2,7 @@
 
 With the settings it is to be trained with:
 
-  inspect --config=configs/thumos14.py
+  inspect --config=configs/thumos14_i3d.py
 
 or with the files alone, for which a pyramid of levels is then suggested:
 
