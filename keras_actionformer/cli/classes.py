@@ -3,6 +3,7 @@
 import pathlib
 
 from keras_actionformer.errors import UserError
+from keras_actionformer.files import told_if_unreadable
 
 
 def read_class_names(path):
@@ -15,10 +16,8 @@ def read_class_names(path):
       UserError: the file cannot be read, holds no name, or a line between names is empty, so that
         ids could not be told.
     """
-    try:
+    with told_if_unreadable(f"--classes={path} cannot be read"):
         lines = pathlib.Path(path).read_text(encoding="utf-8-sig").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--classes={path} cannot be read ({error}).") from None
     names = [line.strip() for line in lines]
     if not names:
         raise UserError(f"--classes={path} holds no name of a class.")

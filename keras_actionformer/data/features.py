@@ -1,20 +1,18 @@
 """Feature files: one array (T, C) a video, read and checked."""
 
 import bisect
-import contextlib
 import dataclasses
 import functools
 import numbers
 import os
 import pathlib
-import zipfile
-import zlib
 
 import numpy as np
 from absl import logging
 
 from keras_actionformer.detection.inputs import not_finite
 from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.files import told_if_unreadable
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 NUMPY_SUFFIXES = (".npy", ".npz")
@@ -115,12 +113,8 @@ class FeatureFiles:
         with self._told_if_damaged(video_id):
             self._check_finite(video_id, array)
 
-    @contextlib.contextmanager
-    def _told_if_damaged(self, video_id):
-        try:
-            yield
-        except OSError as error:  # a damaged part of an HDF5 file
-            raise UserError(f"{self.describe(video_id)} cannot be read ({error}).") from None
+    def _told_if_damaged(self, video_id):  # where a part of an HDF5 file is
+        return told_if_unreadable(f"{self.describe(video_id)} cannot be read")
 
     def _check_finite(self, video_id, feats):
         count, first = not_finite(feats)
@@ -318,13 +312,10 @@ class _Hdf5File:
     def _open_file(self):
         import h5py
 
-        try:
+        with told_if_unreadable(
+            f"Feature file '{self.file}' cannot be read as HDF5", "copy or write it again"
+        ):
             return h5py.File(self.file, "r")
-        except OSError as error:
-            raise UserError(
-                f"Feature file '{self.file}' cannot be read as HDF5 ({error}); copy or write it "
-                "again."
-            ) from None
 
 
 def _between(names, prefix, suffix=""):
@@ -376,7 +367,10 @@ def _linked(file, name):
 
 
 def _open_numpy(path):
-    try:
+    with told_if_unreadable(
+        f"Feature file '{path}' cannot be read as a NumPy array",
+        "write it again with numpy.save or numpy.savez from an array of numbers",
+    ):
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded
@@ -384,11 +378,6 @@ def _open_numpy(path):
             if "feats" in archive:
                 return archive["feats"]
             names = ", ".join(map(repr, archive.files)) or "nothing"
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(
-            f"Feature file '{path}' cannot be read as a NumPy array ({error}); write it again with "
-            "numpy.save or numpy.savez from an array of numbers."
-        ) from None
     raise UserError(
         f"Feature file '{path}' has no array 'feats', only {names}; save it under this key."
     )

@@ -13,14 +13,12 @@ gives the same windows at other times.
 
 import pathlib
 import re
-import zipfile
-import zlib
 
 import numpy as np
 
 from keras_actionformer.data.annotations import Annotations, Video, save_annotations
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import atomic_write
+from keras_actionformer.files import atomic_write, read_npz, told_if_unreadable
 
 FPS = 50
 STRIDE_FRAMES = 25
@@ -128,11 +126,8 @@ def _check_found(place, names):
 
 
 def _read_archive(path):
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            content = {key: archive[key] for key in archive.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"'{path}' cannot be read as a NumPy archive ({error}).") from None
+    with told_if_unreadable(f"'{path}' cannot be read as a NumPy archive"):
+        content = read_npz(path)
     for key in ("labels", "acc_scale_g", "gyro_scale_rad_s"):
         if key not in content:
             raise UserError(f"'{path}' lacks the array {key!r}; take the right hapt.npz.")
@@ -152,12 +147,10 @@ def _read_samples(raw, name):
 
 
 def _read_numbers(path, columns):
-    try:
+    if not path.exists():
+        raise UserError(f"'{path}' does not exist; unpack the whole data set.")
+    with told_if_unreadable(f"'{path}' is not a table of numbers"):
         numbers = np.loadtxt(path, ndmin=2)
-    except FileNotFoundError:
-        raise UserError(f"'{path}' does not exist; unpack the whole data set.") from None
-    except (ValueError, OSError) as error:
-        raise UserError(f"'{path}' is not a table of numbers ({error}).") from None
     if numbers.shape[1:] != (columns,) or not np.isfinite(numbers).all():
         raise UserError(
             f"'{path}' must hold rows of {columns} finite numbers, but its shape is "
@@ -169,12 +162,10 @@ def _read_numbers(path, columns):
 def _read_activities(folder):
     """Returns the activity names in the order of their numbers, from lines like '1 WALKING'."""
     path = folder / "activity_labels.txt"
-    try:
+    with told_if_unreadable(
+        f"'{path}' cannot be read", "it is part of UCI's zip and names the activities"
+    ):
         lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"'{path}' cannot be read ({error}); it is part of UCI's zip and names the activities."
-        ) from None
     lines = [line for line in lines if line]
     if not lines or any(line[0] != str(i + 1) or len(line) != 2 for i, line in enumerate(lines)):
         raise UserError(f"'{path}' must hold lines '1 NAME', '2 NAME', ... in this order.")

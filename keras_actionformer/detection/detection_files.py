@@ -9,12 +9,11 @@ Two forms, told apart by the suffix:
 
 import csv
 import io
-import json
 import pathlib
 import re
 
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import atomic_write
+from keras_actionformer.files import atomic_write, parse_json, told_if_unreadable, write_json
 
 _CSV_COLUMNS = ("video", "start_sec", "end_sec", "label", "score")
 _INTEGER = re.compile(r"\s*[0-9]+\s*")
@@ -41,9 +40,8 @@ def save_detections(path, detections):
         )
     if _suffix(path) == ".json":
         results = {video_id: found.to_dicts() for video_id, found in detections.items()}
-        with atomic_write(path) as file:
-            json.dump({"version": "1.0", "results": results}, file, ensure_ascii=False)
-            file.write("\n")
+        content = {"version": "1.0", "results": results}
+        write_json(path, content, indent=None, ensure_ascii=False)
         return
     with atomic_write(path) as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -68,7 +66,10 @@ def read_columns(path, class_names=None):
         and labels; the text names the file and the video.
     """
     suffix = _suffix(path)
-    text = _read_text(path)
+    if not pathlib.Path(path).exists():
+        raise UserError(f"{path}: there is no such file of detections.")
+    with told_if_unreadable(f"{path}: cannot read the detections"):
+        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
     columns = _parse_json(path, text) if suffix == ".json" else _parse_csv(path, text, class_names)
     labels = {video_id: rows[2] for video_id, rows in columns.items()}
     ids, names = _resolve_labels(path, labels, class_names)
@@ -85,21 +86,10 @@ def _suffix(path):
     return suffix
 
 
-def _read_text(path):
-    try:
-        return pathlib.Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: there is no such file of detections.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot read the detections: {error}.") from error
-
-
 def _parse_json(path, text):
     """Returns {video id: (segments, scores, labels)}, lists of equal length, values checked."""
-    try:
-        content = json.loads(text, object_pairs_hook=_unique_keys)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a JSON file of detections: {error}.") from error
+    with told_if_unreadable(f"{path}: not a JSON file of detections"):
+        content = parse_json(text)
     results = content.get("results") if isinstance(content, dict) else None
     if not isinstance(results, dict):
         raise UserError(
@@ -107,17 +97,6 @@ def _parse_json(path, text):
             "object."
         )
     return {video_id: _parse_video(path, video_id, rows) for video_id, rows in results.items()}
-
-
-def _unique_keys(pairs):
-    # Python's JSON reader keeps the last of two equal keys: the detections of a video that is
-    # listed twice would be lost without a word.
-    entry = dict(pairs)
-    if len(entry) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"{twice!r} stands twice in one object")
-    return entry
 
 
 def _parse_video(path, video_id, rows):

@@ -13,15 +13,20 @@ Four kinds of files of video scores are read, told apart by the suffix. Class na
 
 import csv
 import io
-import json
 import pathlib
 import re
-import zipfile
-import zlib
 
 import numpy as np
 
 from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.files import (
+    RepeatedKeyError,
+    read_json,
+    read_npz,
+    read_text,
+    told_if_unreadable,
+    unique_keys,
+)
 
 _NUMBERED = re.compile(r"score_[0-9]+")
 # What files call the list of class names.
@@ -151,13 +156,7 @@ def _in_order(video_scores, class_names):
 
 def _read_json(path):
     """Returns ({video id: scores}, class names), not yet checked; so do the other readers."""
-    try:
-        content = json.loads(
-            _read_text(path), object_pairs_hook=lambda pairs: _without_repeats(path, pairs)
-        )
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise UserError(f"File of video scores '{path}' is not valid JSON: {error}.") from None
-    return _split_names(path, content)
+    return _split_names(path, read_json(path, "File of video scores"))
 
 
 def _read_pickle(path):
@@ -187,7 +186,7 @@ def _split_names(path, content):
 
 
 def _read_csv(path):
-    lines = csv.reader(io.StringIO(_read_text(path), newline=""))
+    lines = csv.reader(io.StringIO(read_text(path, "File of video scores"), newline=""))
     try:
         rows = [(lines.line_num, [cell.strip() for cell in row]) for row in lines]
     except csv.Error as error:
@@ -210,15 +209,11 @@ def _read_csv(path):
 
 
 def _read_npz(path):
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    # A TypeError is that of a file with a single array, which is no archive.
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(
-            f"File of video scores '{path}' cannot be read as NumPy arrays ({error}); write it "
-            "again with numpy.savez from arrays of numbers and texts."
-        ) from None
+    with told_if_unreadable(
+        f"File of video scores '{path}' cannot be read as NumPy arrays",
+        "write it again with numpy.savez from arrays of numbers and texts",
+    ):
+        arrays = read_npz(path)
     names = arrays.pop("class_names", np.array([])).ravel().tolist()
     if set(arrays) != {"video_ids", "scores"}:
         return arrays, names
@@ -231,20 +226,10 @@ def _read_npz(path):
     return _without_repeats(path, list(zip(ids.tolist(), scores))), names
 
 
-def _read_text(path):
-    try:
-        return pathlib.Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"File of video scores '{path}' cannot be read: {error}.") from None
-
-
 def _without_repeats(path, pairs):
-    """Returns the pairs as a dict, after checking that no key stands twice."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+    try:
+        return unique_keys(pairs)
+    except RepeatedKeyError as error:
         raise UserError(
-            f"File of video scores '{path}' has {twice!r} twice; give every video one entry."
-        )
-    return found
+            f"File of video scores '{path}' has {error.key!r} twice; give every video one entry."
+        ) from None
