@@ -4,7 +4,7 @@ Names are imported when they are first used: reading annotations or scoring dete
 load Keras.
 """
 
-import importlib
+from keras_actionformer.quiet import import_quietly
 
 __version__ = "0.1.0"
 
@@ -44,7 +44,9 @@ __all__ = ["__version__", *_HOMES]
 def __getattr__(name):
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(import_quietly(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value  # this function is not asked for it again
+    return value
 
 
 def __dir__():

@@ -9,8 +9,8 @@ import tempfile
 
 import keras_actionformer
 from keras_actionformer.benchmark.measurements import Measurement
-from keras_actionformer.cli.quiet import import_keras
 from keras_actionformer.errors import UserError
+from keras_actionformer.quiet import import_keras
 
 
 def measure_alone(what, **case):

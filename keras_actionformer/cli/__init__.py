@@ -11,8 +11,8 @@ import sys
 from absl import app, flags
 
 from keras_actionformer.cli import explain
-from keras_actionformer.cli.quiet import quiet_start
 from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.quiet import quiet_start
 
 VERBS = {
     "inspect": "report what a data set holds and what is wrong with it",

@@ -30,9 +30,9 @@ from ml_collections import config_flags
 from keras_actionformer.benchmark.measurements import HEADER, NOTES, check_plot, plot
 from keras_actionformer.benchmark.process import measure_alone
 from keras_actionformer.cli.explain import check_sections
-from keras_actionformer.cli.quiet import import_keras
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_write
+from keras_actionformer.quiet import import_keras
 
 _ALL = ("forward", "train", "nms", "evaluate", "long", "export")
 _OF_A_MODEL = ("forward", "train", "long", "export")  # what has lengths, too

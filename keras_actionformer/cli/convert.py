@@ -15,7 +15,7 @@ import pathlib
 from absl import flags
 
 from keras_actionformer.cli.classes import read_class_names
-from keras_actionformer.cli.quiet import import_keras
+from keras_actionformer.quiet import import_keras
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "A .pth.tar file, or the folder of an experiment.", required=True

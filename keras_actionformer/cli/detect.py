@@ -33,7 +33,6 @@ import pathlib
 from absl import flags
 
 from keras_actionformer.cli.classes import read_class_names
-from keras_actionformer.cli.quiet import import_keras, quiet_start
 from keras_actionformer.cli.videos import check_exist, find_videos
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.batches import video_grid
@@ -42,6 +41,7 @@ from keras_actionformer.detection.detection_files import save_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.evaluation.video_scores import load_video_scores
+from keras_actionformer.quiet import import_keras, quiet_start
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run.")
 _PRESET = flags.DEFINE_string(

@@ -17,7 +17,6 @@ import json
 
 from absl import flags
 
-from keras_actionformer.cli.quiet import import_keras
 from keras_actionformer.data.annotations import load_annotations
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.data.features import FeatureFiles
@@ -27,6 +26,7 @@ from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS, evaluate
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.evaluation.video_scores import load_video_scores
 from keras_actionformer.files import atomic_write
+from keras_actionformer.quiet import import_keras
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run to evaluate.")
 _PRESET = flags.DEFINE_string(

@@ -15,9 +15,9 @@ import sys
 
 from absl import flags, logging
 
-from keras_actionformer.cli.quiet import import_keras, quiet_start
 from keras_actionformer.cli.videos import check_exist, find_videos
 from keras_actionformer.errors import UserError
+from keras_actionformer.quiet import import_keras, quiet_start
 
 _PRESET = flags.DEFINE_string(
     "preset", None, "A preset (name, folder or hf://...), or a reference checkpoint."

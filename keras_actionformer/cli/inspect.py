@@ -19,9 +19,9 @@ from absl import flags, logging
 from ml_collections import config_flags
 
 from keras_actionformer.cli.explain import check_sections
-from keras_actionformer.cli.quiet import quiet_start
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_write
+from keras_actionformer.quiet import quiet_start
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",

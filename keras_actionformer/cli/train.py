@@ -9,7 +9,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from keras_actionformer.cli.explain import check_sections
-from keras_actionformer.cli.quiet import import_keras
+from keras_actionformer.quiet import import_keras
 
 AFTER_STOP = "go on with the same command and --resume"
 

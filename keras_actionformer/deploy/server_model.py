@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from absl import logging
 
-from keras_actionformer.cli.quiet import quiet_start
 from keras_actionformer.deploy.server_json import (
     SIGNATURE,
     Instance,
@@ -15,6 +14,7 @@ from keras_actionformer.deploy.server_json import (
     pad_instances,
 )
 from keras_actionformer.errors import UserError
+from keras_actionformer.quiet import quiet_start
 
 _SCALARS = ("num_steps", "fps", "duration_sec")
 # Lengths at which the model is run before the first request comes.

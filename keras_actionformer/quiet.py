@@ -1,0 +1,94 @@
+"""Starting TensorFlow without its messages about the machine, which would bury ours.
+
+No setting of TensorFlow's does this: what it says while it is loaded comes before it reads
+`TF_CPP_MIN_LOG_LEVEL`. Nothing is set here either, so that its messages stay as their user has
+them in all that comes after the start.
+"""
+
+import contextlib
+import importlib
+import os
+import re
+import sys
+import tempfile
+import threading
+
+# Information and warnings of TensorFlow's C++ part, that there is no NVIDIA driver to load,
+# and what its converters say of a graph in their own language.
+_NOISE = re.compile(
+    rb"WARNING: All log messages before absl|To enable the following instructions: "
+    rb"|[IW]0000 |E0000 .*(cuInit.*\(303\)|node_def_util)"
+)
+_STDERR = 2  # TensorFlow writes to the file and not to `sys.stderr`
+_redirected = threading.Lock()  # there is one such file for all threads
+
+
+@contextlib.contextmanager
+def quiet_start():
+    """Drops what TensorFlow says while it starts in the block; the rest follows at the end.
+
+    When its user sets `TF_CPP_MIN_LOG_LEVEL` to 0, nothing is dropped.
+    """
+    with _without_noise():
+        yield
+        if "tensorflow" in sys.modules:  # it looks for GPUs now and not later
+            sys.modules["tensorflow"].config.list_physical_devices()
+
+
+def import_quietly(name):
+    """Imports and returns a module; what TensorFlow says if this loads it is dropped.
+
+    Other than `quiet_start`, it leaves GPUs alone until they are used: an import that took them
+    would keep its user from choosing among them.
+    """
+    if name in sys.modules or "tensorflow" in sys.modules:
+        return importlib.import_module(name)
+    with _without_noise():
+        return importlib.import_module(name)
+
+
+def import_keras():
+    """Imports Keras and its backend."""
+    with quiet_start():
+        import keras  # noqa: F401
+
+
+@contextlib.contextmanager
+def _without_noise():
+    """Holds back what is written to the standard error, and drops the lines of `_NOISE` from it."""
+    terminal = _take_stderr()
+    if terminal is None:
+        yield
+        return
+    with tempfile.TemporaryFile() as messages:
+        os.dup2(messages.fileno(), _STDERR)
+        try:
+            yield
+        finally:
+            _flush()
+            os.dup2(terminal, _STDERR)
+            os.close(terminal)
+            _redirected.release()
+            messages.seek(0)
+            for line in messages:
+                if not _NOISE.match(line):
+                    os.write(_STDERR, line)
+
+
+def _take_stderr():
+    """A second number of the standard error for the time it leads elsewhere, or None: leave it."""
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
+        return None
+    if not _redirected.acquire(blocking=False):  # by a block around this one, or another thread's
+        return None
+    try:
+        _flush()
+        return os.dup(_STDERR)
+    except OSError:  # a program may have none
+        _redirected.release()
+        return None
+
+
+def _flush():
+    if sys.stderr is not None:
+        sys.stderr.flush()

@@ -1,0 +1,80 @@
+"""TensorFlow's messages at its start: dropped, unless their reader asked for them."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from keras_actionformer.quiet import quiet_start
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def standard_error(code, **variables):
+    """What a program in Python writes there, with other environment variables."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TF_CPP_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environment, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow", **variables},
+        stderr=subprocess.PIPE, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    return done.stderr
+
+
+NOISE = "I0000 00:00:1.5    7 port.cc:153] oneDNN custom operations are on.\n"
+
+
+def test_only_noise_is_dropped(capfd):
+    with quiet_start():
+        os.write(2, NOISE.encode())
+        print("E0000 00:00:1.5 7 x.cc:1] out of memory", file=sys.stderr)
+    assert capfd.readouterr().err == "E0000 00:00:1.5 7 x.cc:1] out of memory\n"
+    os.write(2, NOISE.encode())  # as before
+    assert capfd.readouterr().err == NOISE
+
+
+def test_what_is_said_before_an_error_is_kept(capfd):
+    with pytest.raises(ZeroDivisionError), quiet_start():
+        os.write(2, b"why\n")
+        1 / 0  # noqa: B018
+    assert capfd.readouterr().err == "why\n"
+
+
+def test_blocks_in_and_beside_each_other(capfd):
+    def other_thread():
+        with quiet_start():
+            os.write(2, NOISE.encode())
+
+    with quiet_start():
+        with quiet_start():
+            os.write(2, NOISE.encode())
+        thread = threading.Thread(target=other_thread)
+        thread.start()
+        thread.join()
+        os.write(2, b"said\n")
+    os.write(2, b"later\n")
+    assert capfd.readouterr().err == "said\nlater\n"
+
+
+def test_a_reader_who_wants_them_gets_them(capfd, monkeypatch):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    with quiet_start():
+        os.write(2, NOISE.encode())
+    assert capfd.readouterr().err == NOISE
+
+
+def test_names_of_the_library_start_tensorflow_quietly():
+    code = "from keras_actionformer import ActionFormer, list_presets; list_presets()"
+    assert standard_error(code) == ""
+
+
+def test_a_program_without_standard_error():
+    code = (
+        "import os, sys; os.close(2); sys.stderr = None\n"
+        "from keras_actionformer.quiet import quiet_start\n"
+        "with quiet_start(): print('works')"
+    )
+    assert standard_error(code) == ""
