@@ -43,7 +43,7 @@ def default_config(architecture=None):
     data.prefix = ""  # a feature file is <prefix><video id><suffix>
     data.suffix = ".npy"  # .npy, .npz (key "feats"), .pt or .pth
     data.missing_features = "error"  # or "skip": leave out videos without features
-    data.train_subset = "training"
+    data.train_subset = "training"  # as the annotations call it
     data.eval_subset = "test"  # "": none, a training then ends without scores
     data.default_subset = ""  # of videos for which the annotations name none; "": an error
     data.outside = "error"  # segments beyond their video: "error", or "keep" as the reference
@@ -75,14 +75,14 @@ def default_config(architecture=None):
     fusion.topk = 2  # classes that each is repeated for
 
     train = config.train = ml_collections.ConfigDict()
-    train.batch_size = 2
+    train.batch_size = 2  # sequences
     train.accumulate_batches = 1  # whose mean gradient makes a step of the optimizer
     train.epochs = 30  # after the warm-up
-    train.warmup_epochs = 5
+    train.warmup_epochs = 5  # in which the learning rate rises from 0
     train.optimizer = "AdamW"  # or "SGD"
-    train.learning_rate = 1e-4
+    train.learning_rate = 1e-4  # reached at the end of the warm-up
     train.momentum = 0.9  # SGD only
-    train.weight_decay = 0.05
+    train.weight_decay = 0.05  # of kernels alone
     train.schedule = "cosine"  # or "multistep"
     train.milestones = ()  # epochs after the warm-up at which the rate drops (multistep)
     train.gamma = 0.1  # factor of a drop
