@@ -117,7 +117,10 @@ def _reason(error):
         return f"there is no setting {near[2]!r}; did you mean {near[1]!r}?"
     unknown = re.search(r'Key "(.+)" does not exist and cannot be added', text)
     if unknown:
-        return f"there is no setting {unknown[1]!r}; keras_actionformer/config.py lists them all."
+        return (
+            f"there is no setting {unknown[1]!r}; keras_actionformer/training/config.py lists them "
+            "all."
+        )
     text = text.partition(" Other fields present")[0].strip(". \n")
     return f"{type(error).__name__}: {text}."
 

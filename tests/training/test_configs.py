@@ -1,11 +1,14 @@
 """Every configuration file: it loads, fits the data it names, trains a step and detects."""
 
+import math
 import pathlib
 import re
 
 import keras
 import numpy as np
 import pytest
+from published_facts import FACTS, OPENTAD_ALONE, differences, levels
+from reference_parameters import reference_parameters
 
 from keras_actionformer.data.annotations import Annotations, Video, save_annotations
 from keras_actionformer.data.batches import train_dataset
@@ -47,6 +50,28 @@ def config_of(name):
 
 def text_of(name):
     return CONFIGS[NAMES.index(name)].read_text(encoding="utf-8").split('"""')[1]
+
+
+def told_by(name):
+    """The first lines of a configuration and of those that they name, in single spaces."""
+    text = " ".join(text_of(name).split())
+    named = set(re.findall(r"`configs/(\w+)\.py`", text)) - {name}
+    return " ".join([text, *map(told_by, sorted(named))])
+
+
+def settings_of(config):
+    """All settings by their names, of which no two sections have the same.
+
+    Ranges of regression that are left to the network are written out.
+    """
+    model = config.model
+    if model.regression_range is None:
+        model.regression_range = levels(model.backbone_arch[2] + 1)["regression_range"]
+    settings = {"tiou_thresholds": config.tiou_thresholds}
+    for section in (config.data, model, config.postprocess, config.fusion, config.train):
+        assert not settings.keys() & section.keys()
+        settings.update(section)
+    return settings
 
 
 def feature_folders(config):
@@ -128,6 +153,47 @@ def test_reference_configurations_have_the_published_architecture(name):
     numbers = [f"{value:.2f}" for value in built_in.scores.values()]
     # The text has them in this order.
     assert re.search(r"\b[\s\S]*\b".join(map(re.escape, numbers)), text_of(name))
+
+
+def test_the_published_facts_are_those_of_all_benchmarks():
+    assert sorted([*FACTS, *OWN_DATA]) == NAMES
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_settings_are_those_of_the_source(name):
+    ours, facts = settings_of(config_of(name)), FACTS[name]
+    assert facts.settings.keys() <= ours.keys()
+    assert not differences(ours, facts), facts.source
+
+
+@pytest.mark.parametrize("name", [name for name in FACTS if FACTS[name].num_parameters])
+def test_the_network_has_the_parameters_of_the_source(name):
+    shapes = reference_parameters(config_of(name).model.to_dict())
+    assert sum(map(math.prod, shapes.values())) == FACTS[name].num_parameters
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_first_lines_tell_the_scores_of_the_source(name):
+    _, _, published = text_of(name).partition("Published")
+    numbers = [f"{score:.2f}" for score in FACTS[name].scores]
+    # The text has them in this order.
+    assert re.search(r"\b[\s\S]*\b".join(map(re.escape, numbers)), published)
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_first_lines_tell_where_the_published_model_was_trained_for_fewer_epochs(name):
+    train = config_of(name).train
+    num_epochs = train.warmup_epochs + train.epochs
+    if FACTS[name].num_epochs < num_epochs:
+        assert f"after {FACTS[name].num_epochs} of the {num_epochs} epochs" in told_by(name)
+    else:
+        assert not re.search(r"\d of the \d+ epochs", text_of(name))
+
+
+@pytest.mark.parametrize("difference", OPENTAD_ALONE)
+def test_first_lines_tell_what_opentad_does_otherwise(difference):
+    silent = [name for name in OPENTAD_ALONE[difference] if difference not in told_by(name)]
+    assert not silent
 
 
 @pytest.mark.parametrize(
@@ -214,9 +280,9 @@ def test_the_network_trains_a_step_and_detects(eagerly, tmp_path, name):
     )
     history = model.fit(batches, verbose=0, shuffle=False).history
     assert np.isfinite(history["loss"]).all()
-    if name in ARCHITECTURES:
+    if name in FACTS and FACTS[name].num_parameters:
         numbers = sum(int(np.prod(variable.shape)) for variable in model.network_weights)
-        assert numbers == ARCHITECTURES[name].num_parameters
+        assert numbers == FACTS[name].num_parameters
     found = run_scores.detect_subset(model, config, annotations.subset(config.data.eval_subset))
     assert list(found) == ["video_1"]
     keras.backend.clear_session()
