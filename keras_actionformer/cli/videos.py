@@ -2,12 +2,8 @@
 
 import pathlib
 
-from keras_actionformer.data.features import (
-    HDF5_SUFFIXES,
-    NUMPY_SUFFIXES,
-    TORCH_SUFFIXES,
-    FeatureFiles,
-)
+from keras_actionformer.data.feature_files import HDF5_SUFFIXES, NUMPY_SUFFIXES, TORCH_SUFFIXES
+from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.errors import UserError
 
 

@@ -21,9 +21,12 @@ import numpy as np
 from absl import logging
 
 from keras_actionformer.data.examples import cut_to_windows, make_items, read_sequences
-from keras_actionformer.data.feature_checks import late_problem, stop_at_error
+from keras_actionformer.data.feature_checks import (
+    late_problem,
+    length_problem,
+    stop_at_error,
+)
 from keras_actionformer.data.grid import FeatureGrid
-from keras_actionformer.data.lengths import length_problem
 from keras_actionformer.data.windows import check_windows, sliding_windows, truncate
 from keras_actionformer.errors import UserError
 

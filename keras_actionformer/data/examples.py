@@ -6,8 +6,8 @@ import dataclasses
 import numpy as np
 from absl import logging
 
+from keras_actionformer.data.arrays import resize_feats
 from keras_actionformer.data.feature_checks import constant_problem, stop_at_error
-from keras_actionformer.data.features import resize_feats
 from keras_actionformer.data.windows import cut_segments, cut_to_features, sliding_windows
 from keras_actionformer.errors import UserError
 

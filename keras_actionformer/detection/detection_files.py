@@ -66,9 +66,9 @@ def read_columns(path, class_names=None):
         and labels; the text names the file and the video.
     """
     suffix = _suffix(path)
-    if not pathlib.Path(path).exists():
-        raise UserError(f"{path}: there is no such file of detections.")
     with told_if_unreadable(f"{path}: cannot read the detections"):
+        if not pathlib.Path(path).exists():
+            raise UserError(f"{path}: there is no such file of detections.")
         text = pathlib.Path(path).read_text(encoding="utf-8-sig")
     columns = _parse_json(path, text) if suffix == ".json" else _parse_csv(path, text, class_names)
     labels = {video_id: rows[2] for video_id, rows in columns.items()}

@@ -4,14 +4,12 @@ Features may be longer than memory allows. Nothing here reads or converts all of
 once but `check_sequences`, which is asked to.
 """
 
-import mmap
 import numbers
 
 import numpy as np
 
+from keras_actionformer.data.arrays import not_finite
 from keras_actionformer.errors import UserError
-
-_STEPS_AT_ONCE = 4096  # that are read and checked
 
 
 def open_sequences(feats, channels):
@@ -65,35 +63,6 @@ def _check_feats(feats, channels, name):
             f"{first}."
         )
     return feats
-
-
-def not_finite(feats):
-    """Counts the steps of `feats` (T, C) with values that are no finite float32.
-
-    Returns:
-      (int, int or None): how many there are, and the first of them.
-    """
-    count, first = 0, None
-    for start in range(0, len(feats), _STEPS_AT_ONCE):
-        part = read_steps(feats, start, start + _STEPS_AT_ONCE)
-        bad = np.flatnonzero(~np.isfinite(part).all(axis=1))
-        if first is None and len(bad):
-            first = start + int(bad[0])
-        count += len(bad)
-    return count, first
-
-
-def read_steps(feats, start, stop):
-    """Some steps of a sequence as float32.
-
-    Of a memory map, they are not kept: its pages would count as this process's memory until the
-    system takes them back, up to the size of the file.
-    """
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinite
-        steps = feats[start:stop].astype("float32", copy=isinstance(feats, np.memmap))
-    if isinstance(feats, np.memmap) and feats.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
-        feats._mmap.madvise(mmap.MADV_DONTNEED)  # changes of mode "c" are in these pages alone
-    return steps
 
 
 def one_each(name, value, count):

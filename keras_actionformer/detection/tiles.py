@@ -12,7 +12,7 @@ import dataclasses
 import numpy as np
 
 from keras_actionformer.arguments import whole
-from keras_actionformer.detection.inputs import read_steps
+from keras_actionformer.data.arrays import read_steps
 from keras_actionformer.errors import UserError
 from keras_actionformer.network.points import padded_length
 

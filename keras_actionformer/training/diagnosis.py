@@ -14,9 +14,12 @@ import numpy as np
 
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.examples import Sequence, make_items
-from keras_actionformer.data.feature_checks import constant_problem, late_problem
+from keras_actionformer.data.feature_checks import (
+    constant_problem,
+    late_problem,
+    length_problem,
+)
 from keras_actionformer.data.grid import FeatureGrid
-from keras_actionformer.data.lengths import length_problem
 from keras_actionformer.errors import UserError
 from keras_actionformer.training.annotation_warnings import annotation_warnings, some_names
 from keras_actionformer.training.config import check_config

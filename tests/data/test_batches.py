@@ -7,6 +7,7 @@ import pytest
 from replayed_draws import ReplayedDraws
 
 from keras_actionformer.data.annotations import Video, load_annotations
+from keras_actionformer.data.arrays import resize_feats
 from keras_actionformer.data.batches import (
     _aligned_zeros,
     count_items,
@@ -16,7 +17,7 @@ from keras_actionformer.data.batches import (
     video_grid,
 )
 from keras_actionformer.data.examples import Sequence, make_items, segments_to_grid
-from keras_actionformer.data.features import FeatureFiles, resize_feats, videos_with_features
+from keras_actionformer.data.features import FeatureFiles, videos_with_features
 from keras_actionformer.data.windows import truncate
 from keras_actionformer.errors import UserError
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from keras_actionformer.data.annotations import Video
+from keras_actionformer.data.feature_checks import length_problem
 from keras_actionformer.data.grid import FeatureGrid
-from keras_actionformer.data.lengths import length_problem
 
 DURATIONS_SEC = (200.0, 310.0, 55.5, 1000.0)
 

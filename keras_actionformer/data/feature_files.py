@@ -1,0 +1,238 @@
+"""One stream of features: the files of a folder, or the data sets of one HDF5 file.
+
+Both kinds of streams have the same methods. `features.FeatureFiles` joins streams and checks what
+their values and widths are.
+"""
+
+import bisect
+import dataclasses
+import functools
+import os
+import pathlib
+
+import numpy as np
+
+from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.files import told_if_unreadable
+
+HDF5_SUFFIXES = (".h5", ".hdf5")
+NUMPY_SUFFIXES = (".npy", ".npz")
+TORCH_SUFFIXES = (".pt", ".pth")
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderStream:
+    """A folder with one file a video.
+
+    Args:
+      folder: `pathlib.Path`.
+      prefix: str, what file names have before the video id.
+      suffix: str, what they have after it: it ends in one of `NUMPY_SUFFIXES` or `TORCH_SUFFIXES`.
+    """
+
+    folder: pathlib.Path
+    prefix: str
+    suffix: str
+
+    def check(self):
+        """Raises UserError where there is no such stream."""
+        if not self.suffix.endswith(NUMPY_SUFFIXES + TORCH_SUFFIXES):
+            raise UserError(
+                "suffix must end in .npy, .npz, .pt or .pth (HDF5 needs none: the folder is then "
+                f"the .h5 file), but it is {self.suffix!r}."
+            )
+        if self.folder.is_file():
+            raise UserError(
+                f"Feature folder '{self.folder}' is a file; name the folder it is in, or a .h5 or "
+                ".hdf5 file."
+            )
+        if not self.folder.is_dir():
+            raise UserError(f"Feature folder '{self.folder}' does not exist; check its path.")
+
+    def path(self, video_id):
+        """Returns where the features of a video are expected."""
+        return self.folder / f"{self.prefix}{video_id}{self.suffix}"
+
+    def has(self, video_id):
+        """Returns whether a video has features."""
+        return self.path(video_id).is_file()
+
+    def video_ids(self):
+        """Returns the ids of the videos with features, sorted; raises UserError without any."""
+        names = _between(os.listdir(self.folder), self.prefix, self.suffix)
+        if not names:
+            raise UserError(
+                f"Feature folder '{self.folder}' holds no features with a name "
+                f"{self.prefix}<video id>{self.suffix}."
+            )
+        return names
+
+    def open(self, video_id):
+        """Returns the features of a video (T, C) as stored, checked but for NaN and infinity.
+
+        Raises:
+          UserError: they are missing, broken, empty, no real numbers or not two-dimensional.
+        """
+        path = self.path(video_id)
+        if not path.is_file():
+            if path.is_dir():
+                raise UserError(f"Feature file '{path}' is a folder; put the file in its place.")
+            if not path.parent.is_dir():
+                raise UserError(f"Feature file '{path}' does not exist, nor does its folder.")
+            count, nearest = _nearest(os.listdir, path.parent, path.name, self.suffix)
+            raise UserError(
+                f"Feature file '{path}' does not exist; its folder holds {count} *{self.suffix} "
+                f"files{nearest}"
+            )
+        if self.suffix.endswith(TORCH_SUFFIXES):
+            from keras_actionformer.data.torch_files import read_tensor
+
+            return _checked(path, read_tensor(path))
+        return _checked(path, _open_numpy(path))
+
+
+@dataclasses.dataclass(frozen=True)
+class Hdf5Stream:
+    """An HDF5 file with one data set a video; methods as those of `FolderStream`.
+
+    Args:
+      file: `pathlib.Path`.
+      prefix: str, what names of data sets have before the video id.
+    """
+
+    file: pathlib.Path
+    prefix: str
+
+    def check(self):
+        if not self.file.is_file():
+            raise UserError(f"Feature file '{self.file}' does not exist; check its path.")
+        self._open_file().close()
+
+    def path(self, video_id):
+        return self.file / f"{self.prefix}{video_id}"
+
+    def has(self, video_id):
+        with self._open_file() as file:
+            return _linked(file, f"{self.prefix}{video_id}") is not None
+
+    def video_ids(self):
+        import h5py
+
+        with self._open_file() as file:  # a link that leads nowhere is told when it is opened
+            datasets = [name for name in file if not isinstance(_linked(file, name), h5py.Group)]
+        names = _between(datasets, self.prefix)
+        if not names:
+            raise UserError(
+                f"Feature file '{self.file}' holds no data set with a name {self.prefix}<video id>."
+            )
+        return names
+
+    def open(self, video_id):
+        import h5py
+
+        name = f"{self.prefix}{video_id}"
+        file = self._open_file()  # Lives as long as the data set that is taken from it.
+        stored = _linked(file, name)
+        if stored is None and file.get(name, getlink=True) is not None:
+            raise UserError(
+                f"Feature file '{self.file}' has a link {name!r} that leads nowhere; put what it "
+                "links to in its place, or write the data set itself."
+            )
+        if stored is None:
+            count, nearest = _nearest(_hdf5_names, self.file, name)
+            raise UserError(
+                f"Feature file '{self.file}' has no data set {name!r}, of {count}{nearest}"
+            )
+        if not isinstance(stored, h5py.Dataset):
+            raise UserError(
+                f"Feature file '{self.file}' has a group {name!r} where a data set (time steps, "
+                "channels) must be."
+            )
+        return _checked(self.path(video_id), stored)
+
+    def _open_file(self):
+        import h5py
+
+        with told_if_unreadable(
+            f"Feature file '{self.file}' cannot be read as HDF5", "copy or write it again"
+        ):
+            return h5py.File(self.file, "r")
+
+
+def _between(names, prefix, suffix=""):
+    """Returns, sorted, what stands between `prefix` and `suffix` in the names that have both."""
+    return sorted(
+        name.removeprefix(prefix).removesuffix(suffix)
+        for name in names
+        if name.startswith(prefix) and name.endswith(suffix)
+    )
+
+
+def _hdf5_names(path):
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        return list(file)
+
+
+def _nearest(list_names, path, name, suffix=""):
+    """Returns how many names with a suffix `path` has, and the end of a message: the nearest."""
+    names, backwards, count = _listing(list_names, path, suffix, path.stat().st_mtime_ns)
+    # Of thousands of names only those are compared that begin or end most alike.
+    near = _neighbours(names, name)
+    near += [other[::-1] for other in _neighbours(backwards, name[::-1])]
+    return count, suggest(name, near) or "."
+
+
+# Thousands of videos may lack features, each with a message of its own.
+@functools.lru_cache(maxsize=16)
+def _listing(list_names, path, suffix, _modified_ns):
+    """Returns the sorted names, those written backwards, and how many have the suffix."""
+    names = list_names(path)
+    count = sum(name.endswith(suffix) for name in names)
+    return sorted(names), sorted(name[::-1] for name in names), count
+
+
+def _neighbours(names, name):
+    """Returns those of the sorted names between which `name` would stand."""
+    place = bisect.bisect(names, name)
+    return names[max(place - 1, 0) : place + 1]
+
+
+def _linked(file, name):
+    """Returns the HDF5 object of a name; None where there is none or its link leads nowhere."""
+    try:
+        return file[name]
+    except (KeyError, OSError):  # An OSError is that of a link to another file.
+        return None
+
+
+def _open_numpy(path):
+    with told_if_unreadable(
+        f"Feature file '{path}' cannot be read as a NumPy array",
+        "write it again with numpy.save or numpy.savez from an array of numbers",
+    ):
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded as archive:
+            if "feats" in archive:
+                return archive["feats"]
+            names = ", ".join(map(repr, archive.files)) or "nothing"
+    raise UserError(
+        f"Feature file '{path}' has no array 'feats', only {names}; save it under this key."
+    )
+
+
+def _checked(path, array):
+    """Returns the array of one stream if it holds numbers (time steps, channels)."""
+    where = f"Feature file '{path}'"
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise UserError(f"{where} must hold real numbers, but its type is {array.dtype}.")
+    if array.ndim != 2:
+        raise UserError(
+            f"{where} must have the shape (time steps, channels), but it is {array.shape}."
+        )
+    if array.size == 0:
+        raise UserError(f"{where} is empty: its shape is {array.shape}; compute it again.")
+    return array

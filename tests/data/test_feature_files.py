@@ -1,0 +1,207 @@
+"""Feature files of every format: what they may hold, and what can be wrong with them."""
+
+import os
+
+import h5py
+import numpy as np
+import pytest
+from torch_writer import write_checkpoint
+
+from keras_actionformer.data.features import FeatureFiles
+from keras_actionformer.errors import UserError
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int16, np.uint8])
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_feature_types(tmp_path, dtype, suffix):
+    stored = np.arange(12).reshape(4, 3).astype(dtype)
+    save_feats(tmp_path / f"x_v{suffix}", stored)
+    feats = FeatureFiles(tmp_path, feats_dim=3, prefix="x_", suffix=suffix).load("v")
+    assert feats.dtype == np.float32 and feats.flags["C_CONTIGUOUS"] and feats.flags["WRITEABLE"]
+    np.testing.assert_array_equal(feats, stored)
+
+
+def save_feats(path, feats):
+    if path.suffix == ".npz":
+        np.savez(path, feats=feats)
+    else:
+        np.save(path, feats)
+
+
+BAD_VALUE = np.zeros((9, 3))
+BAD_VALUE[4, 1] = np.inf
+BAD_VALUE[7, 2] = np.nan
+
+
+@pytest.mark.parametrize(
+    "feats,text",
+    [
+        (np.zeros(3), r"must have the shape \(time steps, channels\), but it is \(3,\)"),
+        (np.zeros((1, 3, 4)), r"but it is \(1, 3, 4\)"),
+        (np.zeros((0, 3)), r"is empty: its shape is \(0, 3\)"),
+        (np.zeros((3, 8)), r"its shape is \(3, 8\); it seems to be transposed"),
+        (np.zeros((8, 4)), "must have 3 channels.*correct feats_dim"),
+        (np.full((2, 3), "a"), "must hold real numbers"),
+        (np.zeros((2, 3), np.complex64), "must hold real numbers"),
+        (np.array([[None, "x", 1]], object), "cannot be read as a NumPy array"),
+        (BAD_VALUE, r"NaN or infinite value at step 4 \(2 of 9 steps\)"),
+        (np.full((5, 3), 1e300), r"NaN or infinite value at step 0 \(5 of 5 steps\)"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_wrong_features(tmp_path, feats, text, suffix):
+    save_feats(tmp_path / f"v{suffix}", feats)
+    with pytest.raises(UserError, match=text):
+        FeatureFiles(tmp_path, feats_dim=3, suffix=suffix).load("v")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+@pytest.mark.parametrize("keep_bytes", [0, 5, 90, 200])
+def test_broken_files(tmp_path, suffix, keep_bytes):
+    path = tmp_path / f"v{suffix}"
+    save_feats(path, np.ones((50, 3)))
+    path.write_bytes(path.read_bytes()[:keep_bytes])
+    with pytest.raises(UserError, match=f"v{suffix}' cannot be read"):
+        FeatureFiles(tmp_path, suffix=suffix).load("v")
+
+
+def test_npz_without_feats(tmp_path):
+    np.savez(tmp_path / "v.npz", features=np.ones((2, 3)))
+    with pytest.raises(UserError, match="no array 'feats', only 'features'"):
+        FeatureFiles(tmp_path, suffix=".npz").load("v")
+
+
+def test_missing_features(tmp_path):
+    np.save(tmp_path / "video_0001.npy", np.ones((2, 3)))
+    with pytest.raises(UserError, match="holds 1 .*did you mean 'video_0001.npy'"):
+        FeatureFiles(tmp_path).load("video_001")
+    with pytest.raises(UserError, match="does not exist"):
+        FeatureFiles(tmp_path).load("folder/video")
+    with pytest.raises(UserError, match="Feature folder '.*none' does not exist"):
+        FeatureFiles(tmp_path / "none")
+    with pytest.raises(UserError, match="suffix must end in .npy, .npz, .pt or .pth"):
+        FeatureFiles(tmp_path, suffix=".mat")
+
+
+def test_many_missing_features_list_their_folder_once(tmp_path, monkeypatch):
+    for i in range(20):
+        np.save(tmp_path / f"video_{i:04}.npy", np.ones((2, 3)))
+    features, listed, listdir = FeatureFiles(tmp_path, prefix="x_"), [], os.listdir
+    monkeypatch.setattr("os.listdir", lambda folder: listed.append(folder) or listdir(folder))
+    for i in range(20):
+        # A name is near though it begins otherwise.
+        with pytest.raises(UserError, match=f"holds 20 .*did you mean 'video_{i:04}.npy'"):
+            features.open(f"video_{i:04}")
+    assert len(listed) == 1
+
+
+def test_a_folder_in_place_of_a_file(tmp_path):
+    (tmp_path / "v.npy").mkdir()
+    assert not FeatureFiles(tmp_path).has("v")
+    with pytest.raises(UserError, match="v.npy' is a folder; put the file"):
+        FeatureFiles(tmp_path).open("v")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int16, np.uint8])
+def test_hdf5(tmp_path, dtype):
+    stored = np.arange(12).reshape(4, 3).astype(dtype)
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file["x_v"] = stored
+        file["packed"] = h5py.Empty("f4")
+        file.create_dataset("x_w", data=stored, chunks=(2, 3), compression="gzip")
+    features = FeatureFiles(tmp_path / "all.h5", feats_dim=3, prefix="x_")
+    for video_id in ("v", "w"):
+        feats = features.load(video_id)
+        assert feats.dtype == np.float32 and feats.flags["C_CONTIGUOUS"]
+        np.testing.assert_array_equal(feats, stored)
+        np.testing.assert_array_equal(features.open(video_id)[1:4:2], stored[1:4:2])
+        assert features.has(video_id)
+    assert not features.has("u")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth"])
+def test_torch_files(tmp_path, suffix):
+    stored = np.arange(12, dtype=np.float16).reshape(4, 3)
+    write_checkpoint(tmp_path / f"v{suffix}", stored)
+    write_checkpoint(tmp_path / f"w{suffix}", {"feats": stored})
+    features = FeatureFiles(tmp_path, feats_dim=3, suffix=suffix)
+    for video_id in ("v", "w"):
+        feats = features.load(video_id)
+        assert feats.dtype == np.float32 and feats.flags["WRITEABLE"]
+        np.testing.assert_array_equal(feats, stored)
+
+
+@pytest.mark.parametrize(
+    "stored,text",
+    [
+        (np.zeros(3), r"all.h5/v' must have the shape \(time steps, channels\)"),
+        (np.zeros((0, 3)), "is empty"),
+        (np.zeros((3, 8)), "it seems to be transposed"),
+        (np.full((2, 3), np.nan), "NaN or infinite value at step 0"),
+        ("text", "must hold real numbers"),
+        (h5py.Empty("f4"), "must have the shape"),
+    ],
+)
+def test_wrong_hdf5_data(tmp_path, stored, text):
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file["v"] = stored
+    with pytest.raises(UserError, match=text):
+        FeatureFiles(tmp_path / "all.h5", feats_dim=3).load("v")
+
+
+def test_wrong_hdf5_files(tmp_path):
+    path = tmp_path / "all.h5"
+    with pytest.raises(UserError, match="all.h5' does not exist"):
+        FeatureFiles(path)
+    path.write_bytes(b"no HDF5")
+    with pytest.raises(UserError, match="all.h5' cannot be read as HDF5"):
+        FeatureFiles(path)
+    with h5py.File(path, "w") as file:
+        file["video_1"] = np.zeros((2, 3))
+        file.create_group("group")
+    features = FeatureFiles(path)
+    with pytest.raises(UserError, match="no data set 'video_11', of 2; did you mean 'video_1'"):
+        features.load("video_11")
+    with pytest.raises(UserError, match="a group 'group' where a data set"):
+        features.load("group")
+
+
+@pytest.mark.parametrize("link", [h5py.SoftLink("/x"), h5py.ExternalLink("other.h5", "/x")])
+def test_an_hdf5_link_that_leads_nowhere(tmp_path, link):
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file["v"] = link
+    features = FeatureFiles(tmp_path / "all.h5")
+    assert not features.has("v")
+    with pytest.raises(UserError, match="all.h5' has a link 'v' that leads nowhere"):
+        features.load("v")
+
+
+def test_the_videos_of_a_folder_or_file(tmp_path):
+    for name in ("x_b_f.npy", "x_a_f.npy", "x_a.npy", "y_c_f.npy"):
+        np.save(tmp_path / name, np.zeros((2, 3)))
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file["x_b"] = file["x_a"] = file["y"] = np.zeros((2, 3))
+        file["x_link"] = h5py.SoftLink("/nowhere")  # told when it is loaded
+        file.create_group("x_group")
+    assert FeatureFiles(tmp_path, prefix="x_", suffix="_f.npy").video_ids() == ["a", "b"]
+    assert FeatureFiles(tmp_path / "all.h5", prefix="x_").video_ids() == ["a", "b", "link"]
+    for folder, text in (
+        (tmp_path, "no features with a name z_<video id>.npy"),
+        (tmp_path / "all.h5", "no data set with a name z_<video id>"),
+    ):
+        with pytest.raises(UserError, match=f"'{folder}' holds {text}"):
+            FeatureFiles(folder, prefix="z_").video_ids()
+
+
+def test_a_damaged_hdf5_data_set(tmp_path):
+    path = tmp_path / "all.h5"
+    with h5py.File(path, "w") as file:
+        packed = file.create_dataset(
+            "v", data=np.arange(6000.0).reshape(2000, 3), chunks=(2000, 3), compression="gzip"
+        )
+        place = packed.id.get_chunk_info(0)
+    content = bytearray(path.read_bytes())
+    content[place.byte_offset : place.byte_offset + 50] = bytes(50)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="all.h5/v' cannot be read"):
+        FeatureFiles(path).load("v")
