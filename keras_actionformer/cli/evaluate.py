@@ -17,7 +17,7 @@ import json
 
 from absl import flags
 
-from keras_actionformer.data.annotations import load_annotations
+from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.detection.detections import load_detections

@@ -12,7 +12,7 @@ import pathlib
 
 from absl import flags
 
-from keras_actionformer.data.annotations import load_annotations, save_annotations
+from keras_actionformer.data.annotation_files import load_annotations, save_annotations
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.datasets.simulated import simulate_dataset, simulate_features
 from keras_actionformer.errors import UserError

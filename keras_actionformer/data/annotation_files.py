@@ -1,17 +1,26 @@
-"""Reading annotation files: what a JSON or CSV file says, before its content is checked.
+"""Annotation files, read and written: the JSON form of ActivityNet, and tables.
 
-Readers give one dict a video, an "entry": the fields of the JSON form in the head of annotations.py
-and `"where"`, the place in the file by which errors name it. Each of its annotations has a
-`"where"` too. `annotations.build_annotations` checks entries of whatever format.
+```json
+{"class_names": ["jump", "run"],
+ "database": {"video_1": {"subset": "training", "duration": 61.5, "fps": 30.0,
+                          "annotations": [{"label": "jump", "label_id": 0,
+                                           "segment": [3.2, 4.75]}]}}}
+```
+
+`class_names`, `duration`, `fps` and `label_id` may be absent. A CSV file with one action a line is
+read as well; other formats of published data sets have readers of their own (datasets/formats.py).
+Here is what files say; whether it makes sense, `annotations.build_annotations` checks.
 """
 
 import csv
 import io
 import math
+import pathlib
 import re
 
+from keras_actionformer.data.annotations import build_annotations
 from keras_actionformer.errors import UserError, suggest
-from keras_actionformer.files import read_json, read_text
+from keras_actionformer.files import read_json, read_text, write_json
 
 # What a column is called here -> what a header may call it (any case, "-" and " " as "_").
 CSV_COLUMNS = {
@@ -24,6 +33,82 @@ CSV_COLUMNS = {
     "duration": ("duration", "duration_sec"),
     "fps": ("fps",),
 }
+
+
+def load_annotations(
+    path,
+    class_names=None,
+    num_classes=None,
+    outside="error",
+    default_subset=None,
+    drop_duplicates=False,
+    class_agnostic=False,
+    on_error=None,
+):
+    """Loads and checks an annotation file.
+
+    Label ids are, in this order: the places in `class_names` when given; those in the file's own
+    `class_names`; the `label_id`s of the file when it has them; the alphabetical order of the
+    labels. An id that nobody uses is named `class_<id>`.
+
+    Args:
+      path: str or `os.PathLike`, a `.csv` file (see `csv_entries`) or a JSON file (see the
+        head of this module).
+      class_names: list of str, the known classes in the order of their ids, or None.
+      num_classes: int, how many classes there are, or None for those the file has.
+      outside: what to do about a segment that lies outside its video (starts before 0 or ends
+        after `duration`) by more than `ROUNDING_SEC`: `"error"`, or `"keep"` as it stands. Some
+        published annotations have such segments (THUMOS14: 30 of 6,365) and published scores count
+        them.
+      default_subset: str, the subset of videos for which the file names none; None for an error.
+      drop_duplicates: bool; True leaves out annotations that repeat one of the same label and
+        video, and those shorter than 1 ms. ActivityNet has both; its scores count neither.
+      class_agnostic: bool; True makes all labels one class, `AGNOSTIC_NAME`, as for proposals.
+      on_error: function of a `UserError`, called for what is wrong and for each video that is wrong
+        in itself, which is then left out; or None to raise the first error. An error of the whole
+        file is raised in any case.
+
+    Returns:
+      `Annotations`.
+
+    Raises:
+      UserError: the file is missing, is no JSON or CSV, lacks a field, or has a wrong value in one.
+    """
+    file_names = None
+    if pathlib.Path(path).suffix.lower() == ".csv":
+        entries = csv_entries(path)
+    else:
+        entries, file_names = json_entries(path)
+    if default_subset is not None:
+        for entry in entries.values():
+            entry.setdefault("subset", default_subset)
+    if class_names is None and not class_agnostic:
+        class_names = file_names
+
+    def build(entries):
+        source = f"Annotation file '{path}'"
+        return build_annotations(
+            source, entries, class_names, num_classes, outside, drop_duplicates, class_agnostic
+        )
+
+    return build(entries if on_error is None else _sound_entries(entries, build, on_error))
+
+
+def _sound_entries(entries, build, on_error):
+    """Leaves out the videos that are wrong in themselves, unless that is all of them."""
+    try:
+        build(entries)
+        return entries
+    except UserError as error:
+        on_error(error)
+    sound = {}
+    for video_id, entry in entries.items():
+        try:
+            build({video_id: entry})
+            sound[video_id] = entry
+        except UserError as error:
+            on_error(error)
+    return sound or entries
 
 
 def json_entries(path):
@@ -209,3 +294,25 @@ def whole_number(where, name, text):
     if not re.fullmatch(r"-?[0-9]{1,9}", text):
         raise UserError(f"{where}: {name!r} must be a whole number, but it is {text!r}.")
     return int(text)
+
+
+def save_annotations(path, annotations):
+    """Writes `annotations` to `path` in the form that `load_annotations` reads, all at once."""
+    database = {}
+    for video in annotations.videos:
+        entry = {"subset": video.subset}
+        if video.duration_sec is not None:
+            entry["duration"] = float(video.duration_sec)
+        if video.fps is not None:
+            entry["fps"] = float(video.fps)
+        entry["annotations"] = [
+            {
+                "label": annotations.class_names[label],
+                "label_id": int(label),
+                "segment": [float(start), float(end)],
+            }
+            for (start, end), label in zip(video.segments_sec, video.labels, strict=True)
+        ]
+        database[video.video_id] = entry
+    content = {"version": "1.0", "class_names": annotations.class_names, "database": database}
+    write_json(path, content)

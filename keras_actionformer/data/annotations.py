@@ -1,27 +1,23 @@
-"""Annotation files: which actions happen when, in seconds, in the JSON form of ActivityNet.
+"""Annotations: which actions happen when, in seconds, checked.
 
-```json
-{"class_names": ["jump", "run"],
- "database": {"video_1": {"subset": "training", "duration": 61.5, "fps": 30.0,
-                          "annotations": [{"label": "jump", "label_id": 0,
-                                           "segment": [3.2, 4.75]}]}}}
-```
+Whatever file they come from, `build_annotations` makes them of "entries", one dict a video:
 
-`class_names`, `duration`, `fps` and `label_id` may be absent. A CSV file with one action a line is
-read as well (annotation_files.py), and so are the formats of published data sets
-(annotation_formats.py). Everything a person can get wrong is checked once, when the file is loaded,
-and told with the file, the place in it and the field it is about.
+    {"where": "Annotation file 'x.json', video 'video_1'",
+     "subset": "training", "duration": 61.5, "fps": 30.0,
+     "annotations": [{"where": "Annotation file 'x.json', video 'video_1', annotation 0",
+                      "label": "jump", "label_id": 0, "segment": [3.2, 4.75]}]}
+
+`duration`, `fps` and `label_id` may be absent. `where` is the place by which errors name a video or
+an action. Everything a person can get wrong is checked once, when a file is loaded, and told with
+the file, the place in it and the field it is about.
 """
 
 import dataclasses
-import pathlib
 
 import numpy as np
 
-from keras_actionformer.data.annotation_files import csv_entries, json_entries
 from keras_actionformer.data.instances import usable_instances
 from keras_actionformer.errors import UserError, suggest
-from keras_actionformer.files import write_json
 
 # Annotation tools round times and durations each on their own; an action that ends with its video
 # then passes its end by this much at most. It is clipped silently; anything more is an error.
@@ -94,104 +90,6 @@ class Annotations:
         return tuple(i for i in range(len(self.class_names)) if i not in used)
 
 
-def load_annotations(
-    path,
-    class_names=None,
-    num_classes=None,
-    outside="error",
-    default_subset=None,
-    drop_duplicates=False,
-    class_agnostic=False,
-    on_error=None,
-):
-    """Loads and checks an annotation file.
-
-    Label ids are, in this order: the places in `class_names` when given; those in the file's own
-    `class_names`; the `label_id`s of the file when it has them; the alphabetical order of the
-    labels. An id that nobody uses is named `class_<id>`.
-
-    Args:
-      path: str or `os.PathLike`, a `.csv` file (see `annotation_files.csv_entries`) or a JSON
-        file (see the head of this module).
-      class_names: list of str, the known classes in the order of their ids, or None.
-      num_classes: int, how many classes there are, or None for those the file has.
-      outside: what to do about a segment that lies outside its video (starts before 0 or ends
-        after `duration`) by more than `ROUNDING_SEC`: `"error"`, or `"keep"` as it stands. Some
-        published annotations have such segments (THUMOS14: 30 of 6,365) and published scores count
-        them.
-      default_subset: str, the subset of videos for which the file names none; None for an error.
-      drop_duplicates: bool; True leaves out annotations that repeat one of the same label and
-        video, and those shorter than 1 ms. ActivityNet has both; its scores count neither.
-      class_agnostic: bool; True makes all labels one class, `AGNOSTIC_NAME`, as for proposals.
-      on_error: function of a `UserError`, called for what is wrong and for each video that is wrong
-        in itself, which is then left out; or None to raise the first error. An error of the whole
-        file is raised in any case.
-
-    Returns:
-      `Annotations`.
-
-    Raises:
-      UserError: the file is missing, is no JSON or CSV, lacks a field, or has a wrong value in one.
-    """
-    file_names = None
-    if pathlib.Path(path).suffix.lower() == ".csv":
-        entries = csv_entries(path)
-    else:
-        entries, file_names = json_entries(path)
-    if default_subset is not None:
-        for entry in entries.values():
-            entry.setdefault("subset", default_subset)
-    if class_names is None and not class_agnostic:
-        class_names = file_names
-
-    def build(entries):
-        source = f"Annotation file '{path}'"
-        return build_annotations(
-            source, entries, class_names, num_classes, outside, drop_duplicates, class_agnostic
-        )
-
-    return build(entries if on_error is None else _sound_entries(entries, build, on_error))
-
-
-def _sound_entries(entries, build, on_error):
-    """Leaves out the videos that are wrong in themselves, unless that is all of them."""
-    try:
-        build(entries)
-        return entries
-    except UserError as error:
-        on_error(error)
-    sound = {}
-    for video_id, entry in entries.items():
-        try:
-            build({video_id: entry})
-            sound[video_id] = entry
-        except UserError as error:
-            on_error(error)
-    return sound or entries
-
-
-def save_annotations(path, annotations):
-    """Writes `annotations` to `path` in the form that `load_annotations` reads, all at once."""
-    database = {}
-    for video in annotations.videos:
-        entry = {"subset": video.subset}
-        if video.duration_sec is not None:
-            entry["duration"] = float(video.duration_sec)
-        if video.fps is not None:
-            entry["fps"] = float(video.fps)
-        entry["annotations"] = [
-            {
-                "label": annotations.class_names[label],
-                "label_id": int(label),
-                "segment": [float(start), float(end)],
-            }
-            for (start, end), label in zip(video.segments_sec, video.labels, strict=True)
-        ]
-        database[video.video_id] = entry
-    content = {"version": "1.0", "class_names": annotations.class_names, "database": database}
-    write_json(path, content)
-
-
 def build_annotations(
     source,
     entries,
@@ -205,10 +103,9 @@ def build_annotations(
 
     Args:
       source: str, what errors call the whole, e.g. `"Annotation file 'x.csv'"`.
-      entries: dict from video id to its entry, which is changed here: a dict of the fields in the
-        head of this module and `"where"`, the str by which errors name it. Each of its annotations
-        has a `"where"` too, e.g. `"Annotation file 'x.csv', line 3"`.
-      class_names, num_classes, outside, drop_duplicates, class_agnostic: as `load_annotations`.
+      entries: dict from video id to its entry (see the head of this module), which is changed here.
+      class_names, num_classes, outside, drop_duplicates, class_agnostic: as
+        `annotation_files.load_annotations`.
 
     Returns:
       `Annotations`, the videos in the order of `entries`.

@@ -1,13 +1,13 @@
-"""The field's other annotation formats, read into the one checked form of annotations.py.
+"""The field's other annotation formats, read into the one checked form of data/annotations.py.
 
 * `read_thumos14`: THUMOS14, a text file for each class.
 * `read_epic100`: EPIC-KITCHENS-100 and EPIC-SOUNDS, a CSV file for each subset.
 * `read_ego4d`: Ego4D Moment Queries, a JSON file for each subset.
 
 ActivityNet's JSON, and the files that the reference has converted to it, need no reader of their
-own, and neither does a table with one action a line (annotation_files.py). The data sets here are
-taken as published: a segment that lies outside its video stays (`outside="keep"`), since published
-scores count it. `save_annotations` writes what they return.
+own, and neither does a table with one action a line (data/annotation_files.py). The data sets here
+are taken as published: a segment that lies outside its video stays (`outside="keep"`), since
+published scores count it. `save_annotations` writes what they return.
 """
 
 import collections

@@ -16,7 +16,8 @@ import re
 
 import numpy as np
 
-from keras_actionformer.data.annotations import Annotations, Video, save_annotations
+from keras_actionformer.data.annotation_files import save_annotations
+from keras_actionformer.data.annotations import Annotations, Video
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_write, read_npz, told_if_unreadable
 

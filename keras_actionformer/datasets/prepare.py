@@ -13,7 +13,7 @@ import zipfile
 
 import numpy as np
 
-from keras_actionformer.data.annotations import save_annotations
+from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.datasets.published import PUBLISHED
 from keras_actionformer.errors import UserError, suggest

@@ -15,7 +15,8 @@ import pathlib
 
 import numpy as np
 
-from keras_actionformer.data.annotations import Annotations, Video, save_annotations
+from keras_actionformer.data.annotation_files import save_annotations
+from keras_actionformer.data.annotations import Annotations, Video
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_write

@@ -3,7 +3,7 @@
 import dataclasses
 
 from keras_actionformer.data import batches as data_pipeline
-from keras_actionformer.data.annotations import load_annotations
+from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.features import FeatureFiles, videos_with_features
 from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.errors import UserError

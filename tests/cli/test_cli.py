@@ -14,7 +14,8 @@ from golden_files import GOLDEN, load
 from small_run import detect_here
 
 from keras_actionformer.cli import VERBS
-from keras_actionformer.data.annotations import Annotations, Video, save_annotations
+from keras_actionformer.data.annotation_files import save_annotations
+from keras_actionformer.data.annotations import Annotations, Video
 from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_actionformer.data.annotations import load_annotations, save_annotations
+from keras_actionformer.data.annotation_files import load_annotations, save_annotations
 from keras_actionformer.errors import UserError
 
 

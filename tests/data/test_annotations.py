@@ -6,7 +6,7 @@ import golden_files
 import numpy as np
 import pytest
 
-from keras_actionformer.data.annotations import load_annotations, save_annotations
+from keras_actionformer.data.annotation_files import load_annotations, save_annotations
 from keras_actionformer.data.examples import segments_to_grid
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError

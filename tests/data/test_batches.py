@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from replayed_draws import ReplayedDraws
 
-from keras_actionformer.data.annotations import Video, load_annotations
+from keras_actionformer.data.annotation_files import load_annotations
+from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.arrays import resize_feats
 from keras_actionformer.data.batches import (
     _aligned_zeros,

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_actionformer.data.annotations import load_annotations, save_annotations
+from keras_actionformer.data.annotation_files import load_annotations, save_annotations
 from keras_actionformer.datasets.formats import (
     THUMOS14_CLASSES,
     read_ego4d,

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from keras_actionformer.data.annotations import load_annotations
+from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.datasets.hapt import prepare_hapt, window_features
 from keras_actionformer.errors import UserError
 

@@ -13,7 +13,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from keras_actionformer.data.annotations import load_annotations
+from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.datasets import prepare
 from keras_actionformer.datasets.formats import THUMOS14_CLASSES

@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from keras_actionformer.data.annotations import Annotations, Video, load_annotations
+from keras_actionformer.data.annotation_files import load_annotations
+from keras_actionformer.data.annotations import Annotations, Video
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.datasets import simulated

@@ -11,7 +11,7 @@ import golden_files
 import numpy as np
 import pytest
 
-from keras_actionformer.data.annotations import load_annotations
+from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.instances import usable_instances
 from keras_actionformer.detection.detection_files import save_detections
 from keras_actionformer.detection.detections import Detections

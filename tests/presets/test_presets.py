@@ -29,7 +29,7 @@ from keras_actionformer import (
     list_presets,
     train,
 )
-from keras_actionformer.data.annotations import load_annotations
+from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.datasets.simulated import simulate_dataset
 from keras_actionformer.presets.builtin import ARCHITECTURES
 from keras_actionformer.presets.presets import model_metadata

@@ -10,7 +10,8 @@ import pytest
 from published_facts import FACTS, OPENTAD_ALONE, differences, levels
 from reference_parameters import reference_parameters
 
-from keras_actionformer.data.annotations import Annotations, Video, save_annotations
+from keras_actionformer.data.annotation_files import save_annotations
+from keras_actionformer.data.annotations import Annotations, Video
 from keras_actionformer.data.batches import train_dataset
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.datasets.published import PUBLISHED

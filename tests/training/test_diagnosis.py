@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from small_run import small_config, write_data
 
-from keras_actionformer.data.annotations import load_annotations
+from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.errors import UserError
 from keras_actionformer.training import run_scores, trainer
 from keras_actionformer.training.diagnosis import diagnose

@@ -5,7 +5,7 @@ import pytest
 from golden_files import cases, load
 from reference_model import group, to_numpy
 
-from keras_actionformer.data.annotations import load_annotations
+from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.detection.detector import Detector, pad_batch
