@@ -11,12 +11,41 @@ VERSION = re.search(
     r'^__version__ = "(.+)"$', (HERE / "keras_actionformer" / "__init__.py").read_text(), re.M
 )[1]
 
+# The one place that says where the project lives; README's links, relative to it, become absolute.
+URL = "https://github.com/keras-actionformer/keras-actionformer"
+
+
+def long_description():
+    """README as the package index shows it, where there are no files beside it to link to."""
+    text = (HERE / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"(!\[[^]]*\]\()(?!https?:)", rf"\1{URL}/raw/main/", text)
+    return re.sub(r"(?<!!)(\[[^]]*\]\()(?!https?:|#)", rf"\1{URL}/blob/main/", text)
+
+
 setup(
     name="keras-actionformer",
     version=VERSION,
     description="Temporal action localization in Keras 3: when does what happen in a long sequence",
-    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description=long_description(),
     long_description_content_type="text/markdown",
+    author="The keras_actionformer authors",
+    url=URL,
+    project_urls={
+        "Documentation": f"{URL}/tree/main/docs",
+        "Changelog": f"{URL}/blob/main/CHANGELOG.md",
+        "Issues": f"{URL}/issues",
+        "Paper": "https://arxiv.org/abs/2202.07925",
+    },
+    keywords=[
+        "temporal action localization",
+        "temporal action detection",
+        "action recognition",
+        "video understanding",
+        "time series",
+        "ActionFormer",
+        "Keras",
+        "TensorFlow",
+    ],
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["keras_actionformer", "keras_actionformer.*"]),
@@ -48,8 +77,16 @@ setup(
     },
     entry_points={"console_scripts": ["keras-actionformer = keras_actionformer.cli:main"]},
     classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
         "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
         "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Multimedia :: Video",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
 )

@@ -4,9 +4,9 @@
     bin/train --config=configs/custom.py --workdir=runs/custom
     bin/detect --workdir=runs/custom --feats=new.npy --output=found.json
 
-`keras_actionformer/training/config.py` explains every setting; the README explains the form of the
-data. What is not set here keeps its default, and `bin/train --config.section.name=value` changes a
-setting without changing the file.
+`docs/settings.md` explains every setting, and `docs/your-own-data.md` the form of the data. What
+is not set here keeps its default, and `bin/train --config.section.name=value` changes a setting
+without changing the file.
 """
 
 from keras_actionformer import default_config

@@ -57,7 +57,7 @@ def local_attention(q, k, v, mask, window, relative_bias=None):
     """
     radius = window // 2
     # The quickest in TensorFlow's graph mode on a CPU, and at most 0.3 slower than the quickest
-    # with XLA, JAX and PyTorch (README, Performance): a block's neighbourhood must end inside the
+    # with XLA, JAX and PyTorch (docs/performance.md): a block's neighbourhood must end inside the
     # next block, larger ones multiply more that the band then hides.
     block = max(4 * radius, 16)
     span = block + 2 * radius
