@@ -250,13 +250,14 @@ def benchmark_nms(meter, multiclass=(True, False), modes=None):
             )
 
 
-def made_up_outputs(num_steps=2304, num_classes=20, num_actions=25):
+def made_up_outputs():
     """What a trained network might say of a sequence of 25 actions; five levels.
 
     Returns:
       What `decode` takes, as NumPy arrays: logits (1, P, K), offsets (1, P, 2), points (P, 4), mask
       (1, P), and the list of each level's number of points.
     """
+    num_steps, num_classes, num_actions = 2304, 20, 25
     strides = (1, 2, 4, 8, 16)
     ranges = [(0, 4), (4, 8), (8, 16), (16, 32), (32, 10000)]
     points = ops.convert_to_numpy(make_points(num_steps, strides, ranges))

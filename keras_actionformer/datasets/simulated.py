@@ -17,7 +17,6 @@ import numpy as np
 
 from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.annotations import Annotations, Video
-from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_write
 
@@ -55,11 +54,6 @@ SIZE_SPREAD = 0.15  # Standard deviation of the log of each action's height.
 NOISE_SIZE = 0.4  # White noise of every step and channel.
 DRIFT_SIZE = 0.3  # Coloured noise of every signature ...
 DRIFT_MEMORY = 0.9  # ... and how much of it stays from step to step.
-
-
-def simulated_grid():
-    """Returns the `FeatureGrid` of the data set."""
-    return FeatureGrid(FPS, STRIDE_FRAMES, WINDOW_FRAMES)
 
 
 def simulate_dataset(output_dir, num_train=80, num_test=40, seed=0):

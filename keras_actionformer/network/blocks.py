@@ -16,6 +16,10 @@ from keras_actionformer.network.layers import (
     strided_spec,
 )
 
+# Width inside a block, in units of the width that passes through it.
+_MLP_EXPANSION = 4
+_CONV_EXPANSION = 2
+
 
 @keras.saving.register_keras_serializable("keras_actionformer")
 class LayerScale(Composite):
@@ -74,7 +78,6 @@ class TransformerBlock(Composite):
       num_heads, window, stride, use_rel_pe, dropout: as in `MaskedAttention`; `dropout` also
         acts on both layers of the MLP.
       droppath: float, stochastic depth. LayerScale exists only when it is above 0.
-      expansion: int, width of the MLP's hidden layer in units of D.
 
     Call: `(x (B, T, D), mask (B, T), present (B, T) or None) -> (y (B, ceil(T / stride), D),
     mask)`.
@@ -88,7 +91,6 @@ class TransformerBlock(Composite):
         use_rel_pe=False,
         dropout=0.0,
         droppath=0.0,
-        expansion=4,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -98,14 +100,13 @@ class TransformerBlock(Composite):
         self.use_rel_pe = use_rel_pe
         self.dropout = dropout
         self.droppath = droppath
-        self.expansion = expansion
 
     def build(self, x_shape, mask_shape=None, present_shape=None):
         if self.built:
             return
         batch, steps, dim = x_shape
         inner_shape = (batch, strided_length(steps, self.stride), dim)
-        hidden = self.expansion * dim
+        hidden = _MLP_EXPANSION * dim
         self.ln1 = self.add_norm(x_shape, "ln1")
         self.attn = self.add(
             MaskedAttention,
@@ -164,7 +165,6 @@ class TransformerBlock(Composite):
             "use_rel_pe": self.use_rel_pe,
             "dropout": self.dropout,
             "droppath": self.droppath,
-            "expansion": self.expansion,
         }
 
 
@@ -175,23 +175,21 @@ class ConvBlock(Composite):
     Args:
       kernel_size: odd int.
       stride: int, of the first convolution; the skip then is a strided 1x1 convolution.
-      expansion: int, width between the convolutions in units of D.
 
     Call: `(x (B, T, D), mask (B, T), present (B, T) or None) -> (y (B, ceil(T / stride), D),
     mask)`. Steps that are not present must be zeros, and stay zeros.
     """
 
-    def __init__(self, kernel_size=3, stride=1, expansion=2, **kwargs):
+    def __init__(self, kernel_size=3, stride=1, **kwargs):
         super().__init__(**kwargs)
         self.kernel_size = kernel_size
         self.stride = stride
-        self.expansion = expansion
 
     def build(self, x_shape, mask_shape=None, present_shape=None):
         if self.built:
             return
         dim = x_shape[-1]
-        hidden = self.expansion * dim
+        hidden = _CONV_EXPANSION * dim
         inner_shape = (*x_shape[:2], hidden)
         self.conv1 = self.add(
             MaskedConv1D, x_shape, hidden, self.kernel_size, self.stride, name="conv1"
@@ -221,5 +219,4 @@ class ConvBlock(Composite):
             **super().get_config(),
             "kernel_size": self.kernel_size,
             "stride": self.stride,
-            "expansion": self.expansion,
         }

@@ -13,6 +13,13 @@ from keras import ops
 
 from keras_actionformer.network.layers import Composite, MaskedConv1D, apply_mask, crop, pad_time
 
+# Initial bias of both offsets, in strides. The reference starts from 0, where half of the ReLU's
+# outputs are closed and, with luck of the wrong kind, all of one end's, for good. 2 strides is
+# about what positive points have to learn (their mean is 1.8 on HAPT): every point starts open and
+# near its target, and so does the weights' average, half of which is still initial weights after
+# 700 steps at a momentum of 0.999.
+_OFFSET_BIAS = 2.0
+
 
 class _ConvHead(Composite):
     """`num_layers - 1` convolutions with normalization and ReLU, then one to the outputs."""
@@ -81,11 +88,6 @@ class Heads(Composite):
       with_ln: bool, layer normalization in the hidden layers.
       cls_prior_prob: float, probability every class starts from (Lin et al. 2017, section 3.3).
       empty_classes: class ids without training instances; they start from 1e-6.
-      offset_bias: float, initial bias of both offsets, in strides. The reference starts from 0,
-        where half of the ReLU's outputs are closed and, with luck of the wrong kind, all of one
-        end's, for good. 2 strides is about what positive points have to learn (their mean is 1.8
-        on HAPT): every point starts open and near its target, and so does the weights' average,
-        half of which is still initial weights after 700 steps at a momentum of 0.999.
 
     Call: `([(B, T_l, D)], [(B, T_l)], [(B, T_l)] or None) -> logits (B, P, K), offsets (B, P,
     2)` for levels, masks and which steps are present (see padding.py). Offsets are the distances
@@ -103,7 +105,6 @@ class Heads(Composite):
         with_ln,
         cls_prior_prob,
         empty_classes=(),
-        offset_bias=2.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -115,7 +116,6 @@ class Heads(Composite):
         self.with_ln = with_ln
         self.cls_prior_prob = cls_prior_prob
         self.empty_classes = tuple(empty_classes)
-        self.offset_bias = offset_bias
 
     def build(self, levels_shape, masks_shape=None, present_shape=None):
         if self.built:
@@ -124,7 +124,7 @@ class Heads(Composite):
         hidden = (self.dim, self.num_layers, self.kernel_size, self.with_ln)
         cls_bias = np.full(self.num_classes, _logit(self.cls_prior_prob), "float32")
         cls_bias[list(self.empty_classes)] = _logit(1e-6)
-        offset_bias = np.full(2, self.offset_bias, "float32")
+        offset_bias = np.full(2, _OFFSET_BIAS, "float32")
         self.cls_head = self.add(
             _ConvHead, shape, self.num_classes, *hidden, bias=cls_bias, name="cls_head"
         )
@@ -178,7 +178,6 @@ class Heads(Composite):
             "with_ln": self.with_ln,
             "cls_prior_prob": self.cls_prior_prob,
             "empty_classes": self.empty_classes,
-            "offset_bias": self.offset_bias,
         }
 
 

@@ -4,6 +4,8 @@ import keras
 from keras import ops
 
 _EPSILON = 1e-8
+# Weight of the old value in an update of the average number of positive points.
+_MOMENTUM = 0.9
 
 
 def sigmoid_focal_loss(targets, logits, alpha=0.25, gamma=2.0):
@@ -25,28 +27,6 @@ def sigmoid_focal_loss(targets, logits, alpha=0.25, gamma=2.0):
     if alpha >= 0:
         loss = loss * (alpha * targets + (1.0 - alpha) * (1.0 - targets))
     return loss
-
-
-def giou_loss_1d(targets, offsets):
-    """Generalized IoU loss of segments given as offsets from a shared point.
-
-    Rezatofighi et al. 2019. On a line both segments contain the point, so that the enclosing
-    segment *is* the union and the loss is `1 - IoU`.
-
-    Args:
-      targets, offsets: (..., 2) float >= 0, distances to start and end.
-
-    Returns:
-      (...) float, elementwise loss.
-    """
-
-    # Where both are equal each gets half of the gradient, as in the reference, on every backend.
-    def smaller(a, b):
-        return 0.5 * (ops.minimum(a, b) + ops.minimum(b, a))
-
-    intersection = ops.sum(smaller(offsets, targets), axis=-1)
-    union = ops.sum(offsets + targets, axis=-1) - intersection
-    return 1.0 - intersection / ops.maximum(union, _EPSILON)
 
 
 def diou_loss_1d(targets, offsets):
@@ -109,13 +89,11 @@ class PositivesAverage(keras.layers.Layer):
 
     Args:
       initial: float, value before the first batch.
-      momentum: float, weight of the old value in an update.
     """
 
-    def __init__(self, initial, momentum=0.9, **kwargs):
+    def __init__(self, initial, **kwargs):
         super().__init__(**kwargs)
         self.initial = initial
-        self.momentum = momentum
 
     def build(self, num_positive_shape):
         self.value = self.add_weight(
@@ -131,8 +109,8 @@ class PositivesAverage(keras.layers.Layer):
         """Takes in the count (scalar) of a training batch; returns the average."""
         if training:
             count = ops.maximum(ops.cast(num_positive, "float32"), 1.0)
-            self.value.assign(self.momentum * self.value + (1.0 - self.momentum) * count)
+            self.value.assign(_MOMENTUM * self.value + (1.0 - _MOMENTUM) * count)
         return ops.convert_to_tensor(self.value)
 
     def get_config(self):
-        return {**super().get_config(), "initial": self.initial, "momentum": self.momentum}
+        return {**super().get_config(), "initial": self.initial}

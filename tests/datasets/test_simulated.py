@@ -12,11 +12,7 @@ from keras_actionformer.data.annotations import Annotations, Video
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.datasets import simulated
-from keras_actionformer.datasets.simulated import (
-    simulate_dataset,
-    simulate_features,
-    simulated_grid,
-)
+from keras_actionformer.datasets.simulated import simulate_dataset, simulate_features
 from keras_actionformer.errors import UserError
 
 
@@ -107,7 +103,8 @@ def test_a_linear_classifier_of_single_steps_fails(folder):
 
 
 def steps_of(video, length):
-    times = simulated_grid().to_sec(np.arange(length))
+    grid = FeatureGrid(simulated.FPS, simulated.STRIDE_FRAMES, simulated.WINDOW_FRAMES)
+    times = grid.to_sec(np.arange(length))
     steps = np.zeros((length, len(simulated.CLASSES)), bool)
     for (start, end), label in zip(video.segments_sec, video.labels, strict=True):
         steps[(times >= start) & (times <= end), label] = True
