@@ -48,8 +48,15 @@ setup(
     ],
     license="Apache-2.0",
     license_files=["LICENSE"],
-    packages=find_packages(include=["keras_actionformer", "keras_actionformer.*"]),
-    package_data={"keras_actionformer.presets": ["bundled/*/*"]},
+    packages=[
+        *find_packages(include=["keras_actionformer", "keras_actionformer.*"]),
+        "keras_actionformer.configs",
+    ],
+    package_dir={"keras_actionformer.configs": "configs"},  # which load_config finds at either
+    package_data={
+        "keras_actionformer": ["py.typed"],
+        "keras_actionformer.presets": ["bundled/*/*"],
+    },
     python_requires=">=3.11,<3.14",
     install_requires=[
         "absl-py>=2.0",

@@ -26,7 +26,7 @@ _HOMES = {
     "evaluate": "evaluation.evaluation",
     "list_presets": "presets.presets",
     "load_annotations": "data.annotation_files",
-    "load_config": "training.config",
+    "load_config": "training.config_files",
     "load_detections": "detection.detections",
     "read_ego4d": "datasets.formats",
     "read_epic100": "datasets.formats",

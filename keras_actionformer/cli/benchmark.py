@@ -2,7 +2,7 @@
 
   benchmark --what=forward --preset=thumos14_i3d --lengths=256,1024,2304
   benchmark --what=all --json=all.json --plot=all.png
-  benchmark --what=data --config=configs/thumos14_i3d.py
+  benchmark --what=data --config=thumos14_i3d
 
 forward: the network alone, of each length and batch size, and `detect` on 16 sequences of mixed
   lengths in batches.
@@ -39,8 +39,8 @@ _OF_A_MODEL = ("forward", "train", "long", "export")  # what has lengths, too
 _WHAT = flags.DEFINE_enum("what", "forward", [*_ALL, "data", "all"], "What to measure.")
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
-    help_string="For --what=data: configuration file; --config.section.name=value changes one of "
-    "its settings.",
+    help_string="For --what=data: configuration, file or built-in name; "
+    "--config.section.name=value changes one of its settings.",
 )
 _PRESET = flags.DEFINE_string("preset", "thumos14_i3d", "A preset: name, folder or hf://...")
 _LENGTHS = flags.DEFINE_list("lengths", ["256", "1024", "2304"], "Steps of the sequences.")

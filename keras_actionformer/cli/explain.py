@@ -8,22 +8,30 @@ import traceback
 from absl import flags
 
 from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.training.config_files import find_config
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
-def check_config_file(argv, options):
-    """Raises UserError where `--config` names no file, which ml_collections tells much later.
+def find_config_file(argv, options):
+    """Puts the path of its file in the place of the built-in name that `--config` may give.
 
     Args:
       argv: list of str, the command line.
       options: dict of the verb's flags by name.
+
+    Returns:
+      list of str, the command line.
+
+    Raises:
+      UserError: there is no such configuration, which ml_collections would tell much later.
     """
-    path = _config_path(argv, options)
-    if path is not None and not path.is_file():
-        names = [entry.name for entry in path.parent.glob("*.py")]
-        hint = suggest(path.name, names) or "."
-        raise UserError(f"Configuration file '{path}' does not exist{hint}")
+    at, value = _config_value(argv, options)
+    if value is None:
+        return argv
+    name, colon, argument = value.partition(":")  # the argument is one of get_config
+    rest = argv[at + (1 if "=" in argv[at] else 2) :]
+    return [*argv[:at], f"--config={find_config(name)}{colon}{argument}", *rest]
 
 
 def check_sections(config):
@@ -49,7 +57,8 @@ def flags_problem(error, argv, options):
     Returns:
       str, one sentence.
     """
-    path = _config_path(argv, options)
+    _, value = _config_value(argv, options)
+    path = None if value is None else pathlib.Path(value.partition(":")[0])
     if isinstance(error, flags.UnrecognizedFlagError):
         if error.flagname.startswith("config.") and path is None:
             return f"--{error.flagname} changes a setting of --config=FILE.py, which is missing."
@@ -89,16 +98,14 @@ def file_problem(error, go_on):
     return f"{name}: {error.strerror or text}."
 
 
-def _config_path(argv, options):
-    """The Python file that `--config` names, without a `:argument` for get_config, or None."""
-    if "config" not in options or options["config"].flag_type() != "config object":
-        return None
-    for i, argument in enumerate(argv):
-        name, _, value = argument.partition("=")
-        if name in ("--config", "-config"):
-            value = value or "".join(argv[i + 1 : i + 2])
-            return pathlib.Path(value.partition(":")[0])
-    return None
+def _config_value(argv, options):
+    """Where in the command line `--config` is, and its value; (0, None) where it is not."""
+    if "config" in options and options["config"].flag_type() == "config object":
+        for i, argument in enumerate(argv):
+            name, equals, value = argument.partition("=")
+            if name in ("--config", "-config"):
+                return i, value if equals else "".join(argv[i + 1 : i + 2])
+    return 0, None
 
 
 def _chain(error):

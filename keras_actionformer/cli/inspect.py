@@ -2,7 +2,7 @@
 
 With the settings it is to be trained with:
 
-  inspect --config=configs/thumos14_i3d.py
+  inspect --config=thumos14_i3d
 
 or with the files alone, for which a pyramid of levels is then suggested:
 
@@ -25,7 +25,8 @@ from keras_actionformer.quiet import quiet_start
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
-    help_string="Configuration file; --config.section.name=value changes one of its settings.",
+    help_string="Configuration, file or built-in name; --config.section.name=value changes one of "
+    "its settings.",
 )
 _ANNOTATIONS = flags.DEFINE_string("annotations", None, "JSON or CSV file of annotations.")
 _FEATS = flags.DEFINE_list("feats", None, "Folder of feature files, or one a stream.")

@@ -1,8 +1,11 @@
 """Trains a model from a configuration file, or goes on with a training that was stopped.
 
-train --config=configs/hapt.py --workdir=runs/hapt
-train --config=configs/hapt.py --workdir=runs/hapt --resume
-train --config=configs/hapt.py --workdir=runs/long --config.train.epochs=60 --config.seed=1
+  train --config=hapt --workdir=runs/hapt
+  train --config=hapt --workdir=runs/hapt --resume
+  train --config=mine.py --workdir=runs/long --config.train.epochs=60 --config.seed=1
+
+A configuration is a Python file, or the name of one that comes with this package: `train --help`
+lists these and tells where they lie. The first lines of each say how to get its data.
 """
 
 from absl import flags
@@ -10,12 +13,14 @@ from ml_collections import config_flags
 
 from keras_actionformer.cli.explain import check_sections
 from keras_actionformer.quiet import import_keras
+from keras_actionformer.training.config_files import built_in_configs, built_in_folder
 
 AFTER_STOP = "go on with the same command and --resume"
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
-    help_string="Configuration file; --config.section.name=value changes one of its settings.",
+    help_string="Configuration, file or built-in name; --config.section.name=value changes one of "
+    "its settings.",
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _RESUME = flags.DEFINE_bool("resume", False, "Go on from the folder's last finished epoch.")
@@ -37,3 +42,11 @@ def main():
     train(config, _WORKDIR.value, _RESUME.value, before_fit)
     if evaluates:
         print(evaluate_workdir(_WORKDIR.value))
+
+
+def more_help():
+    """What the help ends with: the configurations, at the place where they are on this machine."""
+    texts = built_in_configs()
+    width = max(map(len, texts))
+    lines = [f"  {name:<{width}}  {text}" for name, text in texts.items()]
+    return "\n".join([f"\nBuilt-in configurations, in {built_in_folder()}:", *lines])

@@ -9,7 +9,6 @@ import dataclasses
 import inspect
 import json
 import pathlib
-import runpy
 
 import ml_collections
 from ml_collections import config_dict
@@ -105,16 +104,6 @@ def default_config(architecture=None):
         config.postprocess.update(built_in.postprocess)
         data.update(built_in.grid)
     return config
-
-
-def load_config(path, **arguments):
-    """Returns what `get_config()` of a configuration file returns; for files that extend another.
-
-    Args:
-      path: str or `os.PathLike`.
-      **arguments: those of its `get_config`, where it has some.
-    """
-    return runpy.run_path(str(path))["get_config"](**arguments)
 
 
 def _keyword_defaults():

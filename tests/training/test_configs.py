@@ -17,7 +17,8 @@ from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.datasets.published import PUBLISHED
 from keras_actionformer.presets.builtin import ARCHITECTURES
 from keras_actionformer.training import experiment, run_scores, trainer
-from keras_actionformer.training.config import check_config, load_config
+from keras_actionformer.training.config import check_config
+from keras_actionformer.training.config_files import load_config
 
 CONFIGS = sorted((pathlib.Path(__file__).parents[2] / "configs").glob("*.py"))
 NAMES = [path.stem for path in CONFIGS]
