@@ -1,7 +1,9 @@
 """The programs: one verb each, a module of this package, all run from here.
 
 A verb's module defines absl flags and `main()`, and its docstring is its help. It may say in
-`AFTER_STOP` how to go on after it was interrupted.
+`AFTER_STOP` how to go on after it was interrupted, in `MAX_ARGUMENTS` how many words without a name
+`main` takes, such as the pattern of `presets "thumos*"`, and in `more_help()` what of its help
+depends on the machine.
 """
 
 import importlib
@@ -10,6 +12,7 @@ import sys
 
 from absl import app, flags
 
+from keras_actionformer import __version__
 from keras_actionformer.cli import explain
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.quiet import quiet_start
@@ -23,6 +26,7 @@ VERBS = {
     "serve": "serve an exported detector over HTTP, where there is no TensorFlow Serving",
     "convert": "turn a checkpoint of the reference PyTorch implementation into a preset",
     "prepare": "bring a known data set into the form that train reads",
+    "presets": "list the built-in presets",
     "benchmark": "measure how fast things are on this machine",
     "simulate": "write a small made-up data set to try everything on",
 }
@@ -31,17 +35,29 @@ _HELP = {"--help", "-help", "-h"}
 
 def main():
     """The console command `keras-actionformer VERB ...`."""
-    verb = sys.argv[1] if len(sys.argv) > 1 else "--help"
-    if verb in _HELP:
-        print("Usage: keras-actionformer VERB [--OPTION=VALUE ...]\n")
-        print("\n".join(f"  {name:<9} {purpose}" for name, purpose in VERBS.items()))
-        print("\nThe options of a verb: keras-actionformer VERB --help")
+    verb, *rest = sys.argv[1:] or ["help"]
+    if verb == "--version":
+        print(f"keras-actionformer {__version__}")
+        return
+    asks = {"help", *_HELP}
+    if verb in asks and rest:  # of a verb
+        verb, rest = rest[0], ["--help"]
+    if verb in asks:
+        print(_overview())
         return
     if verb not in VERBS:
         hint = suggest(verb, VERBS) or f"; there are {', '.join(VERBS)}."
         _stop("keras-actionformer", f"There is no verb {verb!r}{hint}")
-    sys.argv[:2] = [f"{sys.argv[0]} {verb}"]
+    sys.argv[:] = [f"{sys.argv[0]} {verb}", *rest]
     run(verb)
+
+
+def _overview():
+    lines = ["Usage: keras-actionformer VERB [--OPTION=VALUE ...]", ""]
+    lines += [f"  {name:<9} {purpose}" for name, purpose in VERBS.items()]
+    lines += ["", "The options of a verb: keras-actionformer help VERB"]
+    lines += ["The version: keras-actionformer --version"]
+    return "\n".join(lines)
 
 
 def run(verb):
@@ -61,8 +77,10 @@ def run(verb):
     try:
         if _HELP.intersection(sys.argv[1:]):
             print(_help(module))
+            if hasattr(module, "more_help"):
+                print(module.more_help())
             return
-        app.run(lambda argv: module.main(), flags_parser=lambda argv: _parse(argv, module))
+        app.run(lambda argv: module.main(*argv[1:]), flags_parser=lambda argv: _parse(argv, module))
     except UserError as error:
         _stop(verb, error)
     except OSError as error:
@@ -79,15 +97,16 @@ def _stop(program, message, status=2):
 def _parse(argv, module):
     """Gives the flags their values; returns what absl hands to a program's main function."""
     options = _options(module)
-    explain.check_config_file(argv, options)
+    argv = explain.find_config_file(argv, options)
     try:
         with quiet_start():  # a configuration file imports Keras
             rest = flags.FLAGS(argv)
     # Not flags.Error alone: a configuration file is a program, and anything may happen in it.
     except Exception as error:
         raise UserError(explain.flags_problem(error, argv, options)) from error
-    if rest[1:]:
-        raise UserError(f"Unknown arguments {rest[1:]}; write options as --name=value.")
+    unknown = rest[1 + getattr(module, "MAX_ARGUMENTS", 0) :]
+    if unknown:
+        raise UserError(f"Unknown arguments {unknown}; write options as --name=value.")
     return rest
 
 

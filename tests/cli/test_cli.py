@@ -7,13 +7,16 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
 from golden_files import GOLDEN, load
 from small_run import detect_here
 
-from keras_actionformer.cli import VERBS
+import keras_actionformer
+from keras_actionformer import list_presets
+from keras_actionformer.cli import VERBS, explain, presets
 from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.annotations import Annotations, Video
 from keras_actionformer.detection.detections import load_detections
@@ -105,6 +108,47 @@ def test_list_of_verbs(tmp_path):
     assert done.returncode == 0 and all(f"\n  {verb} " in done.stdout for verb in VERBS)
 
 
+def test_overview_and_version(tmp_path):
+    program = ("-X", "importtime", "-m", "keras_actionformer")  # the other way to call it
+    outputs = [run(tmp_path, *words, program=program).stdout for words in ([], ["help"], ["-h"])]
+    assert outputs[0] == outputs[1] == outputs[2] == run(tmp_path).stdout
+    done = run(tmp_path, "--version", program=program)
+    assert done.stdout == f"keras-actionformer {keras_actionformer.__version__}\n"
+
+
+def test_help_of_a_verb(tmp_path):
+    assert run(tmp_path, "help", "train").stdout == run(tmp_path, "train", "--help").stdout
+    assert_told(run(tmp_path, "help", "tarin"), "no verb 'tarin'", "did you mean 'train'?")
+
+
+def test_help_of_train_lists_the_configurations(tmp_path):
+    told = run(tmp_path, "help", "train").stdout
+    assert all(f"\n  {path.stem} " in told for path in (ROOT / "configs").glob("*.py"))
+
+
+def test_presets(capsys):
+    def told(*arguments):
+        presets.flags.FLAGS.unparse_flags()
+        presets.flags.FLAGS(["presets", *arguments[1:]])
+        presets.main(*arguments[:1])
+        return capsys.readouterr().out
+
+    everything = told()
+    names = [line.split()[0] for line in everything.splitlines() if line and line[0] != " "]
+    assert names == list(list_presets())
+    assert told("*i3d").count("parameters") == 2
+    assert told("simulat") == (
+        "simulated  427,981 parameters, with weights\n"
+        "  Made-up sequences of the simulate program (5 classes); small, for trying everything "
+        "out.\n"
+        "  mAP 87.76 on average over tIoU: 91.18 at 0.3, 90.85 at 0.4, 88.79 at 0.5, 85.94 at 0.6, "
+        "82.03 at 0.7.\n"
+    )
+    assert json.loads(told("thumos*", "--json=-")) == list_presets("thumos*")
+    with pytest.raises(UserError, match="'thumos15'; did you mean 'thumos14_i3d'"):
+        told("thumos15")
+
+
 def test_entry_point_names_the_same_function():
     setup = (ROOT / "setup.py").read_text()
     assert '"keras-actionformer = keras_actionformer.cli:main"' in setup
@@ -131,6 +175,8 @@ def test_programs_of_the_checkout(tmp_path):
         (["prepare", "--dataset=hatp", "--from=x", "--to=y"], ["--dataset=hatp", "|hapt|"]),
         (["train", "--workdir=w"], ["--config is missing"]),
         (["train", "--config=no.py", "--workdir=w"], ["file 'no.py' does not exist"]),
+        (["train", "--config=hpt", "--workdir=w"], ["'hpt'; did you mean 'hapt'?", "help train"]),
+        (["presets", "a", "b"], ["Unknown arguments ['b']"]),
         (["train", "--config.seed=1", "--workdir=w"], ["config.seed", "--config=FILE.py"]),
         (["detect", "--workdir=w", "--feats=no.npy"], ["'no.npy' does not exist"]),
         (["detect", "--workdir=w", "--feats=no.npy", "--output=a.txt"], ["in .json or .csv"]),
@@ -142,6 +188,14 @@ def test_programs_of_the_checkout(tmp_path):
 )  # fmt: skip
 def test_wrong_options(tmp_path, arguments, texts):
     assert_told(run(tmp_path, *arguments), *texts)
+
+
+@pytest.mark.parametrize("words", [["--config=hapt:a:b"], ["--config", "hapt:a:b"]])
+def test_a_configuration_by_name_becomes_its_file(words):
+    options = {"config": types.SimpleNamespace(flag_type=lambda: "config object")}
+    before, after = ["train", "--resume"], ["--config.seed=1"]
+    argv = explain.find_config_file([*before, *words, *after], options)
+    assert argv == [*before, f"--config={ROOT / 'configs' / 'hapt.py'}:a:b", *after]
 
 
 @pytest.mark.parametrize(
