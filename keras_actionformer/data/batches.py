@@ -10,7 +10,7 @@ a training length, none of which changes what is evaluated:
 - sliding: all sequences are cut to overlapping windows, each an item of its own.
 
 Readers and rules are those of ActionFormer (Zhang, Wu, Li, ECCV 2022, section 4.1 and its released
-code); the sliding windows are those of OpenTAD.
+code); the sliding windows are those of OpenTAD, but always reach the end of a sequence.
 """
 
 import collections.abc

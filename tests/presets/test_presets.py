@@ -231,7 +231,7 @@ def test_a_built_in_architecture_with_fresh_weights():
 
 
 def test_the_bundled_preset_does_what_its_metadata_says(tmp_path):
-    folder = ROOT / "keras_actionformer" / "bundled" / "simulated"
+    folder = ROOT / "keras_actionformer" / "presets" / "bundled" / "simulated"
     assert sum(path.stat().st_size for path in folder.iterdir()) < 2e6
     model = ActionFormer.from_preset("simulated")
     annotations = simulate_dataset(tmp_path, num_train=0, num_test=8)
