@@ -149,6 +149,12 @@ def write_json(path, content, indent=1, ensure_ascii=True):
         file.write("\n")
 
 
+def write_npy(path, array):
+    """Writes an array as a `.npy` file, all at once."""
+    with atomic_write(path, "wb") as file:
+        np.save(file, array)
+
+
 @contextlib.contextmanager
 def atomic_path(path):
     """Yields a path to write to, and moves that file to `path` when the block succeeds.

@@ -17,6 +17,7 @@ from keras_actionformer.files import (
     remove_leftovers,
     told_if_unreadable,
     write_json,
+    write_npy,
 )
 
 
@@ -73,6 +74,12 @@ def test_a_key_that_stands_twice_is_no_json_of_ours():
     with pytest.raises(RepeatedKeyError, match="^'b' stands twice in one object$") as error:
         parse_json('{"a": 1, "b": 1, "b": 2}')
     assert error.value.key == "b"
+
+
+def test_arrays_are_written(tmp_path):
+    write_npy(tmp_path / "new" / "a.npy", np.arange(3))
+    assert np.load(tmp_path / "new" / "a.npy").tolist() == [0, 1, 2]
+    assert len(list((tmp_path / "new").iterdir())) == 1
 
 
 def test_archives_are_read_without_pickles(tmp_path):

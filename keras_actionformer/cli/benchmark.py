@@ -21,7 +21,6 @@ The backend is Keras': KERAS_BACKEND=jax measures on JAX.
 """
 
 import itertools
-import json
 import pathlib
 
 from absl import flags, logging
@@ -31,7 +30,7 @@ from keras_actionformer.benchmark.measurements import HEADER, NOTES, check_plot,
 from keras_actionformer.benchmark.process import measure_alone
 from keras_actionformer.cli.explain import check_sections
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import atomic_write
+from keras_actionformer.files import write_json
 from keras_actionformer.quiet import import_keras
 
 _ALL = ("forward", "train", "nms", "evaluate", "long", "export")
@@ -86,10 +85,8 @@ def main():
                 problems.append(f"{kind}: {problem}")
     print(NOTES)
     if _JSON.value:
-        with atomic_write(_JSON.value) as file:
-            rows = [measurement.to_dict() for measurement in measurements]
-            json.dump({"machine": machine, "measurements": rows}, file, indent=1)
-            file.write("\n")
+        rows = [measurement.to_dict() for measurement in measurements]
+        write_json(_JSON.value, {"machine": machine, "measurements": rows})
     if _PLOT.value:
         plot(measurements, _PLOT.value)
     if problems:

@@ -13,8 +13,6 @@ With --video_scores the segments (of a model of one class) are first repeated fo
 of their video, as is usual on ActivityNet.
 """
 
-import json
-
 from absl import flags
 
 from keras_actionformer.data.annotation_files import load_annotations
@@ -25,7 +23,7 @@ from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS, evaluate
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.evaluation.video_scores import load_video_scores
-from keras_actionformer.files import atomic_write
+from keras_actionformer.files import write_json
 from keras_actionformer.quiet import import_keras
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run to evaluate.")
@@ -67,9 +65,7 @@ def main():
     if _PER_CLASS.value:
         print(f"\n{result.per_class_table()}")
     if _OUTPUT.value:
-        with atomic_write(_OUTPUT.value) as file:
-            json.dump(result.to_dict(), file, indent=1)
-            file.write("\n")
+        write_json(_OUTPUT.value, result.to_dict())
 
 
 def _evaluate(tiou_thresholds):

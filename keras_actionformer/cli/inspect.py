@@ -20,7 +20,7 @@ from ml_collections import config_flags
 
 from keras_actionformer.cli.explain import check_sections
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import atomic_write
+from keras_actionformer.files import write_json
 from keras_actionformer.quiet import quiet_start
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -63,9 +63,7 @@ def main():
     else:
         print(diagnosis)
         if _JSON.value:
-            with atomic_write(_JSON.value) as file:
-                json.dump(diagnosis.to_dict(), file, indent=1)
-                file.write("\n")
+            write_json(_JSON.value, diagnosis.to_dict())
     return 1 if diagnosis.errors else 0
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.annotations import Annotations, Video
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import atomic_write, read_npz, told_if_unreadable
+from keras_actionformer.files import read_npz, told_if_unreadable, write_npy
 
 FPS = 50
 STRIDE_FRAMES = 25
@@ -59,8 +59,7 @@ def prepare_hapt(source, output_dir, progress=print, stride_frames=STRIDE_FRAMES
     for i, name in enumerate(names):
         samples = read(name)
         feats = window_features(samples, stride_frames, name)
-        with atomic_write(output_dir / "feats" / f"{name}.npy", "wb") as file:
-            np.save(file, feats)
+        write_npy(output_dir / "feats" / f"{name}.npy", feats)
         videos.append(_video(name, len(samples), label_rows, class_names))
         progress(f"{i + 1:3d}/{len(names)} {name}: {len(feats)} steps")
     annotations = Annotations(tuple(videos), class_names)

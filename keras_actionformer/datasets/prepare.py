@@ -11,13 +11,11 @@ import shutil
 import tarfile
 import zipfile
 
-import numpy as np
-
 from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.datasets.published import PUBLISHED
 from keras_actionformer.errors import UserError, suggest
-from keras_actionformer.files import atomic_write
+from keras_actionformer.files import write_npy
 
 _UNPACKED = "unpacked"
 
@@ -218,8 +216,7 @@ def _place_features(features, path, folder, output_dir, annotations, progress):
     if features.first_channels:
         for video in present:
             feats = files.load(video.video_id)[:, : features.first_channels]
-            with atomic_write(target / f"{features.prefix}{video.video_id}.npy", "wb") as file:
-                np.save(file, feats)
+            write_npy(target / f"{features.prefix}{video.video_id}.npy", feats)
         done = f"Wrote the first {features.first_channels} channels of '{path}' to '{target}'"
     elif target.exists() and target.samefile(path):
         done = f"'{target}' is there already"

@@ -18,7 +18,7 @@ import numpy as np
 from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.annotations import Annotations, Video
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import atomic_write
+from keras_actionformer.files import write_npy
 
 FPS = 30
 STRIDE_FRAMES = 8
@@ -81,8 +81,7 @@ def simulate_dataset(output_dir, num_train=80, num_test=40, seed=0):
                 f"{name}_{i:04d}", name, mixing, np.random.default_rng([seed, subset, i])
             )
             videos.append(video)
-            with atomic_write(output_dir / "feats" / f"{video.video_id}.npy", "wb") as file:
-                np.save(file, feats)
+            write_npy(output_dir / "feats" / f"{video.video_id}.npy", feats)
     annotations = Annotations(tuple(videos), tuple(CLASSES))
     save_annotations(output_dir / "annotations.json", annotations)
     return annotations
@@ -121,8 +120,7 @@ def simulate_features(annotations, feats_dir, grid, feats_dim, seed=0, progress=
         for segment_sec, label in zip(video.segments_sec, video.labels, strict=True):
             first, last = np.clip(np.round(video_grid.to_grid(segment_sec)), 0, steps).astype(int)
             feats[first : last + 1] += 0.2 * directions[label]
-        with atomic_write(feats_dir / f"{video.video_id}.npy", "wb") as file:
-            np.save(file, feats)
+        write_npy(feats_dir / f"{video.video_id}.npy", feats)
         progress(f"{i + 1:3d}/{len(annotations.videos)} {video.video_id}: {steps} steps")
 
 

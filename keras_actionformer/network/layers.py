@@ -195,11 +195,11 @@ def strided_length(steps, stride):
     return None if steps is None else -(-steps // stride)
 
 
-def strided_spec(layer, x, stride):
-    """Symbolic output `(x, mask)` of a layer that keeps the width and strides in time."""
+def strided_spec(layer, x, stride, width=None):
+    """Symbolic output `(x, mask)` of a layer that strides in time; None keeps the width."""
     steps = strided_length(x.shape[1], stride)
     return (
-        keras.KerasTensor((x.shape[0], steps, x.shape[2]), layer.compute_dtype),
+        keras.KerasTensor((x.shape[0], steps, width or x.shape[2]), layer.compute_dtype),
         keras.KerasTensor((x.shape[0], steps), "bool"),
     )
 
@@ -287,11 +287,7 @@ class MaskedConv1D(keras.layers.Layer):
         return apply_mask(y, mask) if self.masks_output else y, mask
 
     def compute_output_spec(self, x, mask):
-        steps = strided_length(x.shape[1], self.stride)
-        return (
-            keras.KerasTensor((x.shape[0], steps, self.filters), self.compute_dtype),
-            keras.KerasTensor((x.shape[0], steps), "bool"),
-        )
+        return strided_spec(self, x, self.stride, self.filters)
 
     def get_config(self):
         return {

@@ -1,6 +1,5 @@
 """Detections of whole subsets, and their scores."""
 
-import json
 import pathlib
 
 import keras
@@ -12,7 +11,7 @@ from keras_actionformer.detection.detection_files import save_detections
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.evaluation.fusion import fuse_videos
-from keras_actionformer.files import atomic_write
+from keras_actionformer.files import write_json
 from keras_actionformer.training import experiment
 from keras_actionformer.training.config import check_config
 from keras_actionformer.training.trainer import load_model, read_config, verbosity
@@ -128,6 +127,5 @@ def evaluate_workdir(workdir, subset=None, tiou_thresholds=None, video_scores=No
         class_names=class_names,
     )
     save_detections(workdir / "detections.json", detections)
-    with atomic_write(workdir / "evaluation.json") as file:
-        json.dump(result.to_dict(), file, indent=2)
+    write_json(workdir / "evaluation.json", result.to_dict(), indent=2)
     return result
