@@ -7,8 +7,8 @@
 A pattern has the wildcards * and ?; a word without any may stand anywhere in the name. Scores are
 mAP in percent: of weights that come with this package as measured, else as published.
 
-`detect --preset=NAME` and `ActionFormer.from_preset("NAME")` take these names; where the weights
-are not part of the package, they say where to get them.
+`detect --preset=NAME` and `ActionFormer.from_preset` take these names; where the weights are not
+part of the package, they say where to get them.
 """
 
 import json
