@@ -4,12 +4,14 @@ import dataclasses
 import pathlib
 import statistics
 
+from keras_actionformer.detection.text_table import table
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import atomic_path
 
 _NOISY = 1.3  # times as long as the fastest run
-_NAME_WIDTH = 52
+# Widths that hold what is measured today: lines are printed as soon as they are known.
+_COLUMNS = ("<52", ">9", ">9", ">9", "<10", ">8", ">6", ">7", "<")
 _PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -62,18 +64,15 @@ class Measurement:
 
     def __str__(self):
         name = self.case if self.num_steps is None else f"{self.case}, {self.num_steps} steps"
-        cells = [f"{name:<{_NAME_WIDTH}}"]
-        cells += [f"{value:>9.1f}" for value in (self.median, min(self.values), max(self.values))]
-        cells.append(f" {self.quantity:<9}")
-        cells += [
-            f"{text.format(value):>{width}}" if value is not None else " " * width
-            for text, value, width in (
-                ("{:.1f}", self.useful_gflops, 8),
-                ("{:.0%}", self.share, 6),
-                ("{:.0f}", self.peak_mb, 7),
-            )
-        ]
-        return " ".join([*cells, "noisy" if self.is_noisy else ""]).rstrip()
+        cells = [f"{value:.1f}" for value in (self.median, min(self.values), max(self.values))]
+        cells.append(self.quantity)
+        for value, form in (
+            (self.useful_gflops, ".1f"),
+            (self.share, ".0%"),
+            (self.peak_mb, ".0f"),
+        ):
+            cells.append("" if value is None else format(value, form))
+        return _line(name, *cells, "noisy" if self.is_noisy else "")
 
     def to_dict(self):
         """Returns the measurement, and what follows from it, as plain numbers and strings."""
@@ -94,10 +93,12 @@ class Measurement:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
 
 
-HEADER = (
-    f"{'':<{_NAME_WIDTH}} {'median':>9} {'min':>9} {'max':>9}  {'unit':<9} {'GFLOP/s':>8} "
-    f"{'share':>6} {'MB':>7}"
-)
+def _line(name, median, least, most, unit, *work_and_notes):
+    cells = (name, median, least, most, f" {unit}", *work_and_notes)
+    return table([cells], _COLUMNS, gap=" ").rstrip()
+
+
+HEADER = _line("", "median", "min", "max", "unit", "GFLOP/s", "share", "MB", "")
 NOTES = """\
 GFLOP/s: useful work, of steps that no padding added. share: of what the faster of the machine's two
 primitives reached beside each run, in the same type. MB: peak memory of a process that does nothing

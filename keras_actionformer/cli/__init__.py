@@ -14,6 +14,7 @@ from absl import app, flags
 
 from keras_actionformer import __version__
 from keras_actionformer.cli import explain
+from keras_actionformer.detection.text_table import table
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.quiet import quiet_start
 
@@ -54,7 +55,7 @@ def main():
 
 def _overview():
     lines = ["Usage: keras-actionformer VERB [--OPTION=VALUE ...]", ""]
-    lines += [f"  {name:<9} {purpose}" for name, purpose in VERBS.items()]
+    lines += [table([(f"  {name}", purpose) for name, purpose in VERBS.items()], ("<",), gap=" ")]
     lines += ["", "The options of a verb: keras-actionformer help VERB"]
     lines += ["The version: keras-actionformer --version"]
     return "\n".join(lines)

@@ -15,6 +15,7 @@ import pathlib
 from absl import flags
 
 from keras_actionformer.cli.classes import read_class_names
+from keras_actionformer.detection.text_table import table
 from keras_actionformer.quiet import import_keras
 
 _CHECKPOINT = flags.DEFINE_string(
@@ -50,9 +51,7 @@ def main():
         checkpoint, load_weights=False, config=_CONFIG.value, **overrides
     )
     report = load_reference_parameters(model, read_parameters(checkpoint, _EMA.value))
-    width = max(len(name) for name, _, _ in report)
-    for name, shape, path in report:
-        print(f"{name:<{width}}  {str(shape):<16}  {path}")
+    print(table([(name, str(shape), path) for name, shape, path in report], ("<", "<16", "<")))
     model.save_to_preset(
         _OUTPUT.value,
         description=_DESCRIPTION.value,

@@ -16,6 +16,7 @@ import sys
 from absl import flags, logging
 
 from keras_actionformer.cli.videos import check_exist, find_videos
+from keras_actionformer.detection.text_table import table
 from keras_actionformer.errors import UserError
 from keras_actionformer.quiet import import_keras, quiet_start
 
@@ -66,10 +67,7 @@ def main():
             num_steps=_NUM_STEPS.value,
             feats=feats,
         )
-    for side in ("inputs", "outputs"):
-        for name, spec in manifest[side].items():
-            shape = ", ".join(map(str, spec["shape"]))
-            print(f"{side[:-1]:<6} {name:<18} {spec['dtype']:<7} ({shape}): {spec['meaning']}")
+    print(_signature_table(manifest))
     if _FORMAT.value == "saved_model" and not any("warmup" in name for name in manifest["files"]):
         print("No warm-up requests are in it: these need pip install 'keras-actionformer[grpc]'.")
     num_bytes = sum(file["bytes"] for file in manifest["files"].values())
@@ -86,6 +84,15 @@ def _tell_what_stays_outside(data):
             f"The run cuts sequences to windows of {data['window_steps']} steps, which the export "
             "does not: it takes whole sequences, or what it is given."
         )
+
+
+def _signature_table(manifest):
+    rows = []
+    for side in ("input", "output"):
+        for name, spec in manifest[f"{side}s"].items():
+            shape = ", ".join(map(str, spec["shape"]))
+            rows.append((side, name, spec["dtype"], f"({shape}): {spec['meaning']}"))
+    return table(rows, ("<6", "<18", "<7", "<"), gap=" ")
 
 
 def _features(model):

@@ -12,6 +12,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from keras_actionformer.cli.explain import check_sections
+from keras_actionformer.detection.text_table import table
 from keras_actionformer.quiet import import_keras
 from keras_actionformer.training.config_files import built_in_configs, built_in_folder
 
@@ -46,7 +47,5 @@ def main():
 
 def more_help():
     """What the help ends with: the configurations, at the place where they are on this machine."""
-    texts = built_in_configs()
-    width = max(map(len, texts))
-    lines = [f"  {name:<{width}}  {text}" for name, text in texts.items()]
-    return "\n".join([f"\nBuilt-in configurations, in {built_in_folder()}:", *lines])
+    rows = [("", name, text) for name, text in built_in_configs().items()]
+    return f"\nBuilt-in configurations, in {built_in_folder()}:\n{table(rows, ('<',))}"

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from keras_actionformer.detection.detection_files import read_columns, save_detections
+from keras_actionformer.detection.text_table import table
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.extras import import_extra
 
@@ -87,11 +88,12 @@ class Detections:
     def __str__(self):
         lines = [f"{len(self)} detections"]
         if len(self):
-            lines.append(f"{'start_sec':>10} {'end_sec':>10} {'score':>7}  label")
-        for (start, end), score, name in zip(
-            self.segments_sec[:_PRINTED_ROWS], self.scores, self.names
-        ):
-            lines.append(f"{start:10.2f} {end:10.2f} {score:7.4f}  {name}")
+            rows = [("start_sec", "end_sec", "score", " label")]
+            for (start, end), score, name in zip(
+                self.segments_sec[:_PRINTED_ROWS], self.scores, self.names
+            ):
+                rows.append((f"{start:.2f}", f"{end:.2f}", f"{score:.4f}", f" {name}"))
+            lines.append(table(rows, (">10", ">10", ">7", "<"), gap=" "))
         if len(self) > _PRINTED_ROWS:
             lines.append(f"... and {len(self) - _PRINTED_ROWS} more")
         return "\n".join(lines)

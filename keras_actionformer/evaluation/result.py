@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from keras_actionformer.detection.text_table import table
+
 
 # eq=False: comparing arrays gives an array, so a generated `==` would raise.
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,14 +67,14 @@ class EvaluationResult:
         return int(self.detections_per_class.sum())
 
     def __str__(self):
-        rows = [("tIoU", [f"{t:.2f}" for t in self.tiou_thresholds] + ["average"])]
-        rows.append(("mAP", _percent(self.mean_ap)))
+        rows = [("tIoU", *(f"{t:.2f}" for t in self.tiou_thresholds), "average")]
+        rows.append(("mAP", *_percent(self.mean_ap)))
         for factor, recall in zip(self.recall_at, self.mean_recall.T):
-            rows.append((f"Recall@{factor}x", _percent(recall)))
+            rows.append((f"Recall@{factor}x", *_percent(recall)))
         lines = [
             f"{self.num_detections} detections, {self.num_ground_truth} ground-truth instances of "
             f"{len(self.class_ids)} classes (percent)",
-            *_table(rows),
+            _score_table(rows),
         ]
         notes = {
             "Videos with ground truth but no detection": self.num_videos_without_detections,
@@ -85,11 +87,11 @@ class EvaluationResult:
     def per_class_table(self):
         """Returns a text table, one class a line: instances, detections and AP in percent."""
         thresholds = [f"AP@{t:.2f}" for t in self.tiou_thresholds]
-        rows = [("class", ["truth", "found", *thresholds, "average"])]
+        rows = [("class", "truth", "found", *thresholds, "average")]
         for column, name in enumerate(self.class_names):
             truth, found = self.ground_truth_per_class[column], self.detections_per_class[column]
-            rows.append((name, [str(truth), str(found), *_percent(self.ap[:, column])]))
-        return "\n".join(_table(rows))
+            rows.append((name, str(truth), str(found), *_percent(self.ap[:, column])))
+        return _score_table(rows)
 
     def to_dict(self):
         """Returns everything as plain numbers, lists and strings, ready for `json.dump`."""
@@ -124,7 +126,5 @@ def _percent(values):
     return [f"{100 * value:.2f}" for value in [*values, np.mean(values)]]
 
 
-def _table(rows):
-    """Lays out `(name, cells)` rows in columns, names to the left."""
-    width = max(len(name) for name, _ in rows)
-    return [f"{name:<{width}}" + "".join(f" {cell:>7}" for cell in cells) for name, cells in rows]
+def _score_table(rows):
+    return table(rows, ("<", ">7"), gap=" ")

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_actionformer.detection.text_table import table
 from keras_actionformer.training.pyramid import count_points
 
 _BAR_WIDTH = 40
@@ -250,7 +251,7 @@ def _subset_table(subsets):
                 "unknown" if share is None else f"{share:.1%}",
             ]
         )
-    return _table(rows)
+    return table(rows)
 
 
 def _class_table(numbers):
@@ -263,19 +264,7 @@ def _class_table(numbers):
         rows.append(
             [one["name"], str(one["label_id"]), *counts, "" if median is None else f"{median:.2f}"]
         )
-    return _table(rows)
-
-
-def _table(rows):
-    """Lines of cells below each other, the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            [row[0].ljust(widths[0])]
-            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        )
-        for row in rows
-    )
+    return table(rows)
 
 
 def _histogram(title, distribution):
@@ -287,11 +276,11 @@ def _histogram(title, distribution):
         f"nine in ten {q['5%']:.4g} to {q['95%']:.4g} s"
     ]
     edges, counts = distribution["histogram"]["edges"], distribution["histogram"]["counts"]
-    texts = [f"{low:g} - {high:g} s" for low, high in zip(edges[:-1], edges[1:], strict=True)]
-    for text, count in zip(texts, counts, strict=True):
+    rows = []
+    for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
         bar = "#" * int(np.ceil(_BAR_WIDTH * count / max(counts)))
-        lines.append(f"  {text:>{max(map(len, texts))}}  {bar}{bar and ' '}{count}")
-    return "\n".join(lines)
+        rows.append(("", f"{low:g} - {high:g} s", f"{bar}{bar and ' '}{count}"))
+    return "\n".join([*lines, table(rows, ("<", ">", "<"))])
 
 
 def _features_text(features):
@@ -316,7 +305,7 @@ def _pyramid_text(pyramid):
         low, high = level["regression_range"]
         counts = [f"{level['actions']:,}", f"{level['points']:,}"]
         rows.append([str(i), str(level["stride"]), f"{low:g} - {high:g}", *counts])
-    lines.append(_table(rows))
+    lines.append(table(rows))
     lines.append(
         f"{len(pyramid['unlearnt'])} actions are learnt at no level; one may be learnt at several. "
         "Counted on whole sequences."
