@@ -3,39 +3,28 @@
 import dataclasses
 
 import keras
-from absl import logging
 from keras import ops
 
-from keras_actionformer.arguments import (
-    check_agreement,
-    check_class_names,
-    check_ranges,
-    from_fields,
-    regression_pairs,
-)
+from keras_actionformer.checks import check_class_names, from_fields
 from keras_actionformer.data.grid import FeatureGrid
-from keras_actionformer.data.windows import check_windows
 from keras_actionformer.detection.detector import Detector
-from keras_actionformer.detection.inputs import check_durations, one_each, open_sequences
+from keras_actionformer.detection.inputs import check_durations, grids_of, one_each, open_sequences
 from keras_actionformer.detection.postprocess import PostProcess
-from keras_actionformer.detection.tiles import DEFAULT_STEPS, tile_length, why_not_tiles
 from keras_actionformer.errors import UserError
+from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.network.backbone import Backbone
 from keras_actionformer.network.heads import Heads
-from keras_actionformer.network.losses import PositivesAverage, detection_losses, positive_points
+from keras_actionformer.network.losses import (
+    PositivesAverage,
+    detection_losses,
+    positive_points,
+    weighted_sum,
+    zero_shares,
+)
 from keras_actionformer.network.neck import Neck
 from keras_actionformer.network.padding import PadToStride
-from keras_actionformer.network.points import level_strides, make_points, point_mask
+from keras_actionformer.network.points import make_points, point_mask
 from keras_actionformer.network.targets import assign_targets
-
-
-class _BuiltInPresets:
-    """A class attribute that is read when it is asked for."""
-
-    def __get__(self, instance, owner):
-        from keras_actionformer.presets.presets import list_presets
-
-        return list_presets()
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")
@@ -56,40 +45,7 @@ class ActionFormer(keras.Model):
     ```
 
     Args:
-      input_dim: int, channels of a feature, or one int a stream.
-      num_classes: int, K.
-      backbone_type: `"convTransformer"` or `"conv"`.
-      backbone_arch: three ints: embedding convolutions, stem blocks, downsampling blocks.
-      scale_factor: int, stride between levels, 2 or 4.
-      embd_dim: int, width D; one int a stream when there are several.
-      embd_kernel_size: odd int.
-      embd_with_ln: bool.
-      n_head: int.
-      n_mha_win_size: int, attention window in steps (-1: global), or one int a level.
-      use_abs_pe: bool, sinusoidal position embedding.
-      use_rel_pe: bool, relative position bias (local windows).
-      fpn_type: `"identity"` or `"fpn"`.
-      fpn_dim: int; must equal D for `"identity"`.
-      fpn_with_ln: bool.
-      fpn_start_level: int, first level that has points.
-      head_dim, head_num_layers: ints.
-      head_kernel_size: odd int.
-      head_with_ln: bool.
-      regression_range: one (min, max) pair in steps for each level that has points; None gives
-        (0, 4), (4, 8), ..., (2^L, 10000).
-      max_seq_len: int, training length in steps.
-      force_upsampling: bool, every sequence is resized to `max_seq_len` steps, in training and by
-        `detect` (ActivityNet's fixed length).
-      input_dropout: float, share of the input channels that a training step drops, in a whole
-        sequence.
-      dropout, droppath: floats.
-      cls_prior_prob: float, probability every class starts from.
-      head_empty_cls: ids of classes without training instances.
-      center_sample: `"radius"` or `"none"`.
-      center_sample_radius: float, in strides.
-      loss_weight: float, weight of the regression loss; 0 or less balances the two losses.
-      label_smoothing: float.
-      init_loss_norm: float, positives per batch the running average starts from.
+      input_dim, num_classes, ... init_loss_norm: fields of `Architecture`, which explains them.
       postprocess: `PostProcess`, or a dict of its fields.
       grid: `FeatureGrid` or a dict of its fields: timing of the features the model is trained
         on. `detect` needs one, here or as an argument.
@@ -103,144 +59,65 @@ class ActionFormer(keras.Model):
       UserError: an argument is wrong or contradicts another; the message says which.
     """
 
-    presets = _BuiltInPresets()  # what `list_presets()` returns
-
     def __init__(
         self,
         input_dim,
         num_classes,
         *,
-        backbone_type="convTransformer",
-        backbone_arch=(2, 2, 5),
-        scale_factor=2,
-        embd_dim=512,
-        embd_kernel_size=3,
-        embd_with_ln=True,
-        n_head=4,
-        n_mha_win_size=19,
-        use_abs_pe=False,
-        use_rel_pe=False,
-        fpn_type="identity",
-        fpn_dim=512,
-        fpn_with_ln=True,
-        fpn_start_level=0,
-        head_dim=512,
-        head_kernel_size=3,
-        head_num_layers=3,
-        head_with_ln=True,
-        regression_range=None,
-        max_seq_len=2304,
-        force_upsampling=False,
-        input_dropout=0.0,
-        dropout=0.0,
-        droppath=0.1,
-        cls_prior_prob=0.01,
-        head_empty_cls=(),
-        center_sample="radius",
-        center_sample_radius=1.5,
-        loss_weight=1.0,
-        label_smoothing=0.0,
-        init_loss_norm=2000.0,
+        backbone_type=Architecture.backbone_type,
+        backbone_arch=Architecture.backbone_arch,
+        scale_factor=Architecture.scale_factor,
+        embd_dim=Architecture.embd_dim,
+        embd_kernel_size=Architecture.embd_kernel_size,
+        embd_with_ln=Architecture.embd_with_ln,
+        n_head=Architecture.n_head,
+        n_mha_win_size=Architecture.n_mha_win_size,
+        use_abs_pe=Architecture.use_abs_pe,
+        use_rel_pe=Architecture.use_rel_pe,
+        fpn_type=Architecture.fpn_type,
+        fpn_dim=Architecture.fpn_dim,
+        fpn_with_ln=Architecture.fpn_with_ln,
+        fpn_start_level=Architecture.fpn_start_level,
+        head_dim=Architecture.head_dim,
+        head_kernel_size=Architecture.head_kernel_size,
+        head_num_layers=Architecture.head_num_layers,
+        head_with_ln=Architecture.head_with_ln,
+        regression_range=Architecture.regression_range,
+        max_seq_len=Architecture.max_seq_len,
+        force_upsampling=Architecture.force_upsampling,
+        input_dropout=Architecture.input_dropout,
+        dropout=Architecture.dropout,
+        droppath=Architecture.droppath,
+        cls_prior_prob=Architecture.cls_prior_prob,
+        head_empty_cls=Architecture.head_empty_cls,
+        center_sample=Architecture.center_sample,
+        center_sample_radius=Architecture.center_sample_radius,
+        loss_weight=Architecture.loss_weight,
+        label_smoothing=Architecture.label_smoothing,
+        init_loss_norm=Architecture.init_loss_norm,
         postprocess=None,
         grid=None,
         class_names=None,
         **kwargs,
     ):
+        given = locals()  # the arguments by name: nothing else is local yet
         # === Arguments ===
-        arguments = {
-            "input_dim": input_dim,
-            "num_classes": num_classes,
-            "backbone_type": backbone_type,
-            "backbone_arch": backbone_arch,
-            "scale_factor": scale_factor,
-            "embd_dim": embd_dim,
-            "embd_kernel_size": embd_kernel_size,
-            "embd_with_ln": embd_with_ln,
-            "n_head": n_head,
-            "n_mha_win_size": n_mha_win_size,
-            "use_abs_pe": use_abs_pe,
-            "use_rel_pe": use_rel_pe,
-            "fpn_type": fpn_type,
-            "fpn_dim": fpn_dim,
-            "fpn_with_ln": fpn_with_ln,
-            "fpn_start_level": fpn_start_level,
-            "head_dim": head_dim,
-            "head_kernel_size": head_kernel_size,
-            "head_num_layers": head_num_layers,
-            "head_with_ln": head_with_ln,
-            "max_seq_len": max_seq_len,
-            "force_upsampling": force_upsampling,
-            "input_dropout": input_dropout,
-            "dropout": dropout,
-            "droppath": droppath,
-            "cls_prior_prob": cls_prior_prob,
-            "head_empty_cls": head_empty_cls,
-            "center_sample": center_sample,
-            "center_sample_radius": center_sample_radius,
-            "loss_weight": loss_weight,
-            "label_smoothing": label_smoothing,
-            "init_loss_norm": init_loss_norm,
-        }
-        config = check_ranges(arguments)
-        num_levels = config["backbone_arch"][2] + 1
-        strides = level_strides(num_levels, config["scale_factor"], config["fpn_start_level"])
-        config["regression_range"] = regression_pairs(regression_range, len(strides))
-        check_agreement(config, strides)
-        postprocess = from_fields("postprocess", postprocess, PostProcess)
+        settings = {field.name: given[field.name] for field in dataclasses.fields(Architecture)}
+        architecture = Architecture(**settings)
+        postprocess = from_fields("postprocess", postprocess, PostProcess) or PostProcess()
         grid = from_fields("grid", grid, FeatureGrid)
-        class_names = check_class_names(class_names, config["num_classes"])
-
-        # === Layers ===
-        dtype = kwargs.pop("dtype", None)
-        pad = PadToStride(strides[-1], dtype=dtype, name="pad")
-        backbone = Backbone(
-            backbone_type=config["backbone_type"],
-            arch=config["backbone_arch"],
-            input_dim=config["input_dim"],
-            embd_dim=config["embd_dim"],
-            embd_kernel_size=config["embd_kernel_size"],
-            embd_with_ln=config["embd_with_ln"],
-            scale_factor=config["scale_factor"],
-            n_head=config["n_head"],
-            n_mha_win_size=config["n_mha_win_size"],
-            use_abs_pe=config["use_abs_pe"],
-            use_rel_pe=config["use_rel_pe"],
-            max_seq_len=config["max_seq_len"],
-            input_dropout=config["input_dropout"],
-            dropout=config["dropout"],
-            droppath=config["droppath"],
-            dtype=dtype,
-            name="backbone",
-        )
-        neck = Neck(
-            fpn_type=config["fpn_type"],
-            dim=config["fpn_dim"],
-            with_ln=config["fpn_with_ln"],
-            start_level=config["fpn_start_level"],
-            scale_factor=config["scale_factor"],
-            dtype=dtype,
-            name="neck",
-        )
-        heads = Heads(
-            num_classes=config["num_classes"],
-            num_levels=len(strides),
-            dim=config["head_dim"],
-            num_layers=config["head_num_layers"],
-            kernel_size=config["head_kernel_size"],
-            with_ln=config["head_with_ln"],
-            cls_prior_prob=config["cls_prior_prob"],
-            empty_classes=config["head_empty_cls"],
-            dtype=dtype,
-            name="heads",
-        )
+        class_names = check_class_names(class_names, architecture.num_classes)
 
         # === Functional model ===
-        input_dim = config["input_dim"]
-        channels = input_dim if isinstance(input_dim, int) else sum(input_dim)
-        feats = keras.Input((None, channels), name="feats")
+        dtype = kwargs.pop("dtype", None)
+        pad = PadToStride(architecture.coarsest_stride, dtype=dtype, name="pad")
+        backbone = Backbone(architecture, dtype=dtype, name="backbone")
+        neck = Neck(architecture, dtype=dtype, name="neck")
+        heads = Heads(architecture, dtype=dtype, name="heads")
+        feats = keras.Input((None, architecture.channels), name="feats")
         mask = keras.Input((None,), dtype="bool", name="mask")
         levels, masks = backbone(*pad(feats, mask))
-        logits, offsets = heads(neck(levels, masks), masks[config["fpn_start_level"] :])
+        logits, offsets = heads(neck(levels, masks), masks[architecture.fpn_start_level :])
         super().__init__(
             inputs={"feats": feats, "mask": mask},
             outputs={"logits": logits, "offsets": offsets},
@@ -249,7 +126,7 @@ class ActionFormer(keras.Model):
 
         # === Training ===
         self.positives_average = PositivesAverage(
-            config["init_loss_norm"], name="positives_average"
+            architecture.init_loss_norm, name="positives_average"
         )
         self.positives_average.build(())
         self.loss_trackers = [
@@ -257,15 +134,24 @@ class ActionFormer(keras.Model):
             for name in ("cls_loss", "reg_loss", "zero_starts", "zero_ends")
         ]
 
-        # === Config ===
-        self.config = config
-        self.strides = strides
-        self.postprocess = postprocess or PostProcess()
+        # === What it knows of itself ===
+        self.architecture = architecture
+        self.postprocess = postprocess
         self.grid = grid
         self.class_names = class_names
         self.provenance = {}  # what a preset tells of its origin, for when it is saved again
         # Not through __setattr__: Keras would count these graphs as layers of this model.
         self.__dict__["_detectors"] = {}
+
+    @property
+    def config(self):
+        """The fields of `architecture` as JSON has them: a dict of numbers, strings and lists."""
+        return self.architecture.to_dict()
+
+    @property
+    def strides(self):
+        """Strides of the levels that have points, in steps."""
+        return self.architecture.strides
 
     @property
     def network_weights(self):
@@ -275,7 +161,7 @@ class ActionFormer(keras.Model):
 
     def points(self, num_steps):
         """Points of a sequence of `num_steps` (padded) steps, `(P, 4)`; see `make_points`."""
-        return make_points(num_steps, self.strides, self.config["regression_range"])
+        return make_points(num_steps, self.strides, self.architecture.regression_range)
 
     # ---- training -------------------------------------------------------------------------
 
@@ -290,9 +176,9 @@ class ActionFormer(keras.Model):
 
     @recompute.setter
     def recompute(self, value):
-        if value and self.config["dropout"]:
+        if value and self.architecture.dropout:
             raise UserError(
-                f"recompute needs dropout=0, but dropout={self.config['dropout']}: what is "
+                f"recompute needs dropout=0, but dropout={self.architecture.dropout}: what is "
                 "computed again would drop something else."
             )
         backbone = self.get_layer("backbone")
@@ -316,16 +202,16 @@ class ActionFormer(keras.Model):
         Returns:
           Scalar loss.
         """
-        config = self.config
+        settings = self.architecture
         _, mask = self.get_layer("pad")(x["feats"], x["mask"])
-        valid = point_mask(mask, self.strides)
+        valid = point_mask(mask, settings.strides)
         cls_targets, reg_targets = assign_targets(
             self.points(ops.shape(mask)[1]),
             y["segments"],
             y["labels"],
-            config["num_classes"],
-            config["center_sample"],
-            config["center_sample_radius"],
+            settings.num_classes,
+            settings.center_sample,
+            settings.center_sample_radius,
         )
         num_positive = ops.sum(ops.cast(positive_points(cls_targets, valid), "float32"))
         cls_loss, reg_loss = detection_losses(
@@ -335,20 +221,12 @@ class ActionFormer(keras.Model):
             y_pred["offsets"],
             valid,
             self.positives_average(num_positive, training=training),
-            config["label_smoothing"],
+            settings.label_smoothing,
         )
-        weight = config["loss_weight"]
-        if weight <= 0:
-            weight = ops.stop_gradient(cls_loss) / ops.maximum(ops.stop_gradient(reg_loss), 0.01)
-
-        is_zero = ops.cast(y_pred["offsets"] <= 0, "float32")
-        is_zero = is_zero * ops.cast(ops.expand_dims(valid, -1), "float32")
-        zeros = ops.sum(is_zero, axis=(0, 1)) / ops.sum(ops.cast(valid, "float32"))
-        for tracker, value in zip(
-            self.loss_trackers, (cls_loss, reg_loss, zeros[0], zeros[1]), strict=True
-        ):
+        values = cls_loss, reg_loss, *zero_shares(y_pred["offsets"], valid)
+        for tracker, value in zip(self.loss_trackers, values, strict=True):
             tracker.update_state(value)
-        return cls_loss + weight * reg_loss
+        return weighted_sum(cls_loss, reg_loss, settings.loss_weight)
 
     # ---- inference ------------------------------------------------------------------------
 
@@ -411,35 +289,8 @@ class ActionFormer(keras.Model):
           UserError: features of a wrong shape, empty or not finite; no timing known; `tile_steps`
             too short or for a model that cannot run in tiles.
         """
-        sequences, single = open_sequences(feats, self.input["feats"].shape[-1])
-        if batch_size < 1:
-            raise UserError(f"batch_size must be at least 1, but is {batch_size}.")
-        grid = from_fields("grid", grid, FeatureGrid) or self.grid
-        if grid is None:
-            raise UserError(
-                "The model does not know the timing of its features: pass "
-                "grid=FeatureGrid(fps=..., stride_frames=..., window_frames=...)."
-            )
-        grids = [grid.with_fps(rate) for rate in one_each("fps", fps, len(sequences))]
-        if any(grid.fps is None for grid in grids):
-            raise UserError(
-                "The model was trained on videos of several frame rates: pass fps, the frames a "
-                "second of this one."
-            )
-        if window_steps is not None:
-            check_windows(window_steps, window_overlap)
-            if self.config["force_upsampling"]:
-                raise UserError(
-                    "The model resizes sequences to one length (force_upsampling), which leaves no "
-                    "windows to cut: leave out window_steps."
-                )
-            if tile_steps is not None:
-                raise UserError("Give either window_steps or tile_steps: windows need no tiles.")
-        else:
-            tile_steps = self._tile_length(tile_steps, max(map(len, sequences), default=0))
-        if self.config["force_upsampling"]:
-            steps = self.config["max_seq_len"]
-            grids = [g.resize(len(x), steps) for g, x in zip(grids, sequences, strict=True)]
+        sequences, single = open_sequences(feats, self.architecture.channels)
+        grids = grids_of(from_fields("grid", grid, FeatureGrid) or self.grid, fps, len(sequences))
         durations_sec = one_each("duration_sec", duration_sec, len(sequences))
         check_durations(durations_sec)
         results = self.detector(max_detections, jit_compile).detect(
@@ -457,17 +308,6 @@ class ActionFormer(keras.Model):
         if score_threshold is not None:
             results = [detections.filter(min_score=score_threshold) for detections in results]
         return results[0] if single else results
-
-    def _tile_length(self, tile_steps, longest):
-        """Steps of a tile for sequences of up to `longest` steps, or None for one pass."""
-        steps = tile_length(self.config, tile_steps)
-        if steps is None and longest > DEFAULT_STEPS:
-            logging.warning(
-                "A sequence of %d steps runs in one pass, which takes memory for all of it: the "
-                "model cannot run in tiles, because %s.",
-                longest, why_not_tiles(self.config),
-            )  # fmt: skip
-        return steps
 
     def detector(self, max_detections=None, jit_compile=None):
         """Returns the `Detector` that `detect` uses; built once for each pair of arguments."""

@@ -108,7 +108,7 @@ def test_a_training_step_needs_no_more_padding_than_detection(changes):
     import tensorflow as tf
 
     model = small_model(**changes)
-    padding = inference_padding(model.config)
+    padding = inference_padding(model.architecture)
 
     @tf.function(reduce_retracing=True)
     def step(x, y):

@@ -88,7 +88,7 @@ def benchmark_forward(model, meter, lengths, batch_sizes=(1,), modes=None):
                     f"forward, {mode}, {meter.dtype}, batch {batch_size}",
                     lambda inputs=inputs: wait(network(inputs)),
                     length,
-                    batch_size * gflop(model.config, length),
+                    batch_size * gflop(model.architecture, length),
                 )
 
 
@@ -145,7 +145,7 @@ def benchmark_long(model, meter, factors=(1, 2, 4, 8)):
       factors: sequence of int, lengths in units of the training length.
     """
     for factor in factors:
-        length = factor * model.config["max_seq_len"]
+        length = factor * model.architecture.max_seq_len
         yield meter.measure(
             f"detect, {meter.dtype}",
             _detection(model, [length]),
@@ -168,8 +168,7 @@ def _grid(model):
 
 
 def _detection_gflop(model, length):
-    resized = model.config["force_upsampling"]
-    return gflop(model.config, model.config["max_seq_len"] if resized else length)
+    return gflop(model.architecture, model.architecture.resize_to or length)
 
 
 # === Training ===
@@ -187,7 +186,7 @@ def benchmark_train(model, meter, batch_size=2, modes=None, recompute=False):
       modes: sequence of str, see `available_modes`; None for all.
       recompute: bool, see `ActionFormer.recompute`; what is computed twice counts as work once.
     """
-    length, num_actions = model.config["max_seq_len"], 10
+    length, num_actions = model.architecture.max_seq_len, 10
     rng = np.random.default_rng(0)
     starts = rng.uniform(0, 0.9 * length, (batch_size, num_actions))
     ends = starts + rng.uniform(0.01 * length, 0.1 * length, starts.shape)
@@ -198,7 +197,7 @@ def benchmark_train(model, meter, batch_size=2, modes=None, recompute=False):
     actions = {
         "segments": ops.convert_to_tensor(np.stack([starts, ends], axis=-1), "float32"),
         "labels": ops.convert_to_tensor(
-            rng.integers(0, model.config["num_classes"], starts.shape), "int32"
+            rng.integers(0, model.architecture.num_classes, starts.shape), "int32"
         ),
     }
 
@@ -215,7 +214,7 @@ def benchmark_train(model, meter, batch_size=2, modes=None, recompute=False):
             f"{case}, {mode}, {meter.dtype}, batch {batch_size}",
             step,
             length,
-            _TRAINING_FACTOR * batch_size * gflop(model.config, length),
+            _TRAINING_FACTOR * batch_size * gflop(model.architecture, length),
         )
 
 
@@ -311,7 +310,7 @@ def benchmark_data(config, num_runs=7, batches_per_run=50):
     for case, cache_gb in (("data, in memory", config.data.cache_gb), ("data, from files", 0.0)):
         config = config.copy_and_resolve_references()
         config.data.cache_gb = cache_gb
-        batches = iter(experiment.training_stream(config, videos, features, num_epochs))
+        batches = iter(experiment.training_stream(config, videos, features, range(num_epochs)))
         rates, volumes = [], []
         for run in range(num_runs + 1):
             start, num_bytes = time.perf_counter(), 0

@@ -11,11 +11,11 @@ implementation does beyond this makes it slower and its rate no higher.
 from keras_actionformer.network.layers import strided_length
 
 
-def multiply_adds(config, num_steps):
+def multiply_adds(architecture, num_steps):
     """Counts the multiply-adds of one sequence through the network.
 
     Args:
-      config: dict, `ActionFormer.config`.
+      architecture: `Architecture`.
       num_steps: int, T.
 
     Returns:
@@ -25,65 +25,47 @@ def multiply_adds(config, num_steps):
       convolutional baseline: all convolutions of its blocks), `"neck"`, `"classification head"` and
       `"regression head"`.
     """
-    num_branches = config["backbone_arch"][2]
-    lengths = [
-        strided_length(num_steps, config["scale_factor"] ** level)
-        for level in range(num_branches + 1)
-    ]
-    head_lengths = lengths[config["fpn_start_level"] :]
-    num_points = sum(head_lengths)
+    num_points = sum(strided_length(num_steps, stride) for stride in architecture.strides)
     return {
-        "embedding": num_steps * _embedding(config),
-        **_blocks(config, lengths),
-        "neck": num_points * _neck(config),
-        "classification head": num_points * _head(config, config["num_classes"]),
-        "regression head": num_points * _head(config, 2),
+        "embedding": num_steps * _embedding(architecture),
+        **_blocks(architecture, num_steps),
+        "neck": num_points * _neck(architecture),
+        "classification head": num_points * _head(architecture, architecture.num_classes),
+        "regression head": num_points * _head(architecture, 2),
     }
 
 
-def gflop(config, num_steps):
+def gflop(architecture, num_steps):
     """Billions of floating-point operations, two a multiply-add, of one sequence: float."""
-    return 2e-9 * sum(multiply_adds(config, num_steps).values())
+    return 2e-9 * sum(multiply_adds(architecture, num_steps).values())
 
 
-def _width(config):
-    """D, of all streams together."""
-    width = config["embd_dim"]
-    return width if isinstance(width, int) else sum(width)
-
-
-def _embedding(config):
+def _embedding(architecture):
     """Multiply-adds of a step."""
-    width, count = config["input_dim"], 0
-    if not isinstance(width, int):
-        count = sum(map(int.__mul__, width, config["embd_dim"]))
-        width = sum(config["embd_dim"])
-    for _ in range(config["backbone_arch"][0]):
-        count += config["embd_kernel_size"] * width * _width(config)
-        width = _width(config)
+    channels, count = architecture.channels, 0
+    if architecture.has_streams:
+        count = sum(map(int.__mul__, architecture.input_dim, architecture.embd_dim))
+        channels = architecture.width
+    for _ in range(architecture.backbone_arch[0]):
+        count += architecture.embd_kernel_size * channels * architecture.width
+        channels = architecture.width
     return count
 
 
-def _blocks(config, lengths):
-    """Multiply-adds of all blocks, for the steps of every level."""
-    windows, num_stem = config["n_mha_win_size"], config["backbone_arch"][1]
-    windows = [windows] * len(lengths) if isinstance(windows, int) else windows
-    # One a block: steps that come out of it, its stride and its window.
-    blocks = [(lengths[0], 1, windows[0])] * num_stem
-    blocks += [
-        (length, config["scale_factor"], window)
-        for length, window in zip(lengths[1:], windows[1:], strict=True)
-    ]
-    dim = _width(config)
+def _blocks(architecture, num_steps):
+    """Multiply-adds of all blocks."""
+    dim = architecture.width
     counts = {"attention projections": 0, "attention products": 0, "MLP": 0}
-    for length, stride, window in blocks:
-        if config["backbone_type"] == "conv":
+    for block in architecture.blocks:
+        length = strided_length(num_steps, block.stride_out)
+        stride = block.stride_out // block.stride_in
+        if block.window is None:
             # Three taps to twice the width, three back, and the strided skip.
             counts["MLP"] += length * (2 * 3 * 2 * dim * dim + (stride > 1) * dim * dim)
             continue
         depthwise = 3 * dim * (stride + 1 if stride > 1 else 3)
         counts["attention projections"] += length * (4 * dim * dim + depthwise)
-        counts["attention products"] += 2 * dim * _num_pairs(length, window)
+        counts["attention products"] += 2 * dim * _num_pairs(length, block.window)
         counts["MLP"] += length * 2 * 4 * dim * dim
     return counts
 
@@ -95,16 +77,18 @@ def _num_pairs(length, window):
     return length + 2 * farthest * length - farthest * (farthest + 1)
 
 
-def _neck(config):
+def _neck(architecture):
     """Multiply-adds of a point."""
-    if config["fpn_type"] == "identity":
+    if architecture.fpn_type == "identity":
         return 0
-    return (_width(config) + 3) * config["fpn_dim"]
+    return (architecture.width + 3) * architecture.fpn_dim
 
 
-def _head(config, outputs):
+def _head(architecture, outputs):
     """Multiply-adds of a point in a head with so many outputs."""
-    widths = [config["fpn_dim"], *[config["head_dim"]] * (config["head_num_layers"] - 1), outputs]
+    hidden = [architecture.head_dim] * (architecture.head_num_layers - 1)
+    widths = [architecture.fpn_dim, *hidden, outputs]
     return sum(
-        config["head_kernel_size"] * source * target for source, target in zip(widths, widths[1:])
+        architecture.head_kernel_size * source * target
+        for source, target in zip(widths, widths[1:])
     )

@@ -37,7 +37,7 @@ _DESCRIPTION = flags.DEFINE_string("description", "", "One sentence for the pres
 def main():
     import_keras()
     from keras_actionformer.model import ActionFormer
-    from keras_actionformer.presets.presets import check_target
+    from keras_actionformer.presets.folder import check_target
     from keras_actionformer.presets.reference import (
         find_checkpoint,
         load_reference_parameters,

@@ -35,7 +35,7 @@ from absl import flags
 from keras_actionformer.cli.classes import read_class_names
 from keras_actionformer.cli.videos import check_exist, find_videos
 from keras_actionformer.data.annotations import Video
-from keras_actionformer.data.batches import video_grid
+from keras_actionformer.data.grid import Timing
 from keras_actionformer.deploy.client import ServedModel
 from keras_actionformer.detection.detection_files import save_detections
 from keras_actionformer.errors import UserError
@@ -147,15 +147,17 @@ def _local_model():
     import ml_collections
 
     from keras_actionformer.model import ActionFormer
-    from keras_actionformer.training.experiment import windows
-    from keras_actionformer.training.trainer import load_model, read_config, verbosity
+    from keras_actionformer.presets.runs import load_model
+    from keras_actionformer.training.callbacks import verbosity
+    from keras_actionformer.training.config import run_config
+    from keras_actionformer.training.experiment import detection_windows
 
     if _PRESET.value:
         model, data, cut, fusion = ActionFormer.from_preset(_PRESET.value), _NO_DATA, {}, {}
     else:
-        model = load_model(_WORKDIR.value)
-        config = ml_collections.ConfigDict(read_config(_WORKDIR.value))
-        data, cut = config.data, windows(config)
+        model = load_model(_WORKDIR.value, ActionFormer)
+        config = ml_collections.ConfigDict(run_config(_WORKDIR.value))
+        data, cut = config.data, detection_windows(config)
         fusion = {name: config.fusion[name] for name in ("num_pred", "topk")}
     if model.grid is None and not _DURATION.value:
         raise UserError(
@@ -164,7 +166,7 @@ def _local_model():
         )
     options = {**cut, "tile_steps": _TILE_STEPS.value, "verbose": verbosity()}
     detect = functools.partial(_detect, model, data["downsample_rate"], options)
-    return detect, model.input["feats"].shape[-1], data, fusion
+    return detect, model.architecture.channels, data, fusion
 
 
 def _detect(model, downsample_rate, options, video_id, feats):
@@ -172,7 +174,8 @@ def _detect(model, downsample_rate, options, video_id, feats):
     grid = model.grid
     if grid is None:
         video = Video(video_id, "", _DURATION.value, _FPS.value, (), ())
-        grid = video_grid(video, None, None, downsample_rate=downsample_rate, num_steps=len(feats))
+        timing = Timing(None, None, downsample_rate=downsample_rate)
+        grid = timing.grid_of(video, len(feats))
     return model.detect(feats, fps=_FPS.value, duration_sec=_DURATION.value, grid=grid, **options)
 
 

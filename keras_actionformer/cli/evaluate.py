@@ -18,6 +18,7 @@ from absl import flags
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.data.features import FeatureFiles
+from keras_actionformer.data.grid import Timing
 from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS, evaluate
@@ -125,14 +126,10 @@ def _detect(videos):
     model = ActionFormer.from_preset(_PRESET.value)
     if model.grid is None:
         raise UserError(f"The preset '{_PRESET.value}' does not know the timing of its features.")
-    channels = model.input["feats"].shape[-1]
-    items = evaluation_items(
-        videos,
-        FeatureFiles(_FEATS.value, channels, _PREFIX.value, _SUFFIX.value),
-        stride_frames=model.grid.stride_frames,
-        window_frames=model.grid.window_frames,
-        default_fps=model.grid.fps,
-    )
+    channels, grid = model.architecture.channels, model.grid
+    features = FeatureFiles(_FEATS.value, channels, _PREFIX.value, _SUFFIX.value)
+    timing = Timing(grid.stride_frames, grid.window_frames, grid.fps)
+    items = evaluation_items(videos, features, timing)
     return detect_items(model, items, len(videos))
 
 

@@ -48,10 +48,10 @@ def main():
         check_exist(_FEATS.value)
     import_keras()
     from keras_actionformer.model import ActionFormer
-    from keras_actionformer.training.trainer import read_config
+    from keras_actionformer.training.config import run_config
 
     if _WORKDIR.value:
-        _tell_what_stays_outside(read_config(_WORKDIR.value)["data"])
+        _tell_what_stays_outside(run_config(_WORKDIR.value)["data"])
     # A run's folder may be called like a built-in preset.
     model = ActionFormer.from_preset(_PRESET.value or os.path.abspath(_WORKDIR.value))
     feats = None if _FEATS.value is None else _features(model)

@@ -1,93 +1,38 @@
 """From annotated videos and feature files to training batches and evaluation sequences.
 
 Both meet the same steps: a feature file is read and checked (features.py), seconds become grid
-units (`video_grid`), sequences get the length the training wants and equal shapes are stacked
-(`train_dataset`), or sequences are handed out whole (`evaluation_items`). There are three ways to
-a training length, none of which changes what is evaluated:
-
-- padded: long sequences are cut to a random window (`truncate`), short ones filled with zeros;
-- resized: all sequences are resized to one length, then cropped as above (ActivityNet);
-- sliding: all sequences are cut to overlapping windows, each an item of its own.
+units (`Timing.grid_of`), sequences get the length the training wants (`Lengths`) and equal shapes
+are stacked (`train_dataset`), or sequences are handed out whole (`evaluation_items`): no way to a
+training length changes what is evaluated.
 
 Readers and rules are those of ActionFormer (Zhang, Wu, Li, ECCV 2022, section 4.1 and its released
 code); the sliding windows are those of OpenTAD, but always reach the end of a sequence.
 """
 
-import collections.abc
 import dataclasses
 import math
 
 import numpy as np
 from absl import logging
 
-from keras_actionformer.data.examples import cut_to_windows, make_items, read_sequences
-from keras_actionformer.data.feature_checks import (
-    late_problem,
-    length_problem,
-    stop_at_error,
-)
-from keras_actionformer.data.grid import FeatureGrid
-from keras_actionformer.data.windows import check_windows, sliding_windows, truncate
+from keras_actionformer.data.examples import make_items, read_sequences
+from keras_actionformer.data.feature_checks import late_problem, length_problem, stop_at_error
+from keras_actionformer.data.windows import Lengths, sliding_windows, truncate
 from keras_actionformer.errors import UserError
 
 _MAX_SEED = 2**32 - 1  # NumPy's, which Keras sets as well
 
 
-def video_grid(
-    video,
-    stride_frames,
-    window_frames,
-    default_fps=None,
-    downsample_rate=1,
-    num_steps=None,
-):
-    """Returns the `FeatureGrid` of one video.
-
-    Features of fixed length, whatever the video's, have no stride in common: with `stride_frames`
-    None a video's duration is shared out over its steps, and a step sees as much as its stride.
-
-    Args:
-      video: `Video`.
-      stride_frames: float, frames from one step of the feature file to the next, or None.
-      window_frames: float, frames a step has seen; not used where `stride_frames` is None.
-      default_fps: float, frames a second of every video, or None to take each video's own.
-      downsample_rate: int; of the steps in the file every `downsample_rate`-th is used.
-      num_steps: int, steps that are used; needed where `stride_frames` is None.
-
-    Raises:
-      UserError: neither `default_fps` nor the annotations say the frame rate, or the annotations
-        do not say the duration that is to be shared out.
-    """
-    fps = video.fps if default_fps is None else default_fps
-    if stride_frames is None:
-        if not video.duration_sec:
-            raise UserError(
-                f"Video {video.video_id!r} has no 'duration' in the annotations, which "
-                "stride_frames=None shares out over its features; add it there or set "
-                "stride_frames (data.stride_frames of a configuration)."
-            )
-        fps = 1.0 if fps is None else fps  # Seconds do not depend on it here.
-        stride_frames = video.duration_sec * fps / num_steps
-        return FeatureGrid(fps, stride_frames, window_frames=stride_frames)
-    if fps is None:
-        raise UserError(
-            f"Video {video.video_id!r} has no 'fps' in the annotations; add it there or set the "
-            "frame rate of all videos (data.fps of a configuration)."
-        )
-    return FeatureGrid(fps, stride_frames, window_frames).downsample(downsample_rate)
-
-
-def count_items(videos, features, window_steps=None, window_overlap=0.5, downsample_rate=1):
+def count_items(videos, features, timing, lengths):
     """Returns the number of training items: videos, or sliding windows of them.
 
     Args: see `train_dataset`. Features are opened, not read, and only to count windows.
     """
-    if window_steps is None:
+    if lengths.window_steps is None:
         return len(videos)
-    check_windows(window_steps, window_overlap)
     return sum(
-        len(sliding_windows(length, window_steps, window_overlap))
-        for length in _open_lengths(videos, features, downsample_rate)
+        len(sliding_windows(length, lengths.window_steps, lengths.window_overlap))
+        for length in _open_lengths(videos, features, timing.downsample_rate)
     )
 
 
@@ -115,66 +60,44 @@ def steps_per_epoch(num_items, batch_size):
 def train_dataset(
     videos,
     features,
-    *,
-    stride_frames,
-    window_frames,
-    max_seq_len,
+    timing,
+    lengths,
     batch_size,
-    default_fps=None,
-    downsample_rate=1,
-    trunc_thresh=0.5,
-    crop_ratio=None,
-    resize_to=None,
-    window_steps=None,
-    window_overlap=0.5,
+    epochs=range(1),
     seed=0,
-    num_epochs=1,
-    first_epoch=0,
     shuffle=True,
-    check_durations=True,
     cache_bytes=4 * 2**30,
-    padded_steps=None,
 ):
-    """Builds the stream of training batches, from `first_epoch` to the end of `num_epochs`.
+    """Builds the stream of training batches of some epochs.
 
     The stream is a function of its arguments alone: epoch e visits the items (videos, or windows of
     them) in the order of `default_rng([seed, e])`, and cuts the i-th of them by `default_rng([seed,
-    e, i])`. A run resumed at `first_epoch` thus sees what an uninterrupted one would. Items that
+    e, i])`. A run resumed at a later epoch thus sees what an uninterrupted one would. Items that
     fill no whole batch sit out an epoch.
 
     All feature files are read and checked before this function returns.
 
+    Example:
+
+    ```python
+    timing, lengths = Timing(stride_frames=4, window_frames=16, fps=30), Lengths(max_seq_len=2304)
+    batches = train_dataset(videos, features, timing, lengths, batch_size=2, epochs=range(35))
+    ```
+
     Args:
       videos: sequence of `Video`, the training videos.
       features: `FeatureFiles`.
-      stride_frames: float, frames from one step of the feature files to the next, or None to
-        share out each video's duration over its steps (see `video_grid`).
-      window_frames: float, frames a step has seen.
-      max_seq_len: int, T: longer sequences are truncated, shorter ones padded with zeros.
+      timing: `Timing`, how the feature files lie in time.
+      lengths: `Lengths`, how sequences become as long as the training wants them.
       batch_size: int, B.
-      default_fps: float, or None to take each video's own (see `video_grid`).
-      downsample_rate: int, take every so-many-th step (see `video_grid`).
-      trunc_thresh: float, see `truncate`.
-      crop_ratio: (low, high) or None, see `truncate`.
-      resize_to: int, steps that every sequence is resized to before it is cut (`resize_feats`),
-        or None; segments are then cut to the features as well (`cut_to_features`).
-      window_steps: int, length of sliding windows, up to `max_seq_len`, or None: every sequence is
-        cut to windows of this length (`sliding_windows`), each an item of its own.
-      window_overlap: float in [0, 1), the part of a sliding window that the next one repeats.
+      epochs: range of ints, from the epochs that are done already to those of the whole training.
       seed: int, 0 or more.
-      num_epochs: int, epochs of the whole training.
-      first_epoch: int, epochs that are done already.
       shuffle: bool, False keeps the order of `videos` in every epoch.
-      check_durations: bool, whether it is an error when the length of most feature files does not
-        fit the videos' durations; otherwise a warning.
       cache_bytes: int, how many bytes of features to keep in memory; the others are read again
         whenever they are needed.
-      padded_steps: function from the longest sequence of a batch to the batch's T, in steps (see
-        `PadAsReference.padded_steps`): short videos then cost less than long ones. None pads every
-        batch to `max_seq_len`: one shape, for which a training step compiles once.
 
     Returns:
-      `tf.data.Dataset` of known cardinality, `(num_epochs - first_epoch) * steps_per_epoch`, of
+      `tf.data.Dataset` of known cardinality, `len(epochs) * steps_per_epoch`, of
       ({"feats": float32 (B, T, C), "mask": bool (B, T)},
        {"segments": float32 (B, N, 2) in grid units, "labels": int32 (B, N), -1 = padding}),
       N the most segments of any video; T is None in the specification of a data set whose batches
@@ -184,93 +107,51 @@ def train_dataset(
       UserError: too few videos, a feature file that fails a check, no fps, no action at all, or an
         argument out of its range.
     """
-    check_settings(max_seq_len, trunc_thresh, crop_ratio, seed)
-    if not 0 <= first_epoch <= num_epochs:
-        raise UserError(f"first_epoch must lie in 0..{num_epochs}, but it is {first_epoch}.")
-    check_length_mode(max_seq_len, resize_to, window_steps, window_overlap)
-
-    def grid_of(video, num_steps):
-        return video_grid(
-            video, stride_frames, window_frames, default_fps, downsample_rate, num_steps
+    check_seed(seed)
+    if not 0 <= epochs.start <= epochs.stop:
+        raise UserError(
+            f"The first of epochs must lie in 0..{epochs.stop}, but it is {epochs.start}."
         )
-
     for video in videos:  # What they lack is told before their features are read.
-        grid_of(video, num_steps=1)
-    num_items = count_items(videos, features, window_steps, window_overlap, downsample_rate)
-    steps = steps_per_epoch(num_items, batch_size)
-    sequences = read_sequences(videos, features, downsample_rate, resize_to, cache_bytes)
-    lengths = [sequence.num_steps for sequence in sequences]
-    grids = [grid_of(video, length) for video, length in zip(videos, lengths, strict=True)]
-    problem = length_problem(videos, grids, lengths)
+        timing.grid_of(video, num_steps=1)
+    steps = steps_per_epoch(count_items(videos, features, timing, lengths), batch_size)
+    sequences = read_sequences(
+        videos, features, timing.downsample_rate, lengths.resize_to, cache_bytes
+    )
+    num_steps = [sequence.num_steps for sequence in sequences]
+    grids = [timing.grid_of(video, n) for video, n in zip(videos, num_steps, strict=True)]
+    problem = length_problem(videos, grids, num_steps)
     if problem is not None:
         sentence, is_error = problem
-        if is_error and check_durations:
+        if is_error and timing.check_durations:
             raise UserError(sentence)
         logging.warning("%s", sentence)
-    stop_at_error(late_problem(videos, grids, lengths))
-    items = make_items(videos, sequences, grids, resize_to, trunc_thresh)
-    if window_steps is not None:
-        items = cut_to_windows(items, window_steps, window_overlap, trunc_thresh)
+    stop_at_error(late_problem(videos, grids, num_steps))
+    items = make_items(videos, sequences, grids, lengths)
     return _stream(
-        _BatchMaker(
-            items,
-            max_seq_len,
-            batch_size,
-            trunc_thresh,
-            crop_ratio,
-            seed,
-            shuffle,
-            padded_steps,
-        ),
-        range(first_epoch * steps, num_epochs * steps),
+        _BatchMaker(items, lengths, batch_size, seed, shuffle),
+        range(epochs.start * steps, epochs.stop * steps),
     )
 
 
-def check_settings(max_seq_len, trunc_thresh, crop_ratio, seed):
-    """Raises UserError where one of these arguments of `train_dataset` is out of its range."""
-    if max_seq_len < 1:
-        raise UserError(f"max_seq_len must be 1 or more, but it is {max_seq_len}.")
-    if not 0 < trunc_thresh <= 1:
-        raise UserError(f"trunc_thresh must lie in (0, 1], but it is {trunc_thresh}.")
-    if crop_ratio is not None and not (
-        len(crop_ratio) == 2 and 0 < crop_ratio[0] <= crop_ratio[1] <= 1
-    ):
-        raise UserError(f"crop_ratio must be (low, high) with 0 < low <= high <= 1: {crop_ratio}.")
+def check_seed(seed):
+    """Raises UserError where a seed is none of NumPy's."""
     if not 0 <= seed <= _MAX_SEED:
         raise UserError(f"seed must be 0 or more, and at most {_MAX_SEED}, but it is {seed}.")
-
-
-def check_length_mode(max_seq_len, resize_to, window_steps, window_overlap):
-    """Raises UserError where these arguments of `train_dataset` do not go together."""
-    if window_steps is None:
-        return
-    check_windows(window_steps, window_overlap)
-    if window_steps > max_seq_len:
-        raise UserError(
-            f"window_steps must be at most max_seq_len={max_seq_len}, but it is {window_steps}."
-        )
-    if resize_to is not None:
-        raise UserError(
-            "Sequences are resized to one length or cut to sliding windows, not both: leave out "
-            "window_steps or force_upsampling (resize_to)."
-        )
 
 
 @dataclasses.dataclass
 class _BatchMaker:
     """Makes the batch of any training step, counted from the start of the training.
 
-    Fields are what `train_dataset` takes under the same names; `items` is a list.
+    Fields are what `train_dataset` takes under the same names; `items` is a list of `Item`.
     """
 
     items: list
-    max_seq_len: int
+    lengths: Lengths
     batch_size: int
-    trunc_thresh: float
-    crop_ratio: tuple | None
     seed: int
     shuffle: bool
-    padded_steps: collections.abc.Callable | None
 
     def __post_init__(self):
         self.steps_per_epoch = len(self.items) // self.batch_size
@@ -279,7 +160,7 @@ class _BatchMaker:
     @property
     def shapes(self):
         """Shapes of feats, mask, segments and labels, None where batches differ."""
-        return self._shapes(self.max_seq_len if self.padded_steps is None else None)
+        return self._shapes(None if self.lengths.padded_steps else self.lengths.max_seq_len)
 
     def _shapes(self, num_steps):
         return (
@@ -295,9 +176,9 @@ class _BatchMaker:
         first = step_of_epoch * self.batch_size
         indices = [int(i) for i in self._order(epoch)[first : first + self.batch_size]]
         cuts = [self._cut(epoch, index) for index in indices]
-        num_steps = self.max_seq_len
-        if self.padded_steps is not None:
-            num_steps = self.padded_steps(max(length for _, length, _, _ in cuts))
+        num_steps = self.lengths.max_seq_len
+        if self.lengths.padded_steps is not None:
+            num_steps = self.lengths.padded_steps(max(length for _, length, _, _ in cuts))
         feats_shape, mask_shape, segments_shape, labels_shape = self._shapes(num_steps)
         feats = _aligned_zeros(feats_shape)
         mask = np.zeros(mask_shape, np.bool_)
@@ -321,10 +202,10 @@ class _BatchMaker:
         return truncate(
             item.feats_len,
             item.segments_grid,
-            self.max_seq_len,
-            self.trunc_thresh,
+            self.lengths.max_seq_len,
+            self.lengths.trunc_thresh,
             item.offset_grid,
-            self.crop_ratio,
+            self.lengths.crop_ratio,
             np.random.default_rng([self.seed, epoch, index]),
         )
 
@@ -358,15 +239,7 @@ def _stream(batch_maker, steps):
     return dataset.map(make, num_parallel_calls=2).prefetch(2)
 
 
-def evaluation_items(
-    videos,
-    features,
-    *,
-    stride_frames,
-    window_frames,
-    default_fps=None,
-    downsample_rate=1,
-):
+def evaluation_items(videos, features, timing):
     """Hands out videos with their whole feature sequence, one after the other.
 
     Frame rates, all feature files' existence, shapes and lengths are checked before the first is
@@ -375,11 +248,7 @@ def evaluation_items(
     Args:
       videos: sequence of `Video`.
       features: `FeatureFiles`.
-      stride_frames: float, frames from one step of the feature files to the next, or None (see
-        `video_grid`).
-      window_frames: float, frames a step has seen.
-      default_fps: float, or None to take each video's own (see `video_grid`).
-      downsample_rate: int, take every so-many-th step (see `video_grid`).
+      timing: `Timing`, how the feature files lie in time.
 
     Returns:
       iterator of (`Video`, feats float32 (T, C), `FeatureGrid`).
@@ -387,15 +256,16 @@ def evaluation_items(
     Raises:
       UserError: a video has no fps, or its feature file fails a check.
     """
-    lengths = _open_lengths(videos, features, downsample_rate)
-    grids = [
-        video_grid(video, stride_frames, window_frames, default_fps, downsample_rate, length)
-        for video, length in zip(videos, lengths, strict=True)
-    ]
-    problem = length_problem(videos, grids, lengths)
+    num_steps = _open_lengths(videos, features, timing.downsample_rate)
+    grids = [timing.grid_of(video, n) for video, n in zip(videos, num_steps, strict=True)]
+    problem = length_problem(videos, grids, num_steps)
     if problem is not None:
         logging.warning("%s", problem[0])
     return (
-        (video, np.ascontiguousarray(features.load(video.video_id)[::downsample_rate]), grid)
+        (
+            video,
+            np.ascontiguousarray(features.load(video.video_id)[:: timing.downsample_rate]),
+            grid,
+        )
         for video, grid in zip(videos, grids, strict=True)
     )

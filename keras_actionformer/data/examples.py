@@ -111,17 +111,18 @@ def segments_to_grid(segments_sec, grid):
     return grid.to_grid(np.asarray(segments_sec, np.float64)).astype(np.float32)
 
 
-def make_items(videos, sequences, grids, resize_to, trunc_thresh):
+def make_items(videos, sequences, grids, lengths):
     """Joins features with the segments that there are features to learn from.
 
     A segment that starts after the features' end is left out. Of resized sequences, one that lies
     mostly behind it is left out as well, and the others are cut there (`cut_to_features`).
+    Sequences are then cut to sliding windows, where `lengths` asks for them.
 
     Args:
       videos: sequence of `Video`.
       sequences: sequence of `Sequence`, one a video.
       grids: sequence of `FeatureGrid`, one a video, of the features before resizing.
-      resize_to, trunc_thresh: see `train_dataset`.
+      lengths: `Lengths`.
 
     Returns:
       list of `Item`.
@@ -131,12 +132,14 @@ def make_items(videos, sequences, grids, resize_to, trunc_thresh):
     """
     items, num_dropped = [], []
     for video, sequence, grid in zip(videos, sequences, grids, strict=True):
-        length = sequence.feats_len
+        length, resize_to = sequence.feats_len, lengths.resize_to
         if resize_to is not None:
             grid = grid.resize(sequence.num_steps, resize_to)
         segments = segments_to_grid(video.segments_sec, grid)
         if resize_to is not None:
-            kept, segments = cut_to_features(segments, length, trunc_thresh, grid.offset_grid)
+            kept, segments = cut_to_features(
+                segments, length, lengths.trunc_thresh, grid.offset_grid
+            )
         else:
             kept = np.flatnonzero(segments[:, 0] < length + grid.offset_grid)
             segments = segments[kept]
@@ -150,24 +153,24 @@ def make_items(videos, sequences, grids, resize_to, trunc_thresh):
             "%d actions in %d videos start after the end of the features%s and are left out.",
             sum(num_dropped),
             np.count_nonzero(num_dropped),
-            "" if resize_to is None else ", or lie mostly behind it,",
+            "" if lengths.resize_to is None else ", or lie mostly behind it,",
         )
     if not any(len(item.labels) for item in items):
         raise UserError("No training video has an action; check the subset and the annotations.")
-    return items
+    return items if lengths.window_steps is None else _cut_to_windows(items, lengths)
 
 
-def cut_to_windows(items, window_steps, window_overlap, trunc_thresh):
+def _cut_to_windows(items, lengths):
     """Cuts every item that is longer than a window into sliding windows, each an item."""
     windows = []
     for item in items:
-        places = sliding_windows(item.feats_len, window_steps, window_overlap)
+        places = sliding_windows(item.feats_len, lengths.window_steps, lengths.window_overlap)
         if len(places) == 1:
             windows.append(item)
             continue
         for start, length in places:
             kept, segments = cut_segments(
-                item.segments_grid, start, length, trunc_thresh, item.offset_grid
+                item.segments_grid, start, length, lengths.trunc_thresh, item.offset_grid
             )
             windows.append(
                 dataclasses.replace(

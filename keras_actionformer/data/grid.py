@@ -10,7 +10,7 @@ A model learns on one such grid; detections mean seconds only together with it.
 
 import dataclasses
 
-from keras_actionformer.arguments import number
+from keras_actionformer.checks import number
 from keras_actionformer.errors import UserError
 
 
@@ -104,3 +104,63 @@ class FeatureGrid:
         if self.fps is None:
             raise UserError("The frame rate of this sequence is not known: pass its fps.")
         return self.fps
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """How the feature files of a data set lie in time: what makes the `FeatureGrid` of each video.
+
+    Features of fixed length, whatever the video's, have no stride in common: with `stride_frames`
+    None a video's duration is shared out over its steps, and a step sees as much as its stride.
+
+    Example:
+
+    ```python
+    timing = Timing(stride_frames=4, window_frames=16, fps=30)
+    timing.grid_of(video)   # FeatureGrid(fps=30, stride_frames=4, window_frames=16)
+    ```
+
+    Args:
+      stride_frames: float, frames from one step of a feature file to the next, or None.
+      window_frames: float, frames a step has seen; not used where `stride_frames` is None.
+      fps: float, frames a second of every video, or None to take each video's own.
+      downsample_rate: int; of the steps in a file every `downsample_rate`-th is used.
+      check_durations: bool, whether it is an error when the length of most training files does not
+        fit the videos' durations; otherwise a warning.
+    """
+
+    stride_frames: float | None
+    window_frames: float
+    fps: float | None = None
+    downsample_rate: int = 1
+    check_durations: bool = True
+
+    def grid_of(self, video, num_steps=None):
+        """Returns the `FeatureGrid` of the steps of one video that are used.
+
+        Args:
+          video: `Video`.
+          num_steps: int, how many these are; needed where `stride_frames` is None.
+
+        Raises:
+          UserError: nobody says the frame rate, or the annotations do not say the duration that is
+            to be shared out, or a setting is wrong.
+        """
+        fps = video.fps if self.fps is None else self.fps
+        if self.stride_frames is None:
+            if not video.duration_sec:
+                raise UserError(
+                    f"Video {video.video_id!r} has no 'duration' in the annotations, which "
+                    "stride_frames=None shares out over its features; add it there or set "
+                    "stride_frames (data.stride_frames of a configuration)."
+                )
+            fps = 1.0 if fps is None else fps  # Seconds do not depend on it here.
+            stride_frames = video.duration_sec * fps / num_steps
+            return FeatureGrid(fps, stride_frames, window_frames=stride_frames)
+        if fps is None:
+            raise UserError(
+                f"Video {video.video_id!r} has no 'fps' in the annotations; add it there or set "
+                "the frame rate of all videos (data.fps of a configuration)."
+            )
+        grid = FeatureGrid(fps, self.stride_frames, self.window_frames)
+        return grid.downsample(self.downsample_rate)

@@ -1,8 +1,67 @@
 """Windows of long sequences, random or sliding, and the segments that a window keeps."""
 
+import collections.abc
+import dataclasses
+
 import numpy as np
 
 from keras_actionformer.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Lengths:
+    """How sequences of any length become training sequences of one, in three ways.
+
+    - padded: long sequences are cut to a random window (`truncate`), short ones filled with zeros;
+    - resized (`resize_to`): all are resized to one length, then cropped as above (ActivityNet);
+    - sliding (`window_steps`): all are cut to overlapping windows, each an item of its own.
+
+    Args:
+      max_seq_len: int, T: longer sequences are truncated, shorter ones padded with zeros.
+      trunc_thresh: float in (0, 1], share of an action that must stay in a window.
+      crop_ratio: (low, high) or None, see `truncate`.
+      resize_to: int, steps that every sequence is resized to before it is cut (`resize_feats`),
+        or None; segments are then cut to the features as well (`cut_to_features`).
+      window_steps: int, length of sliding windows, up to `max_seq_len`, or None: every sequence is
+        cut to windows of this length (`sliding_windows`), each an item of its own.
+      window_overlap: float in [0, 1), the part of a sliding window that the next one repeats.
+      padded_steps: function from the longest sequence of a batch to the batch's T, in steps (see
+        `PadAsReference.padded_steps`): short videos then cost less than long ones. None pads every
+        batch to `max_seq_len`: one shape, for which a training step compiles once.
+
+    Raises:
+      UserError: a value is out of its range, or two do not go together.
+    """
+
+    max_seq_len: int
+    trunc_thresh: float = 0.5
+    crop_ratio: tuple[float, float] | None = None
+    resize_to: int | None = None
+    window_steps: int | None = None
+    window_overlap: float = 0.5
+    padded_steps: collections.abc.Callable[[int], int] | None = None
+
+    def __post_init__(self):
+        if self.max_seq_len < 1:
+            raise UserError(f"max_seq_len must be 1 or more, but it is {self.max_seq_len}.")
+        if not 0 < self.trunc_thresh <= 1:
+            raise UserError(f"trunc_thresh must lie in (0, 1], but it is {self.trunc_thresh}.")
+        crop = self.crop_ratio
+        if crop is not None and not (len(crop) == 2 and 0 < crop[0] <= crop[1] <= 1):
+            raise UserError(f"crop_ratio must be (low, high) with 0 < low <= high <= 1: {crop}.")
+        if self.window_steps is None:
+            return
+        check_windows(self.window_steps, self.window_overlap)
+        if self.window_steps > self.max_seq_len:
+            raise UserError(
+                f"window_steps must be at most max_seq_len={self.max_seq_len}, but it is "
+                f"{self.window_steps}."
+            )
+        if self.resize_to is not None:
+            raise UserError(
+                "Sequences are resized to one length or cut to sliding windows, not both: leave "
+                "out window_steps or force_upsampling (resize_to)."
+            )
 
 
 def truncate(

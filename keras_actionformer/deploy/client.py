@@ -5,7 +5,7 @@ Nothing here loads Keras; only gRPC, whose messages are TensorFlow's, loads Tens
 
 import numpy as np
 
-from keras_actionformer.arguments import number, whole
+from keras_actionformer.checks import number, whole
 from keras_actionformer.deploy.client_transport import SIGNATURE, open_service
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.detection.inputs import check_sequences, one_each

@@ -8,7 +8,7 @@ import urllib.request
 
 import numpy as np
 
-from keras_actionformer.arguments import shown
+from keras_actionformer.checks import shown
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
 

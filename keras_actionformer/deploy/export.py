@@ -15,7 +15,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 import keras_actionformer
-from keras_actionformer.arguments import choice, whole
+from keras_actionformer.checks import choice, whole
 from keras_actionformer.deploy.export_check import check_export, sequences_to_try
 from keras_actionformer.deploy.export_graphs import detection_graph, raw_graph
 from keras_actionformer.deploy.exported import FILES, LABELS, MANIFEST, RUNTIMES, import_runtime
@@ -212,7 +212,7 @@ def _write_warmup_requests(path, graph, model, function):
     except ImportError:
         return  # the manifest tells that there are none
     batch_size, num_steps, _ = function.input_signature[0].shape
-    longest = model.config["max_seq_len"]
+    longest = model.architecture.max_seq_len
     lengths = [num_steps] if num_steps else [max(1, longest // part) for part in _WARMUP_PARTS]
     with tf.io.TFRecordWriter(str(path)) as writer:
         for length in lengths:

@@ -97,9 +97,9 @@ def _to_sec(model, segments, num_steps, fps, duration_sec):
     else:
         fps = fps if grid.fps is None else ops.where(fps > 0, fps, grid.fps)
         stride_frames, window_frames = grid.stride_frames, grid.window_frames
-    if model.config["force_upsampling"]:
+    if model.architecture.resize_to is not None:
         num_frames = (num_steps - 1) * stride_frames + window_frames
-        stride_frames = window_frames = num_frames / model.config["max_seq_len"]
+        stride_frames = window_frames = num_frames / model.architecture.resize_to
     segments_sec = (segments * stride_frames + 0.5 * window_frames) / fps
     limit = ops.where(duration_sec > 0, duration_sec, _UNLIMITED_SEC)
     return ops.minimum(ops.maximum(segments_sec, 0.0), limit)

@@ -1,6 +1,13 @@
 """From the heads' outputs to candidate segments (reference: `inference_single_video`)."""
 
+import dataclasses
+
+import keras
 from keras import ops
+
+from keras_actionformer.checks import from_fields
+from keras_actionformer.detection.postprocess import PostProcess
+from keras_actionformer.network.points import make_points, point_mask
 
 
 def decode(logits, offsets, points, mask, num_points, settings):
@@ -46,3 +53,55 @@ def decode(logits, offsets, points, mask, num_points, settings):
 def smaller(limit, size):
     """min of an int and an int or tensor; stays an int (which XLA needs) where it can."""
     return min(limit, size) if isinstance(size, int) else ops.minimum(limit, size)
+
+
+@keras.saving.register_keras_serializable("keras_actionformer")
+class CandidateDecoder(keras.layers.Layer):
+    """Raw outputs to candidate segments in the graph.
+
+    Args:
+      strides: strides of the levels, in steps.
+      regression_range: a pair a level.
+      settings: `PostProcess`, or a dict of its fields.
+
+    Call: `(logits (B, P, K), offsets (B, P, 2), mask (B, T)) -> segments (B, N, 2) in grid
+    steps, scores (B, N), labels (B, N) int32, valid (B, N) bool`; see `decode`.
+    """
+
+    def __init__(self, strides, regression_range, settings, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"})  # half precision would move ends
+        self.strides = tuple(strides)
+        self.regression_range = regression_range
+        self.settings = from_fields("settings", settings, PostProcess)
+
+    def call(self, logits, offsets, mask):
+        num_steps = ops.shape(mask)[1]
+        return decode(
+            logits,
+            offsets,
+            make_points(num_steps, self.strides, self.regression_range),
+            point_mask(mask, self.strides),
+            [num_steps // stride for stride in self.strides],
+            self.settings,
+        )
+
+    def compute_output_spec(self, logits, offsets, mask):
+        return candidates_spec(logits.shape[0], keras.KerasTensor)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "strides": self.strides,
+            "regression_range": self.regression_range,
+            "settings": dataclasses.asdict(self.settings),
+        }
+
+
+def candidates_spec(batch, tensor):
+    """What `decode` returns for a batch, each made by `tensor` from a shape and a dtype."""
+    return (
+        tensor((batch, None, 2), dtype="float32"),
+        tensor((batch, None), dtype="float32"),
+        tensor((batch, None), dtype="int32"),
+        tensor((batch, None), dtype="bool"),
+    )

@@ -1,109 +1,27 @@
 """Inference: sequences of any length in, detections in seconds out."""
 
-import dataclasses
 import functools
 import itertools
 
 import keras
 import numpy as np
-from keras import ops
+from absl import logging
 
-from keras_actionformer.arguments import from_fields
-from keras_actionformer.data.windows import sliding_windows
-from keras_actionformer.detection.decode import decode
+from keras_actionformer.data.windows import check_windows, sliding_windows
+from keras_actionformer.detection.batching import pad_batch, pad_candidates, plan_batches, round_up
+from keras_actionformer.detection.decode import CandidateDecoder, candidates_spec
 from keras_actionformer.detection.detections import Detections
-from keras_actionformer.detection.postprocess import PostProcess
-from keras_actionformer.detection.suppression import suppress
-from keras_actionformer.detection.tiles import DEFAULT_STEPS, BestCandidates, cut_tile, plan_tiles
+from keras_actionformer.detection.suppression import Suppression
+from keras_actionformer.detection.tiles import (
+    DEFAULT_STEPS,
+    BestCandidates,
+    cut_tile,
+    plan_tiles,
+    tile_length,
+    why_not_tiles,
+)
+from keras_actionformer.errors import UserError
 from keras_actionformer.network.padding import ResizeTo, inference_padding
-from keras_actionformer.network.points import make_points, point_mask
-
-# Candidates of windows or tiles are padded to this or its doubles: few shapes to compile for.
-LEAST_CANDIDATES = 1024
-
-
-@keras.saving.register_keras_serializable("keras_actionformer")
-class CandidateDecoder(keras.layers.Layer):
-    """Raw outputs to candidate segments in the graph.
-
-    Args:
-      strides: strides of the levels, in steps.
-      regression_range: a pair a level.
-      settings: `PostProcess`, or a dict of its fields.
-
-    Call: `(logits (B, P, K), offsets (B, P, 2), mask (B, T)) -> segments (B, N, 2) in grid
-    steps, scores (B, N), labels (B, N) int32, valid (B, N) bool`; see `decode`.
-    """
-
-    def __init__(self, strides, regression_range, settings, **kwargs):
-        super().__init__(**{**kwargs, "dtype": "float32"})  # half precision would move ends
-        self.strides = tuple(strides)
-        self.regression_range = regression_range
-        self.settings = from_fields("settings", settings, PostProcess)
-
-    def call(self, logits, offsets, mask):
-        num_steps = ops.shape(mask)[1]
-        return decode(
-            logits,
-            offsets,
-            make_points(num_steps, self.strides, self.regression_range),
-            point_mask(mask, self.strides),
-            [num_steps // stride for stride in self.strides],
-            self.settings,
-        )
-
-    def compute_output_spec(self, logits, offsets, mask):
-        return _candidates_spec(logits.shape[0], keras.KerasTensor)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "strides": self.strides,
-            "regression_range": self.regression_range,
-            "settings": dataclasses.asdict(self.settings),
-        }
-
-
-def _candidates_spec(batch, tensor):
-    return (
-        tensor((batch, None, 2), dtype="float32"),
-        tensor((batch, None), dtype="float32"),
-        tensor((batch, None), dtype="int32"),
-        tensor((batch, None), dtype="bool"),
-    )
-
-
-@keras.saving.register_keras_serializable("keras_actionformer")
-class Suppression(keras.layers.Layer):
-    """Candidates to detections in the graph.
-
-    Args:
-      settings: `PostProcess`, or a dict of its fields.
-
-    Call: `(segments (B, N, 2), scores (B, N), labels (B, N) int32, valid (B, N) bool) ->
-    segments (B, M, 2), scores (B, M), labels (B, M) int32, num_detections (B,) int32`; see
-    `suppress`.
-    """
-
-    def __init__(self, settings, **kwargs):
-        super().__init__(**{**kwargs, "dtype": "float32"})
-        self.settings = from_fields("settings", settings, PostProcess)
-
-    def call(self, segments, scores, labels, valid):
-        return suppress(segments, scores, labels, valid, self.settings)
-
-    def compute_output_spec(self, segments, scores, labels, valid):
-        batch = segments.shape[0]
-        limit = None if self.settings.nms_method == "none" else self.settings.max_seg_num
-        return (
-            keras.KerasTensor((batch, limit, 2), "float32"),
-            keras.KerasTensor((batch, limit), "float32"),
-            keras.KerasTensor((batch, limit), "int32"),
-            keras.KerasTensor((batch,), "int32"),
-        )
-
-    def get_config(self):
-        return {**super().get_config(), "settings": dataclasses.asdict(self.settings)}
 
 
 class Detector:
@@ -126,20 +44,20 @@ class Detector:
         self._jit_compile = jit_compile
         self._model = model
         self._settings = settings
-        config = model.config
-        self._padding = inference_padding(config)
+        architecture = model.architecture
+        self._padding = inference_padding(architecture)
         self._decoder = CandidateDecoder(
-            model.strides, config["regression_range"], settings, name="decoder"
+            architecture.strides, architecture.regression_range, settings, name="decoder"
         )
         suppression = Suppression(settings, name="suppression")
 
         inputs = {
-            "feats": keras.Input(model.input["feats"].shape[1:], name="feats"),
+            "feats": keras.Input((None, architecture.channels), name="feats"),
             "num_steps": keras.Input((), dtype="int32", name="num_steps"),
         }
         feats, num_steps = inputs["feats"], inputs["num_steps"]
-        if config["force_upsampling"]:
-            feats, num_steps = ResizeTo(config["max_seq_len"], name="resize")(feats, num_steps)
+        if architecture.resize_to is not None:
+            feats, num_steps = ResizeTo(architecture.resize_to, name="resize")(feats, num_steps)
         feats, mask, present = self._padding(feats, num_steps)
         logits, offsets = self.raw_outputs(feats, mask, present)
         candidates = self._decoder(logits, offsets, mask)
@@ -149,7 +67,7 @@ class Detector:
         self.graph = keras.Model(inputs, suppression(*candidates), name="detector")
         # Its two halves: candidates of several windows or tiles are suppressed together.
         self._candidates_of = self._runner(keras.Model(inputs, candidates), first_traced=False)
-        merged = _candidates_spec(None, lambda shape, dtype: keras.Input(shape[1:], dtype=dtype))
+        merged = candidates_spec(None, lambda shape, dtype: keras.Input(shape[1:], dtype=dtype))
         self._suppressed = self._runner(keras.Model(merged, suppression(*merged)))
 
     def _runner(self, graph, first_traced=True):
@@ -181,15 +99,15 @@ class Detector:
         levels, masks = backbone(feats, mask, present)
         return heads(
             neck(levels, masks),
-            masks[self._model.config["fpn_start_level"] :],
-            [present[:, ::stride] for stride in self._model.strides],
+            masks[self._model.architecture.fpn_start_level :],
+            [present[:, ::stride] for stride in self._model.architecture.strides],
         )
 
     @functools.cached_property
     def _candidates_of_tile(self):
         """As `_candidates_of`, from what `cut_tile` returns."""
         inputs = {
-            "feats": keras.Input(self._model.input["feats"].shape[1:], name="feats"),
+            "feats": keras.Input((None, self._model.architecture.channels), name="feats"),
             **{
                 name: keras.Input((None,), dtype="bool", name=name)
                 for name in ("mask", "present", "kept")
@@ -213,22 +131,37 @@ class Detector:
 
         Args:
           sequences: list of (T, C) arrays of numbers, or of what gives such when it is sliced.
-          grids: list of `FeatureGrid`, one a sequence.
+          grids: list of `FeatureGrid`, one a sequence, with their frame rates.
           durations_sec: list of floats or None, one a sequence.
           batch_size: int.
           window_steps: int, longest sequence the network runs on at once, or None for any; longer
             ones are cut to windows (see `sliding_windows`).
           window_overlap: float in [0, 1).
-          tile_steps: int from `tile_length`, or None where the model cannot run in tiles: longer
-            sequences run in tiles, if not in windows.
+          tile_steps: int, longer sequences run in tiles of this length, if not in windows; None
+            for the default of `tile_length`.
           verbose: 0, or Keras' `verbose` of a progress bar over the tiles of a sequence.
 
         Returns:
           List of `Detections`, in the order of the sequences.
+
+        Raises:
+          UserError: an argument is out of its range, or the model has no windows or tiles to cut.
         """
+        if batch_size < 1:
+            raise UserError(f"batch_size must be at least 1, but is {batch_size}.")
+        resize_to = self._model.architecture.resize_to
         if window_steps is not None:
+            check_windows(window_steps, window_overlap)
+            if resize_to is not None:
+                raise UserError(
+                    "The model resizes sequences to one length (force_upsampling), which leaves no "
+                    "windows to cut: leave out window_steps."
+                )
+            if tile_steps is not None:
+                raise UserError("Give either window_steps or tile_steps: windows need no tiles.")
             found = self._detect_in_windows(sequences, batch_size, window_steps, window_overlap)
         else:
+            tile_steps = self._tile_length(tile_steps, max(map(len, sequences), default=0))
             found = {
                 i: self._detect_in_tiles(feats, tile_steps, verbose)
                 for i, feats in enumerate(sequences)
@@ -238,6 +171,8 @@ class Detector:
             whole = self._detect_whole([sequences[i] for i in short], batch_size)
             found.update(zip(short, whole, strict=True))
             found = [found[i] for i in range(len(sequences))]
+        if resize_to is not None:
+            grids = [g.resize(len(x), resize_to) for g, x in zip(grids, sequences, strict=True)]
         results = []
         for (segments, scores, labels), grid, duration_sec in zip(
             found, grids, durations_sec, strict=True
@@ -248,6 +183,18 @@ class Detector:
                 segments_sec = np.minimum(segments_sec, duration_sec)
             results.append(Detections(segments_sec, scores, labels, self._model.class_names))
         return results
+
+    def _tile_length(self, tile_steps, longest):
+        """Steps of a tile for sequences of up to `longest` steps, or None for one pass."""
+        steps = tile_length(self._model.architecture, tile_steps)
+        if steps is None and longest > DEFAULT_STEPS:
+            logging.warning(
+                "A sequence of %d steps runs in one pass, which takes memory for all of it: the "
+                "model cannot run in tiles, because %s.",
+                longest,
+                why_not_tiles(self._model.architecture),
+            )
+        return steps
 
     def _detect_whole(self, sequences, batch_size):
         """Segments in steps (M, 2), scores (M,) and labels (M,) of every sequence."""
@@ -279,11 +226,11 @@ class Detector:
 
     def _detect_in_tiles(self, feats, tile_steps, verbose):
         """As `_detect_whole`, for one sequence."""
-        model, num_steps = self._model, len(feats)
+        architecture, num_steps = self._model.architecture, len(feats)
         padded_steps = self._padding.padded_steps(num_steps)
         present_steps = self._padding.reference_length(num_steps)
-        tiles = plan_tiles(model.config, padded_steps, tile_steps)
-        best = BestCandidates(self._settings, model.strides, model.config["num_classes"])
+        tiles = plan_tiles(architecture, padded_steps, tile_steps)
+        best = BestCandidates(self._settings, architecture.strides, architecture.num_classes)
         progress = keras.utils.Progbar(len(tiles), unit_name="tile", verbose=verbose)
         for tile in tiles:
             batch = cut_tile(feats, tile, present_steps)
@@ -295,7 +242,7 @@ class Detector:
 
     def _suppress(self, candidates):
         """Segments, scores and labels that stay of those of each sequence."""
-        *found, counts = (np.asarray(x) for x in self._suppressed(_pad(candidates)))
+        *found, counts = (np.asarray(x) for x in self._suppressed(pad_candidates(candidates)))
         return [tuple(x[row, :count] for x in found) for row, count in enumerate(counts)]
 
     def _candidates(self, sequences, batch_size):
@@ -333,58 +280,3 @@ class _TracedOnce:
         run = self._traced if self._use_traced else self._graph
         self._use_traced = True
         return run(batch)
-
-
-def _pad(candidates):
-    """A batch for `Suppression` of the candidates of several sequences, of one of few lengths."""
-    counts = [len(scores) for _, scores, _ in candidates]
-    length = LEAST_CANDIDATES
-    while length < max(counts):
-        length *= 2
-    shape = len(candidates), length
-    batch = np.zeros((*shape, 2), "float32"), np.zeros(shape, "float32"), np.zeros(shape, "int32")
-    for row, count in enumerate(counts):
-        for padded, values in zip(batch, candidates[row], strict=True):
-            padded[row, :count] = values
-    return *batch, np.arange(length) < np.array(counts)[:, None]
-
-
-def round_up(num_steps):
-    """The shortest length of few that is at least `num_steps`, and at most an eighth longer.
-
-    64, then eight lengths between a power of two and the next: 72, 80, ... 128, 144, ...
-    """
-    num_steps = max(num_steps, 64)
-    step = 2 ** ((num_steps - 1).bit_length() - 4)
-    return -(-num_steps // step) * step
-
-
-def plan_batches(lengths, batch_size):
-    """Groups sequences of similar length, so that little is padded.
-
-    Args:
-      lengths: list of ints, steps of each sequence.
-      batch_size: int, most sequences of a batch; fewer where they would have more steps together
-        than a tile of `DEFAULT_STEPS`.
-
-    Yields:
-      List of indices into `lengths`, whose lengths `round_up` to the same.
-    """
-    order = sorted(range(len(lengths)), key=lengths.__getitem__)
-    for length, group in itertools.groupby(order, key=lambda i: round_up(lengths[i])):
-        group, size = list(group), max(1, min(batch_size, DEFAULT_STEPS // length))
-        for first in range(0, len(group), size):
-            yield group[first : first + size]
-
-
-def pad_batch(sequences, length=None):
-    """Reads (T, C) arrays: `{"feats" (B, length, C) float32, "num_steps" (B,) int32}`.
-
-    `length` is that of the longest by default.
-    """
-    num_steps = np.array([len(sequence) for sequence in sequences], "int32")
-    shape = len(sequences), length or num_steps.max(), sequences[0].shape[1]
-    feats = np.zeros(shape, "float32")
-    for row, sequence in enumerate(sequences):
-        feats[row, : len(sequence)] = sequence[:]
-    return {"feats": feats, "num_steps": num_steps}

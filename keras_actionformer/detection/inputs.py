@@ -75,6 +75,30 @@ def one_each(name, value, count):
     return values
 
 
+def grids_of(grid, fps, count):
+    """The `FeatureGrid` of each of `count` sequences.
+
+    Args:
+      grid: `FeatureGrid`, or None where nobody has said it.
+      fps: float, or one a sequence: frames per second, where they differ from the grid's; or None.
+
+    Raises:
+      UserError: the timing of a sequence is not known.
+    """
+    if grid is None:
+        raise UserError(
+            "The model does not know the timing of its features: pass "
+            "grid=FeatureGrid(fps=..., stride_frames=..., window_frames=...)."
+        )
+    grids = [grid.with_fps(rate) for rate in one_each("fps", fps, count)]
+    if any(grid.fps is None for grid in grids):
+        raise UserError(
+            "The model was trained on videos of several frame rates: pass fps, the frames a "
+            "second of this one."
+        )
+    return grids
+
+
 def check_durations(durations_sec):
     """Raises UserError where a duration is known and not above 0."""
     for duration_sec in durations_sec:

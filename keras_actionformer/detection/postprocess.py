@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from keras_actionformer.arguments import choice, flag, number, shown, whole
+from keras_actionformer.checks import choice, flag, number, shown, whole
 from keras_actionformer.errors import UserError
 
 _KINDS = {float: number, int: whole, bool: flag}

@@ -11,9 +11,14 @@ would have been picked, and what is not picked weakens nothing. If it does not, 
 done again with all candidates.
 """
 
+import dataclasses
+
+import keras
 from keras import ops
 
+from keras_actionformer.checks import from_fields
 from keras_actionformer.detection.decode import smaller
+from keras_actionformer.detection.postprocess import PostProcess
 
 # Candidates that are picked, suppressed or padding; below every score.
 _GONE = -1.0
@@ -224,3 +229,36 @@ def _compact(segments, scores, labels, valid):
         for x in (segments[:, :, 0], segments[:, :, 1], scores, labels)
     )
     return ops.stack([starts, ends], axis=-1), scores, labels, num_valid
+
+
+@keras.saving.register_keras_serializable("keras_actionformer")
+class Suppression(keras.layers.Layer):
+    """Candidates to detections in the graph.
+
+    Args:
+      settings: `PostProcess`, or a dict of its fields.
+
+    Call: `(segments (B, N, 2), scores (B, N), labels (B, N) int32, valid (B, N) bool) ->
+    segments (B, M, 2), scores (B, M), labels (B, M) int32, num_detections (B,) int32`; see
+    `suppress`.
+    """
+
+    def __init__(self, settings, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.settings = from_fields("settings", settings, PostProcess)
+
+    def call(self, segments, scores, labels, valid):
+        return suppress(segments, scores, labels, valid, self.settings)
+
+    def compute_output_spec(self, segments, scores, labels, valid):
+        batch = segments.shape[0]
+        limit = None if self.settings.nms_method == "none" else self.settings.max_seg_num
+        return (
+            keras.KerasTensor((batch, limit, 2), "float32"),
+            keras.KerasTensor((batch, limit), "float32"),
+            keras.KerasTensor((batch, limit), "int32"),
+            keras.KerasTensor((batch,), "int32"),
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "settings": dataclasses.asdict(self.settings)}

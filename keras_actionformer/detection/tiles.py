@@ -11,7 +11,7 @@ import dataclasses
 
 import numpy as np
 
-from keras_actionformer.arguments import whole
+from keras_actionformer.checks import whole
 from keras_actionformer.data.arrays import read_steps
 from keras_actionformer.errors import UserError
 from keras_actionformer.network.points import padded_length
@@ -35,60 +35,36 @@ class Tile:
     stop_kept: int
 
 
-def why_not_tiles(config):
+def why_not_tiles(architecture):
     """Tells why no part of a sequence can be seen alone, the end of a sentence; None where it can.
 
     Args:
-      config: dict, the model's arguments.
+      architecture: `Architecture`.
     """
-    if config["force_upsampling"]:
+    if architecture.force_upsampling:
         return "it resizes all of a sequence to one length (force_upsampling)"
-    if config["use_abs_pe"]:
+    if architecture.use_abs_pe:
         return "its position embedding tells where in a sequence a step lies (use_abs_pe)"
-    if any(block.window <= 1 for block in _blocks(config) if block.window is not None):
+    if any(block.window <= 1 for block in architecture.blocks if block.window is not None):
         return "some of its attention sees all steps (n_mha_win_size)"
     return None
 
 
-@dataclasses.dataclass(frozen=True)
-class _Block:
-    """A block of the backbone: strides before and after it in input steps, and its attention."""
-
-    stride_in: int
-    stride_out: int
-    window: int | None
-
-
-def _blocks(config):
-    """The stem blocks, all at stride 1, and then one strided block a level."""
-    _, num_stem, num_strided = config["backbone_arch"]
-    windows = config["n_mha_win_size"]
-    if config["backbone_type"] == "conv":
-        windows = None
-    if windows is None or isinstance(windows, int):
-        windows = [windows] * (num_strided + 1)
-    strides = [config["scale_factor"] ** level for level in range(num_strided + 1)]
-    stem = [_Block(1, 1, windows[0])] * num_stem
-    return stem + [_Block(*strides[i - 1 : i + 1], windows[i]) for i in range(1, num_strided + 1)]
-
-
-def receptive_fields(config):
+def receptive_fields(architecture):
     """How far the points of a level see.
 
     The numbers are exact: the step that many before (or after) some point of the level still
     matters to it, and none further away does to any.
 
     Args:
-      config: dict, the model's arguments; `why_not_tiles(config)` is None.
+      architecture: `Architecture` for which `why_not_tiles` is None.
 
     Returns:
       list of (int, int), for each level that has points: steps before the point, steps after it.
     """
-    scale, num_strided = config["scale_factor"], config["backbone_arch"][2]
-    strides = [scale**level for level in range(num_strided + 1)]
-    side = config["backbone_arch"][0] * (config["embd_kernel_size"] // 2)
+    side = architecture.backbone_arch[0] * (architecture.embd_kernel_size // 2)
     sides = {1: side}  # of the last block at a stride
-    for block in _blocks(config):
+    for block in architecture.blocks:
         if block.window is None:  # two convolutions, the first of them strided
             side += block.stride_in + block.stride_out
         else:  # convolutions and pooling, which see half a stride or more, and then attention
@@ -96,39 +72,38 @@ def receptive_fields(config):
             side += kernel * block.stride_in + block.window // 2 * block.stride_out
         sides[block.stride_out] = side
 
-    first = config["fpn_start_level"]
-    fields = [(sides[stride], sides[stride]) for stride in strides[first:]]
-    strides = strides[first:]
-    if config["fpn_type"] == "fpn":
+    strides = architecture.strides
+    fields = [(sides[stride], sides[stride]) for stride in strides]
+    if architecture.fpn_type == "fpn":
         # A step takes over that of the next level which begins with it or up to `scale - 1`
         # steps before it; then there is a convolution.
         for level in reversed(range(len(fields) - 1)):
             (left, right), (next_left, next_right) = fields[level : level + 2]
-            before = (scale - 1) * strides[level]
+            before = (architecture.scale_factor - 1) * strides[level]
             fields[level] = (max(left, next_left + before), max(right, next_right))
         fields = [
             (left + stride, right + stride)
             for (left, right), stride in zip(fields, strides, strict=True)
         ]
-    heads = config["head_num_layers"] * (config["head_kernel_size"] // 2)
+    heads = architecture.head_num_layers * (architecture.head_kernel_size // 2)
     return [
         (left + heads * stride, right + heads * stride)
         for (left, right), stride in zip(fields, strides, strict=True)
     ]
 
 
-def _overlap(config):
+def _overlap(architecture):
     """Steps that tiles must see before and after what is kept, multiples of the last stride."""
-    stride = config["scale_factor"] ** config["backbone_arch"][2]
-    left, right = map(max, zip(*receptive_fields(config), strict=True))
-    return padded_length(left, stride), padded_length(right, stride), stride
+    stride = architecture.coarsest_stride
+    left, right = map(max, zip(*receptive_fields(architecture), strict=True))
+    return padded_length(left, stride), padded_length(right, stride)
 
 
-def tile_length(config, tile_steps=None):
+def tile_length(architecture, tile_steps=None):
     """Chooses the length of the tiles.
 
     Args:
-      config: dict, the model's arguments.
+      architecture: `Architecture`.
       tile_steps: int, the length that is wanted; None: `DEFAULT_STEPS`, or as many as it takes
         for at least half of a tile to count.
 
@@ -139,16 +114,16 @@ def tile_length(config, tile_steps=None):
     Raises:
       UserError: the model cannot run in tiles, or in none so short.
     """
-    problem = why_not_tiles(config)
+    problem, stride = why_not_tiles(architecture), architecture.coarsest_stride
     if tile_steps is None:
         if problem is not None:
             return None
-        left, right, stride = _overlap(config)
+        left, right = _overlap(architecture)
         return padded_length(max(DEFAULT_STEPS, 2 * (left + right)), stride)
     tile_steps = whole("tile_steps", tile_steps)
     if problem is not None:
         raise UserError(f"The model cannot run in tiles, because {problem}: leave out tile_steps.")
-    left, right, stride = _overlap(config)
+    left, right = _overlap(architecture)
     least = left + right + stride
     if tile_steps < least:
         raise UserError(
@@ -158,21 +133,21 @@ def tile_length(config, tile_steps=None):
     return padded_length(tile_steps, stride)
 
 
-def plan_tiles(config, num_steps, tile_steps):
+def plan_tiles(architecture, num_steps, tile_steps):
     """Covers a sequence with tiles of equal length.
 
     All start at multiples of the coarsest stride, so that they have the points of one pass. The
     last one ends with the sequence.
 
     Args:
-      config: dict, the model's arguments.
+      architecture: `Architecture`.
       num_steps: int, T with its padding, a multiple of the coarsest stride.
       tile_steps: int, from `tile_length`.
 
     Returns:
       list of `Tile`, ascending; every step is kept once.
     """
-    left, right, _ = _overlap(config)
+    left, right = _overlap(architecture)
     last = max(num_steps - tile_steps, 0)
     starts = [*range(0, last, tile_steps - left - right), last]
     edges = [0, *(start + tile_steps - right for start in starts[:-1]), num_steps]

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_actionformer.checks import from_fields
+from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.network.layers import Composite, MaskedConv1D, apply_mask, crop, pad_time
 
 # Initial bias of both offsets, in strides. The reference starts from 0, where half of the ReLU's
@@ -19,6 +21,7 @@ from keras_actionformer.network.layers import Composite, MaskedConv1D, apply_mas
 # near its target, and so does the weights' average, half of which is still initial weights after
 # 700 steps at a momentum of 0.999.
 _OFFSET_BIAS = 2.0
+_EMPTY_CLASS_PROB = 1e-6  # what a class without training instances starts from
 
 
 class _ConvHead(Composite):
@@ -80,14 +83,7 @@ class Heads(Composite):
     """Classification and regression heads over all levels (paper, section 3.3).
 
     Args:
-      num_classes: int, K.
-      num_levels: int, L; the regression head has a learned scale a level.
-      dim: int, width of the hidden layers.
-      num_layers: int, convolutions in each head, the last one included.
-      kernel_size: odd int.
-      with_ln: bool, layer normalization in the hidden layers.
-      cls_prior_prob: float, probability every class starts from (Lin et al. 2017, section 3.3).
-      empty_classes: class ids without training instances; they start from 1e-6.
+      architecture: `Architecture`, or a dict of its fields.
 
     Call: `([(B, T_l, D)], [(B, T_l)], [(B, T_l)] or None) -> logits (B, P, K), offsets (B, P,
     2)` for levels, masks and which steps are present (see padding.py). Offsets are the distances
@@ -95,45 +91,34 @@ class Heads(Composite):
     points.
     """
 
-    def __init__(
-        self,
-        num_classes,
-        num_levels,
-        dim,
-        num_layers,
-        kernel_size,
-        with_ln,
-        cls_prior_prob,
-        empty_classes=(),
-        **kwargs,
-    ):
+    def __init__(self, architecture, **kwargs):
         super().__init__(**kwargs)
-        self.num_classes = num_classes
-        self.num_levels = num_levels
-        self.dim = dim
-        self.num_layers = num_layers
-        self.kernel_size = kernel_size
-        self.with_ln = with_ln
-        self.cls_prior_prob = cls_prior_prob
-        self.empty_classes = tuple(empty_classes)
+        self.architecture = from_fields("architecture", architecture, Architecture)
 
     def build(self, levels_shape, masks_shape=None, present_shape=None):
         if self.built:
             return
         shape = (levels_shape[0][0], None, levels_shape[0][2])
-        hidden = (self.dim, self.num_layers, self.kernel_size, self.with_ln)
-        cls_bias = np.full(self.num_classes, _logit(self.cls_prior_prob), "float32")
-        cls_bias[list(self.empty_classes)] = _logit(1e-6)
+        settings = self.architecture
+        hidden = (
+            settings.head_dim,
+            settings.head_num_layers,
+            settings.head_kernel_size,
+            settings.head_with_ln,
+        )
+        cls_bias = np.full(settings.num_classes, _logit(settings.cls_prior_prob), "float32")
+        cls_bias[list(settings.head_empty_cls)] = _logit(_EMPTY_CLASS_PROB)
         offset_bias = np.full(2, _OFFSET_BIAS, "float32")
         self.cls_head = self.add(
-            _ConvHead, shape, self.num_classes, *hidden, bias=cls_bias, name="cls_head"
+            _ConvHead, shape, settings.num_classes, *hidden, bias=cls_bias, name="cls_head"
         )
         self.reg_head = self.add(_ConvHead, shape, 2, *hidden, bias=offset_bias, name="reg_head")
-        self.scale = self.add_weight(name="scale", shape=(self.num_levels,), initializer="ones")
+        num_levels = len(settings.strides)  # the offsets have a learned scale a level
+        self.scale = self.add_weight(name="scale", shape=(num_levels,), initializer="ones")
         self.built = True
 
     def call(self, levels, masks, present=None, training=False):
-        gap = self.kernel_size // 2
+        gap = self.architecture.head_kernel_size // 2
         lengths = [ops.shape(x)[1] for x in levels]
         x = _join(levels, gap)
         mask = _join([ops.cast(mask, "int32") for mask in masks], gap) > 0
@@ -163,22 +148,12 @@ class Heads(Composite):
         lengths = [x.shape[1] for x in levels]
         points = None if None in lengths else sum(lengths)
         return (
-            keras.KerasTensor((batch, points, self.num_classes), self.compute_dtype),
+            keras.KerasTensor((batch, points, self.architecture.num_classes), self.compute_dtype),
             keras.KerasTensor((batch, points, 2), self._offset_dtype()),
         )
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "num_levels": self.num_levels,
-            "dim": self.dim,
-            "num_layers": self.num_layers,
-            "kernel_size": self.kernel_size,
-            "with_ln": self.with_ln,
-            "cls_prior_prob": self.cls_prior_prob,
-            "empty_classes": self.empty_classes,
-        }
+        return {**super().get_config(), "architecture": self.architecture.to_dict()}
 
 
 def _logit(probability):

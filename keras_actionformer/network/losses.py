@@ -78,6 +78,25 @@ def detection_losses(
     return cls_loss / normalizer, ops.sum(loss) / normalizer
 
 
+def weighted_sum(cls_loss, reg_loss, weight):
+    """The total loss; a weight of 0 or less makes both parts equally large, as the reference."""
+    if weight <= 0:
+        weight = ops.stop_gradient(cls_loss) / ops.maximum(ops.stop_gradient(reg_loss), 0.01)
+    return cls_loss + weight * reg_loss
+
+
+def zero_shares(offsets, valid):
+    """Shares of the valid points whose offset to the start, and to the end, is 0: two scalars.
+
+    Args:
+      offsets: (B, P, 2) float >= 0.
+      valid: (B, P) bool.
+    """
+    is_zero = ops.cast(offsets <= 0, "float32") * ops.cast(ops.expand_dims(valid, -1), "float32")
+    shares = ops.sum(is_zero, axis=(0, 1)) / ops.sum(ops.cast(valid, "float32"))
+    return shares[0], shares[1]
+
+
 def positive_points(cls_targets, valid):
     """(B, P) bool: valid points with at least one class."""
     return ops.logical_and(ops.max(cls_targets, axis=-1) > 0, valid)

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_actionformer.checks import from_fields
+from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.network.layers import (
     Composite,
     DepthwiseConv1D,
@@ -21,51 +23,50 @@ class Neck(Composite):
     convolution and a normalization per level.
 
     Args:
-      fpn_type: `"identity"` or `"fpn"`.
-      dim: int, output width; `"identity"` keeps the input's.
-      with_ln: bool, layer normalization (convolutions then have no bias).
-      start_level: int, first level that is used.
-      scale_factor: int, stride between two levels.
+      architecture: `Architecture`, or a dict of its fields.
 
-    Call: `([(B, T_l, D)], [(B, T_l)]) -> [(B, T_l, dim)]` for l >= start_level.
+    Call: `([(B, T_l, D)], [(B, T_l)]) -> [(B, T_l, fpn_dim)]` for l >= `fpn_start_level`.
     """
 
-    def __init__(self, fpn_type, dim, with_ln, start_level, scale_factor, **kwargs):
+    def __init__(self, architecture, **kwargs):
         super().__init__(**kwargs)
-        self.fpn_type = fpn_type
-        self.dim = dim
-        self.with_ln = with_ln
-        self.start_level = start_level
-        self.scale_factor = scale_factor
+        self.architecture = from_fields("architecture", architecture, Architecture)
 
     def build(self, levels_shape, masks_shape=None):
         if self.built:
             return
-        shapes = [tuple(shape) for shape in levels_shape[self.start_level :]]
-        out_shapes = [(*shape[:2], self.dim) for shape in shapes]
-        use_bias = not self.with_ln
-        if self.fpn_type == "fpn":
+        settings = self.architecture
+        shapes = [tuple(shape) for shape in levels_shape[settings.fpn_start_level :]]
+        out_shapes = [(*shape[:2], settings.fpn_dim) for shape in shapes]
+        use_bias = not settings.fpn_with_ln
+        if settings.fpn_type == "fpn":
             self.lateral_convs, self.fpn_convs = [], []
             for i, (shape, out_shape) in enumerate(zip(shapes, out_shapes, strict=True)):
                 lateral = self.add(
-                    MaskedConv1D, shape, self.dim, 1, use_bias=use_bias, name=f"lateral_convs_{i}"
+                    MaskedConv1D,
+                    shape,
+                    settings.fpn_dim,
+                    1,
+                    use_bias=use_bias,
+                    name=f"lateral_convs_{i}",
                 )
                 conv = self.add(
                     DepthwiseConv1D, [out_shape] * 3, use_bias=use_bias, name=f"fpn_convs_{i}"
                 )
                 self.lateral_convs.append(lateral)
                 self.fpn_convs.append(conv)
-        if self.with_ln:
+        if settings.fpn_with_ln:
             self.fpn_norms = [
                 self.add_norm(shape, f"fpn_norms_{i}") for i, shape in enumerate(out_shapes)
             ]
         self.built = True
 
     def call(self, levels, masks):
-        levels, masks = levels[self.start_level :], masks[self.start_level :]
-        if self.fpn_type == "fpn":
+        first = self.architecture.fpn_start_level
+        levels, masks = levels[first:], masks[first:]
+        if self.architecture.fpn_type == "fpn":
             levels = self._top_down(levels, masks)
-        if self.with_ln:
+        if self.architecture.fpn_with_ln:
             levels = [norm(x) for norm, x in zip(self.fpn_norms, levels, strict=True)]
         return levels
 
@@ -75,7 +76,7 @@ class Neck(Composite):
             for conv, x, mask in zip(self.lateral_convs, levels, masks, strict=True)
         ]
         for i in reversed(range(len(laterals) - 1)):
-            upsampled = ops.repeat(laterals[i + 1], self.scale_factor, axis=1)
+            upsampled = ops.repeat(laterals[i + 1], self.architecture.scale_factor, axis=1)
             laterals[i] = laterals[i] + upsampled
         return [
             apply_mask(conv(shifted(x, 3, 1)), mask)
@@ -84,16 +85,9 @@ class Neck(Composite):
 
     def compute_output_spec(self, levels, masks):
         return [
-            keras.KerasTensor((*x.shape[:2], self.dim), self.compute_dtype)
-            for x in levels[self.start_level :]
+            keras.KerasTensor((*x.shape[:2], self.architecture.fpn_dim), self.compute_dtype)
+            for x in levels[self.architecture.fpn_start_level :]
         ]
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "fpn_type": self.fpn_type,
-            "dim": self.dim,
-            "with_ln": self.with_ln,
-            "start_level": self.start_level,
-            "scale_factor": self.scale_factor,
-        }
+        return {**super().get_config(), "architecture": self.architecture.to_dict()}

@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 
 from keras_actionformer.network.layers import apply_mask, pad_time
-from keras_actionformer.network.points import level_strides, padded_length
+from keras_actionformer.network.points import padded_length
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")
@@ -177,31 +177,21 @@ class PadAsReference(keras.layers.Layer):
         }
 
 
-def inference_padding(config):
-    """Returns the `PadAsReference` of a model.
-
-    Args:
-      config: dict, the model's arguments.
-    """
-    stride = config["scale_factor"] ** config["backbone_arch"][2]
-    embedding_reach = padded_length(config["embd_kernel_size"] // 2, stride) // stride
-    return PadAsReference(
-        max_seq_len=config["max_seq_len"],
-        multiple=_reference_multiple(config),
-        stride=stride,
-        margin=max(1, config["head_kernel_size"] // 2, embedding_reach) * stride,
-        stretches=config["use_abs_pe"],
-        name="inference_pad",
-    )
-
-
-def _reference_multiple(config):
-    """What the reference pads sequences longer than `max_seq_len` to a multiple of."""
-    first, num_levels = config["fpn_start_level"], config["backbone_arch"][2] + 1
-    strides = level_strides(num_levels, config["scale_factor"], first)
-    windows = config["n_mha_win_size"]
-    windows = [windows] * len(strides) if isinstance(windows, int) else windows
-    return max(
+def inference_padding(architecture):
+    """Returns the `PadAsReference` of an `Architecture`."""
+    stride = architecture.coarsest_stride
+    embedding_reach = padded_length(architecture.embd_kernel_size // 2, stride) // stride
+    # The reference pairs its levels that have points with the first windows, whichever level
+    # they start from.
+    multiples = (
         stride * (window // 2) * 2 if window > 1 else stride
-        for stride, window in zip(strides, windows, strict=False)
+        for stride, window in zip(architecture.strides, architecture.windows, strict=False)
+    )
+    return PadAsReference(
+        max_seq_len=architecture.max_seq_len,
+        multiple=max(multiples),
+        stride=stride,
+        margin=max(1, architecture.head_kernel_size // 2, embedding_reach) * stride,
+        stretches=architecture.use_abs_pe,
+        name="inference_pad",
     )

@@ -9,11 +9,6 @@ import numpy as np
 from keras import ops
 
 
-def level_strides(num_levels, scale_factor=2, start_level=0):
-    """Returns the strides, in input steps, of levels `start_level ... num_levels - 1`."""
-    return tuple(scale_factor**level for level in range(start_level, num_levels))
-
-
 def padded_length(num_steps, stride):
     """Steps after padding `num_steps` to a multiple of `stride` (at least one of them)."""
     return (num_steps + stride - 1) // stride * stride

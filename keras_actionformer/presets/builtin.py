@@ -6,8 +6,11 @@ scores are its published ones, on the features and the split that `description` 
 """
 
 import dataclasses
+import fnmatch
+import pathlib
 
 from keras_actionformer.datasets.formats import THUMOS14_CLASSES
+from keras_actionformer.presets.folder import CONFIG, METADATA, read_part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,3 +231,40 @@ _EGO4D = {
 }
 
 ARCHITECTURES = {**_THUMOS14, **_ANET13, **_EPIC100, **_EGO4D}
+
+
+# === Names ===
+
+
+def list_presets(pattern="*"):
+    """Lists the built-in presets.
+
+    Args:
+      pattern: str with the wildcards `*` and `?`, e.g. `"thumos*"`.
+
+    Returns:
+      dict of name to a dict of `description`, `num_parameters`, `scores` (published or measured
+      mAP in percent by tIoU) and `has_weights`: whether the weights come with this package.
+    """
+    presets = {
+        name: {
+            "description": architecture.description,
+            "num_parameters": architecture.num_parameters,
+            "scores": architecture.scores,
+            "has_weights": False,
+        }
+        for name, architecture in ARCHITECTURES.items()
+    }
+    for name, folder in bundled_folders().items():
+        metadata = read_part(folder / METADATA)
+        presets[name] = {
+            **{key: metadata[key] for key in ("description", "num_parameters", "scores")},
+            "has_weights": True,
+        }
+    return {name: presets[name] for name in sorted(presets) if fnmatch.fnmatch(name, pattern)}
+
+
+def bundled_folders():
+    """Folders of the presets that come with their weights, by name."""
+    folder = pathlib.Path(__file__).parent / "bundled"
+    return {path.parent.name: path.parent for path in folder.glob(f"*/{CONFIG}")}

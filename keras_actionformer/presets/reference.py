@@ -10,11 +10,11 @@ import re
 
 import numpy as np
 
-from keras_actionformer.arguments import check_keywords
+from keras_actionformer.checks import check_keywords
 from keras_actionformer.data.torch_files import list_keys, read_torch_file
 from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.errors import UserError, suggest
-from keras_actionformer.model import ActionFormer
+from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.presets.builtin import ARCHITECTURES
 
 # === Configuration ===
@@ -144,7 +144,8 @@ def model_arguments(config):
     }
     training = config.get("train_cfg", {})
     arguments.update({name: training[name] for name in _MODEL_TRAINING if name in training})
-    check_keywords(ActionFormer, arguments, "The section 'model' of the configuration")
+    section = "The section 'model' of the configuration"
+    check_keywords(Architecture, arguments, section, "ActionFormer")
     if data["downsample_rate"] != 1:
         raise UserError(
             f"The configuration has dataset.downsample_rate={data['downsample_rate']}: state the "

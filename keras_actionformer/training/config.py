@@ -6,20 +6,21 @@ command line changes it further. Names and types are checked.
 """
 
 import dataclasses
-import inspect
 import json
 import pathlib
 
 import ml_collections
 from ml_collections import config_dict
 
-from keras_actionformer.arguments import number
-from keras_actionformer.data import batches as data_pipeline
+from keras_actionformer.checks import number
+from keras_actionformer.data.batches import check_seed
+from keras_actionformer.data.windows import Lengths
 from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS
+from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.presets.builtin import ARCHITECTURES
-from keras_actionformer.training.pyramid import model_pyramid
+from keras_actionformer.presets.runs import read_config
 
 
 def default_config(architecture=None):
@@ -49,7 +50,7 @@ def default_config(architecture=None):
     data.drop_duplicates = False  # leaves out annotations that repeat one or last no 1 ms
     data.class_agnostic = False  # all labels are one class, "action": model.num_classes is 1
     data.fps = config_dict.placeholder(float)  # frames per second; None: each video's own
-    # Frames from one feature to the next; None: see `video_grid`.
+    # Frames from one feature to the next; None: see `Timing`.
     data.stride_frames = config_dict.FieldReference(1.0, field_type=object)
     data.window_frames = 1.0  # frames that one feature sees
     data.downsample_rate = 1  # keeps every n-th feature
@@ -60,10 +61,10 @@ def default_config(architecture=None):
     data.check_durations = True  # feature lengths must fit the videos' durations
     data.cache_gb = 4.0  # features stay in memory when they fit into this
 
-    model = config.model = ml_collections.ConfigDict()  # arguments of `ActionFormer`
+    model = config.model = ml_collections.ConfigDict()  # see `Architecture`
     model.input_dim = config_dict.placeholder(object)  # required: int, or one int a stream
     model.num_classes = config_dict.placeholder(int)  # required
-    model.update(_keyword_defaults())
+    model.update(_architecture_defaults())
 
     # Fields of `PostProcess`, which explains them.
     config.postprocess = ml_collections.ConfigDict(dataclasses.asdict(PostProcess()))
@@ -106,22 +107,19 @@ def default_config(architecture=None):
     return config
 
 
-def _keyword_defaults():
-    """Keyword arguments of `ActionFormer` that a configuration states under `model`."""
-    from keras_actionformer.model import ActionFormer  # loads Keras
-
-    elsewhere = ("postprocess", "grid", "class_names")
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(ActionFormer.__init__).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name not in elsewhere
-    }
-    # These take ints or lists, or have no default that says their type.
-    for name in ("embd_dim", "n_mha_win_size", "regression_range"):
-        value = defaults[name]
-        defaults[name] = config_dict.placeholder(object)
-        if value is not None:
-            defaults[name] = config_dict.FieldReference(value, field_type=object)
+def _architecture_defaults():
+    """The fields of `Architecture` that have a default, as a `ConfigDict` checks their types."""
+    defaults = {}
+    for field in dataclasses.fields(Architecture):
+        if field.default is dataclasses.MISSING:
+            continue
+        if field.default is None:
+            defaults[field.name] = config_dict.placeholder(object)
+        elif isinstance(field.default, int) and field.name in ("embd_dim", "n_mha_win_size"):
+            # These take a list of ints, too.
+            defaults[field.name] = config_dict.FieldReference(field.default, field_type=object)
+        else:
+            defaults[field.name] = field.default
     return defaults
 
 
@@ -180,20 +178,31 @@ def check_config(config):
     data, max_seq_len = config.data, config.model.max_seq_len
     if data.stride_frames is not None:  # Its field takes anything, for the sake of None.
         number("data.stride_frames", data.stride_frames)
-    data_pipeline.check_settings(max_seq_len, data.trunc_thresh, data.crop_ratio, config.seed)
-    data_pipeline.check_length_mode(
+    check_seed(config.seed)
+    Lengths(
         max_seq_len,
+        data.trunc_thresh,
+        data.crop_ratio,
         max_seq_len if config.model.force_upsampling else None,
         data.window_steps or None,
         data.window_overlap,
     )
     PostProcess(**config.postprocess.to_dict())
-    model_pyramid(config.model.to_dict())
+    Architecture(**config.model)
 
 
 def to_plain(config):
     """The settings as nested dicts of JSON's types (tuples become lists)."""
     return json.loads(config.to_json_best_effort())
+
+
+def run_config(workdir):
+    """The settings of a training folder as nested dicts, those of today where it lacks some.
+
+    Raises:
+      UserError: the folder holds none, or the file is damaged.
+    """
+    return read_config(workdir, defaults=to_plain(default_config()))
 
 
 def first_difference(ours, theirs, path=""):

@@ -21,18 +21,19 @@ from keras_actionformer.data.feature_checks import (
 )
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError
+from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.training.annotation_warnings import annotation_warnings, some_names
 from keras_actionformer.training.config import check_config
 from keras_actionformer.training.experiment import (
     check_levels,
     count_batches,
     feature_files,
-    grid_of,
+    lengths,
     present_videos,
     read_annotations,
-    resize_to,
+    timing,
 )
-from keras_actionformer.training.pyramid import model_pyramid, suggest_pyramid
+from keras_actionformer.training.pyramid import suggest_pyramid
 from keras_actionformer.training.run_scores import check_scoring
 from keras_actionformer.training.statistics import (
     annotation_statistics,
@@ -124,7 +125,7 @@ def diagnose(config, data_only=False, progress=None):
         findings.attempt(check_config, config)
         if findings.problems:  # What follows from wrong settings is not worth telling.
             return Diagnosis(findings.problems, {})
-    pyramid = None if data_only else model_pyramid(config.model.to_dict())
+    pyramid = None if data_only else Architecture(**config.model)
     annotations = findings.attempt(read_annotations, config, findings.add_error)
     if annotations is None:
         return Diagnosis(findings.problems, {})
@@ -245,7 +246,7 @@ def _ticker(progress, total):
 def _read(videos, features, config, findings, tick, is_training=True):
     """Reads the features of videos; returns a `_VideoFeatures` for each that can be read."""
     for video in videos:
-        findings.attempt(grid_of, config, video, 1)
+        findings.attempt(timing(config).grid_of, video, 1)
     missing = [video for video in videos if not features.has(video.video_id)]
     for video in missing[:_MOST_PRINTED]:
         findings.attempt(features.load, video.video_id)
@@ -266,7 +267,7 @@ def _read(videos, features, config, findings, tick, is_training=True):
         feats = feats[:: config.data.downsample_rate]
         problem = constant_problem(video, feats, features.describe(video.video_id))
         findings.add_if(problem, may_be_error=is_training)
-        grid = findings.attempt(grid_of, config, video, len(feats))
+        grid = findings.attempt(timing(config).grid_of, video, len(feats))
         if grid is not None:
             limits = float(feats.min()), float(feats.max())
             checksum = zlib.crc32(np.ascontiguousarray(feats))
@@ -296,13 +297,12 @@ def _check_times(sequences, findings, is_training=True, check_durations=False):
 
 def _make_items(sequences, config):
     """Takes the last step before batches can be made: is there anything left to learn?"""
-    new_steps = resize_to(config)
+    resize_to = lengths(config).resize_to
     make_items(
         [sequence.video for sequence in sequences],
-        [Sequence(s.num_steps, new_steps or s.num_steps, s.num_channels, None) for s in sequences],
+        [Sequence(s.num_steps, resize_to or s.num_steps, s.num_channels, None) for s in sequences],
         [sequence.grid for sequence in sequences],
-        new_steps,
-        config.data.trunc_thresh,
+        lengths(config),
     )
 
 
@@ -363,7 +363,7 @@ def _durations_sec(annotations, sequences):
 
 def _on_model_grid(sequence, config):
     """The `_VideoFeatures` as the network sees it."""
-    num_steps = resize_to(config)
+    num_steps = lengths(config).resize_to
     if num_steps is None:
         return sequence
     grid = sequence.grid.resize(sequence.num_steps, num_steps)

@@ -2,15 +2,18 @@
 
 import dataclasses
 
-from keras_actionformer.data import batches as data_pipeline
 from keras_actionformer.data.annotation_files import load_annotations
+from keras_actionformer.data.batches import count_items, steps_per_epoch, train_dataset
 from keras_actionformer.data.features import FeatureFiles, videos_with_features
+from keras_actionformer.data.grid import Timing
+from keras_actionformer.data.windows import Lengths
 from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.video_scores import load_video_scores
 from keras_actionformer.model import ActionFormer
+from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.training.optimizers import SGD, AdamW, WarmupSchedule
-from keras_actionformer.training.pyramid import check_reach, model_pyramid
+from keras_actionformer.training.pyramid import check_reach
 
 
 def read_annotations(config, on_error=None):
@@ -63,16 +66,46 @@ def present_videos(config, videos, features):
     return videos
 
 
+def timing(config):
+    """The `Timing` of a configuration's feature files."""
+    data = config.data
+    return Timing(
+        stride_frames=data.stride_frames,
+        window_frames=data.window_frames,
+        fps=data.fps,
+        downsample_rate=data.downsample_rate,
+        check_durations=data.check_durations,
+    )
+
+
+def lengths(config, padded_steps=None):
+    """The `Lengths` of a configuration's training sequences."""
+    data, max_seq_len = config.data, config.model.max_seq_len
+    return Lengths(
+        max_seq_len=max_seq_len,
+        trunc_thresh=data.trunc_thresh,
+        crop_ratio=data.crop_ratio,
+        resize_to=max_seq_len if config.model.force_upsampling else None,
+        window_steps=data.window_steps or None,
+        window_overlap=data.window_overlap,
+        padded_steps=padded_steps,
+    )
+
+
+def detection_windows(config):
+    """The sliding windows of a configuration, as arguments of `ActionFormer.detect`."""
+    sliding = lengths(config)
+    return {"window_steps": sliding.window_steps, "window_overlap": sliding.window_overlap}
+
+
 def count_batches(config, videos, features):
     """The number of full batches that the training videos, or windows of them, give in an epoch.
 
     Raises:
       UserError: there is no full batch, or less than the optimizer needs for a step.
     """
-    num_items = data_pipeline.count_items(
-        videos, features, **windows(config), downsample_rate=config.data.downsample_rate
-    )
-    num_batches = data_pipeline.steps_per_epoch(num_items, config.train.batch_size)
+    num_items = count_items(videos, features, timing(config), lengths(config))
+    num_batches = steps_per_epoch(num_items, config.train.batch_size)
     if config.train.accumulate_batches > num_batches:
         raise UserError(
             f"train.accumulate_batches is {config.train.accumulate_batches} but an epoch has "
@@ -81,56 +114,25 @@ def count_batches(config, videos, features):
     return num_batches
 
 
-def grid_of(config, video, num_steps=None):
-    """The timing of a video's features in their file, see `video_grid`."""
-    data = config.data
-    return data_pipeline.video_grid(
-        video, data.stride_frames, data.window_frames, data.fps, data.downsample_rate, num_steps
-    )
-
-
-def resize_to(config):
-    """The steps that every sequence is resized to, or None."""
-    return config.model.max_seq_len if config.model.force_upsampling else None
-
-
 def check_levels(config, videos):
     """Raises UserError where the model would learn too few actions of training videos."""
-    if resize_to(config) is not None or config.data.stride_frames is None:
+    if config.model.force_upsampling or config.data.stride_frames is None:
         return  # The grid then depends on the features.
-    grids = [grid_of(config, video) for video in videos]
-    check_reach(videos, grids, model_pyramid(config.model.to_dict()))
+    grids = [timing(config).grid_of(video) for video in videos]
+    check_reach(videos, grids, Architecture(**config.model))
 
 
-def windows(config):
-    """The sliding windows of a configuration, as arguments."""
-    return {
-        "window_steps": config.data.window_steps or None,
-        "window_overlap": config.data.window_overlap,
-    }
-
-
-def training_stream(config, videos, features, num_epochs, first_epoch=0, padded_steps=None):
-    """The training batches of a configuration, see `train_dataset`."""
-    return data_pipeline.train_dataset(
+def training_stream(config, videos, features, epochs, padded_steps=None):
+    """The training batches of a configuration, see `train_dataset` and `Lengths`."""
+    return train_dataset(
         videos,
         features,
-        stride_frames=config.data.stride_frames,
-        window_frames=config.data.window_frames,
-        default_fps=config.data.fps,
-        downsample_rate=config.data.downsample_rate,
-        max_seq_len=config.model.max_seq_len,
+        timing(config),
+        lengths(config, padded_steps),
         batch_size=config.train.batch_size,
-        trunc_thresh=config.data.trunc_thresh,
-        crop_ratio=config.data.crop_ratio,
-        resize_to=resize_to(config),
-        **windows(config),
+        epochs=epochs,
         seed=config.seed,
-        num_epochs=num_epochs,
-        first_epoch=first_epoch,
-        check_durations=config.data.check_durations,
         cache_bytes=int(config.data.cache_gb * 2**30),
-        padded_steps=padded_steps,
     )
 
 
@@ -157,7 +159,7 @@ def _common_grid(config, annotations):
     if config.data.stride_frames is None:
         return None
     videos = annotations.subset(config.data.train_subset)
-    grids = {grid_of(config, video) for video in videos}
+    grids = {timing(config).grid_of(video) for video in videos}
     # Of several frame rates none is the model's: `detect` then asks for that of its video.
     return grids.pop() if len(grids) == 1 else dataclasses.replace(grids.pop(), fps=None)
 

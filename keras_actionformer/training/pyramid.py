@@ -7,8 +7,8 @@ import dataclasses
 
 import numpy as np
 
-from keras_actionformer.arguments import check_agreement, check_ranges, ints, regression_pairs
 from keras_actionformer.errors import UserError
+from keras_actionformer.network.architecture import adjoining_ranges
 
 # Actions as short as the shortest one at a point, up to this many steps, share the point.
 _TIE_STEPS = 1e-3
@@ -17,6 +17,8 @@ _TIE_STEPS = 1e-3
 @dataclasses.dataclass(frozen=True)
 class Pyramid:
     """Levels of points, and the length of the sequences they are trained on.
+
+    Fields are those of `Architecture`, which can stand wherever a `Pyramid` is asked for.
 
     Args:
       max_seq_len: int, training length in steps.
@@ -31,32 +33,6 @@ class Pyramid:
     regression_range: tuple
     center_sample: str = "radius"
     center_sample_radius: float = 1.5
-
-
-def model_pyramid(arguments):
-    """Returns the `Pyramid` of a model.
-
-    Args:
-      arguments: dict of the arguments of `ActionFormer`.
-
-    Raises:
-      UserError: the model would refuse its arguments.
-    """
-    arguments = dict(arguments)
-    for name in ("input_dim", "embd_dim", "backbone_arch", "n_mha_win_size"):
-        arguments[name] = ints(name, arguments[name])
-    check_ranges(arguments)
-    levels = range(arguments["fpn_start_level"], arguments["backbone_arch"][2] + 1)
-    strides = tuple(arguments["scale_factor"] ** level for level in levels)
-    pairs = regression_pairs(arguments["regression_range"], len(strides))
-    check_agreement({**arguments, "regression_range": pairs}, strides)
-    return Pyramid(
-        arguments["max_seq_len"],
-        strides,
-        tuple(map(tuple, pairs)),
-        arguments["center_sample"],
-        arguments["center_sample_radius"],
-    )
 
 
 def suggest_pyramid(sequences):
@@ -85,7 +61,7 @@ def suggest_pyramid(sequences):
     strides = tuple(2**level for level in range(num_levels))
     steps = max(np.quantile(lengths, 0.9), min(2 * longest, np.max(lengths)))
     max_seq_len = int(np.ceil(steps / strides[-1])) * strides[-1]
-    return Pyramid(max_seq_len, strides, tuple(map(tuple, regression_pairs(None, num_levels))))
+    return Pyramid(max_seq_len, strides, adjoining_ranges(num_levels))
 
 
 def count_points(segments_grid, num_steps, pyramid):
@@ -97,7 +73,7 @@ def count_points(segments_grid, num_steps, pyramid):
     Args:
       segments_grid: float (N, 2), actions in steps of the feature grid.
       num_steps: int, length of the sequence.
-      pyramid: `Pyramid`.
+      pyramid: `Pyramid` or `Architecture`.
 
     Returns:
       int64 (N, L): positive points, zero in all levels for an action that nothing learns.
@@ -133,7 +109,7 @@ def check_reach(videos, grids, pyramid):
     Args:
       videos: sequence of `Video`, to be trained on.
       grids: sequence of `FeatureGrid`, one a video.
-      pyramid: `Pyramid`.
+      pyramid: `Pyramid` or `Architecture`.
 
     Raises:
       UserError: there are actions, and half of them or more are learnt at no level. Sound data

@@ -6,15 +6,17 @@ import keras
 import ml_collections
 import numpy as np
 
-from keras_actionformer.data import batches as data_pipeline
+from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.detection.detection_files import save_detections
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.files import write_json
+from keras_actionformer.model import ActionFormer
+from keras_actionformer.presets.runs import DETECTIONS, EVALUATION, load_model
 from keras_actionformer.training import experiment
-from keras_actionformer.training.config import check_config
-from keras_actionformer.training.trainer import load_model, read_config, verbosity
+from keras_actionformer.training.callbacks import verbosity
+from keras_actionformer.training.config import check_config, run_config
 
 
 def check_evaluation(config):
@@ -60,15 +62,8 @@ def detect_subset(model, config, videos):
     """
     features = experiment.feature_files(config)
     videos = experiment.present_videos(config, videos, features)
-    items = data_pipeline.evaluation_items(
-        videos,
-        features,
-        stride_frames=config.data.stride_frames,
-        window_frames=config.data.window_frames,
-        default_fps=config.data.fps,
-        downsample_rate=config.data.downsample_rate,
-    )
-    return detect_items(model, items, len(videos), **experiment.windows(config))
+    items = evaluation_items(videos, features, experiment.timing(config))
+    return detect_items(model, items, len(videos), **experiment.detection_windows(config))
 
 
 def detect_items(model, items, count, **windows):
@@ -108,9 +103,9 @@ def evaluate_workdir(workdir, subset=None, tiou_thresholds=None, video_scores=No
       `EvaluationResult`.
     """
     workdir = pathlib.Path(workdir)
-    config = ml_collections.ConfigDict(read_config(workdir))
+    config = ml_collections.ConfigDict(run_config(workdir))
     config.fusion.video_scores = str(video_scores or config.fusion.video_scores)
-    model = load_model(workdir)
+    model = load_model(workdir, ActionFormer)
     annotations, video_scores = experiment.read_ground_truth(config)
     class_names = model.class_names
     videos = annotations.subset(subset or config.data.eval_subset)
@@ -126,6 +121,6 @@ def evaluate_workdir(workdir, subset=None, tiou_thresholds=None, video_scores=No
         tuple(tiou_thresholds or config.tiou_thresholds),
         class_names=class_names,
     )
-    save_detections(workdir / "detections.json", detections)
-    write_json(workdir / "evaluation.json", result.to_dict(), indent=2)
+    save_detections(workdir / DETECTIONS, detections)
+    write_json(workdir / EVALUATION, result.to_dict(), indent=2)
     return result

@@ -51,7 +51,7 @@ def test_forward():
     for one in found:
         assert_sane(one)
         batch_size = 3 if one.case.endswith("batch 3") else 1
-        assert one.gflop == pytest.approx(batch_size * gflop(model.config, one.num_steps))
+        assert one.gflop == pytest.approx(batch_size * gflop(model.architecture, one.num_steps))
         assert one.peak_mb is not None
 
 
@@ -65,7 +65,7 @@ def test_mixed_lengths_count_the_work_of_all():
     model = small_model()
     for found in cases.benchmark_mixed(model, small_meter(), 3, shortest=5, longest=60):
         assert_sane(found)
-        assert 3 * gflop(model.config, 5) < found.gflop < 3 * gflop(model.config, 60)
+        assert 3 * gflop(model.architecture, 5) < found.gflop < 3 * gflop(model.architecture, 60)
 
 
 def test_long():
@@ -74,13 +74,13 @@ def test_long():
     assert [one.num_steps for one in found] == [48, 96]
     for one in found:
         assert_sane(one)
-        assert one.gflop == pytest.approx(gflop(model.config, one.num_steps))
+        assert one.gflop == pytest.approx(gflop(model.architecture, one.num_steps))
 
 
 def test_a_model_that_resizes_does_the_work_of_its_length():
     model = small_model(force_upsampling=True)
     (found,) = cases.benchmark_long(model, small_meter(), factors=(2,))
-    assert found.gflop == pytest.approx(gflop(model.config, 48))
+    assert found.gflop == pytest.approx(gflop(model.architecture, 48))
 
 
 def test_train():
@@ -89,7 +89,7 @@ def test_train():
     (found,) = cases.benchmark_train(model, small_meter(), batch_size=2, modes=["graph"])
     assert_sane(found)
     assert found.num_steps == 48
-    assert found.gflop == pytest.approx(3 * 2 * gflop(model.config, 48))
+    assert found.gflop == pytest.approx(3 * 2 * gflop(model.architecture, 48))
     # A real step: weights moved, gradients are clipped, and the weights' averages are kept.
     assert any(
         np.any(np.array(variable) != old)
@@ -102,7 +102,7 @@ def test_train_with_recomputing():
     model = small_model()
     (found,) = cases.benchmark_train(model, small_meter(), modes=["graph"], recompute=True)
     assert model.recompute and found.case.startswith("recompute step, graph")
-    assert found.gflop == pytest.approx(3 * 2 * gflop(model.config, 48))  # no work of its own
+    assert found.gflop == pytest.approx(3 * 2 * gflop(model.architecture, 48))  # no work of its own
 
 
 @pytest.mark.slow

@@ -1,12 +1,13 @@
 """Useful multiply-adds: by hand, against the kernels of a network, and of the architectures."""
 
-import inspect
+import dataclasses
 import math
 
 import pytest
 
 from keras_actionformer import ActionFormer
 from keras_actionformer.benchmark.flops import gflop, multiply_adds
+from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.presets.builtin import ARCHITECTURES
 
 SMALL = {
@@ -23,13 +24,13 @@ SMALL = {
 }
 
 
-def config(**changes):
-    return ActionFormer(**{**SMALL, **changes}).config
+def architecture(**changes):
+    return Architecture(**{**SMALL, **changes})
 
 
 def test_parts_by_hand():
     # 8 steps at full length, 4 after the one strided block: 12 steps of blocks, and 12 points.
-    assert multiply_adds(config(), 8) == {
+    assert multiply_adds(architecture(), 8) == {
         "embedding": 8 * 3 * 3 * 4,  # steps, taps, from, to
         # Four projections of 4 x 4; before three of them 3 taps on each of 4 channels.
         "attention projections": 12 * (4 * 4 * 4 + 3 * 3 * 4),
@@ -44,7 +45,7 @@ def test_parts_by_hand():
 
 def test_other_parts_by_hand():
     counts = multiply_adds(
-        config(
+        architecture(
             input_dim=[3, 2], embd_dim=[4, 2], fpn_dim=7, head_dim=7, fpn_type="fpn",
             backbone_type="conv", backbone_arch=(1, 1, 2), fpn_start_level=1, scale_factor=4,
         ),
@@ -62,12 +63,12 @@ def test_other_parts_by_hand():
 @pytest.mark.parametrize("window, pairs", [(4, 34 + 14), (1, 64 + 16), (-1, 64 + 16), (99, 80)])
 def test_keys_that_queries_see(window, pairs):
     # Window 4 sees as many as 5 does: 8 * 5 - 2 * (1 + 2) and 4 * 5 - 2 * (1 + 2).
-    counts = multiply_adds(config(n_mha_win_size=window), 8)
+    counts = multiply_adds(architecture(n_mha_win_size=window), 8)
     assert counts["attention products"] == pairs * 2 * 4
 
 
 def test_a_window_for_each_level():
-    counts = multiply_adds(config(n_mha_win_size=[3, -1]), 8)
+    counts = multiply_adds(architecture(n_mha_win_size=[3, -1]), 8)
     assert counts["attention products"] == (22 + 16) * 2 * 4
 
 
@@ -91,7 +92,7 @@ def test_every_kernel_counts_once_a_step(changes):
         if variable.name == "kernel":
             steps = _steps(variable.path, lengths, model.config["fpn_start_level"])
             uses += steps * math.prod(variable.shape)
-    counts = multiply_adds(model.config, 64)
+    counts = multiply_adds(model.architecture, 64)
     assert uses == sum(counts.values()) - counts["attention products"]
 
 
@@ -107,17 +108,17 @@ def _steps(path, lengths, start_level):
 
 
 def test_thumos14():
-    thumos14 = ActionFormer.from_preset("thumos14_i3d", load_weights=False).config
+    thumos14 = ActionFormer.from_preset("thumos14_i3d", load_weights=False).architecture
     assert round(gflop(thumos14, 2304), 1) == 90.3
-    assert round(gflop({**thumos14, "n_mha_win_size": -1}, 2304), 1) == 115.4
+    assert round(gflop(dataclasses.replace(thumos14, n_mha_win_size=-1), 2304), 1) == 115.4
 
 
 def test_cost_is_linear_in_the_length():
-    local = config(backbone_arch=(2, 2, 3), n_mha_win_size=5)
+    local = architecture(backbone_arch=(2, 2, 3), n_mha_win_size=5)
     costs = [gflop(local, steps) for steps in (64, 128, 192, 1088)]
     assert costs[2] - costs[1] == pytest.approx(costs[1] - costs[0])
     assert costs[3] - costs[0] == pytest.approx(16 * (costs[1] - costs[0]))
-    everywhere = {**local, "n_mha_win_size": -1}
+    everywhere = dataclasses.replace(local, n_mha_win_size=-1)
     assert gflop(everywhere, 128) - gflop(local, 128) > 3 * (
         gflop(everywhere, 64) - gflop(local, 64)
     )
@@ -125,19 +126,16 @@ def test_cost_is_linear_in_the_length():
 
 def test_padding_does_not_count():
     # 9 steps are padded to 10, and the blocks of attention to more: neither is useful.
-    counts = multiply_adds(config(), 9)
+    counts = multiply_adds(architecture(), 9)
     assert counts["embedding"] == 9 * 3 * 3 * 4
     assert counts["MLP"] == (9 + 5) * 2 * 4 * 16
-    assert multiply_adds(config(), 1)["attention products"] == (1 + 1) * 2 * 4
+    assert multiply_adds(architecture(), 1)["attention products"] == (1 + 1) * 2 * 4
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_built_in_architecture_can_be_counted(name):
     # Of the arguments alone: some of these networks take a gigabyte.
-    arguments = {
-        **{k: p.default for k, p in inspect.signature(ActionFormer).parameters.items()},
-        **ARCHITECTURES[name].model,
-    }
-    counts = multiply_adds(arguments, arguments["max_seq_len"])
+    settings = Architecture(**ARCHITECTURES[name].model)
+    counts = multiply_adds(settings, settings.max_seq_len)
     assert all(isinstance(count, int) for count in counts.values())
     assert counts["MLP"] > counts["attention projections"] > counts["attention products"] > 0

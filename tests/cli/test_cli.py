@@ -312,9 +312,10 @@ def detect(folder):
 @pytest.fixture(scope="module")
 def expected(folder):
     """Detections of the trained model, by video."""
-    from keras_actionformer.training import trainer
+    from keras_actionformer.model import ActionFormer
+    from keras_actionformer.presets.runs import load_model
 
-    model = trainer.load_model(folder / "run")
+    model = load_model(folder / "run", ActionFormer)
     return {f"v{i}": model.detect(np.load(folder / "feats" / f"v{i}_f.npy")[::2]) for i in range(5)}
 
 
@@ -424,10 +425,11 @@ def test_detect_joins_streams(folder, tmp_path, detect, expected):
 
 def test_detect_shares_out_the_duration(folder, tmp_path, detect, monkeypatch):
     from keras_actionformer.model import ActionFormer
-    from keras_actionformer.training import run_scores, trainer
+    from keras_actionformer.presets.runs import load_model
+    from keras_actionformer.training import run_scores
 
     run = changed_run(folder, tmp_path / "run", stride_frames=None)
-    trained = trainer.load_model(run)
+    trained = load_model(run, ActionFormer)
     model = ActionFormer.from_config({**trained.get_config(), "grid": None})
     model.set_weights(trained.get_weights())
     model.save(run / "model.keras")

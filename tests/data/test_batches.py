@@ -1,5 +1,7 @@
 """Items of the reference, training batches of the three length modes, evaluation sequences."""
 
+import dataclasses
+
 import golden_files
 import h5py
 import numpy as np
@@ -15,11 +17,11 @@ from keras_actionformer.data.batches import (
     evaluation_items,
     steps_per_epoch,
     train_dataset,
-    video_grid,
 )
 from keras_actionformer.data.examples import Sequence, make_items, segments_to_grid
 from keras_actionformer.data.features import FeatureFiles, videos_with_features
-from keras_actionformer.data.windows import truncate
+from keras_actionformer.data.grid import FeatureGrid, Timing
+from keras_actionformer.data.windows import Lengths, truncate
 from keras_actionformer.errors import UserError
 
 # The reference's items -------------------------------------------------
@@ -61,10 +63,12 @@ def test_items_of_the_reference(path, name):
         evaluation_items(
             videos_with_features(chosen, features),
             features,
-            stride_frames=settings["feat_stride"] if settings["feat_stride"] > 0 else None,
-            window_frames=settings["num_frames"],
-            default_fps=settings["default_fps"],
-            downsample_rate=settings["downsample_rate"],
+            Timing(
+                stride_frames=settings["feat_stride"] if settings["feat_stride"] > 0 else None,
+                window_frames=settings["num_frames"],
+                fps=settings["default_fps"],
+                downsample_rate=settings["downsample_rate"],
+            ),
         )
     )
     assert [video.video_id for video, _, _ in items] == [i["video_id"] for i in run["items"]]
@@ -96,7 +100,8 @@ def reference_item(run, video, feats, grid, draws):
         feats = resize_feats(feats, resize_to)
     if run["is_training"] and len(labels):
         sequence = Sequence(num_steps, *feats.shape, window=None)
-        (item,) = make_items([video], [sequence], [grid], resize_to, settings["trunc_thresh"])
+        lengths = Lengths(settings["max_seq_len"], settings["trunc_thresh"], resize_to=resize_to)
+        (item,) = make_items([video], [sequence], [grid], lengths)
         start, length, kept, segments = truncate(
             item.feats_len, item.segments_grid, settings["max_seq_len"],
             settings["trunc_thresh"], item.offset_grid, settings["crop_ratio"], draws,
@@ -111,7 +116,7 @@ def reference_item(run, video, feats, grid, draws):
 
 # Training batches ------------------------------------------------------
 
-GRID = dict(stride_frames=10, window_frames=20, default_fps=10)  # One step a second.
+GRID = dict(stride_frames=10, window_frames=20, fps=10)  # One step a second.
 
 
 @pytest.fixture
@@ -126,6 +131,24 @@ def small_set(tmp_path):
         segments = segments.reshape(-1, 2)
         videos.append(Video(f"v{i}", "training", length + 1.0, None, segments, labels))
     return videos, FeatureFiles(tmp_path)
+
+
+def stream(videos, features, first_epoch=0, num_epochs=1, **settings):
+    """`train_dataset` with the fields of `Timing` and `Lengths` among its arguments."""
+    return train_dataset(
+        videos,
+        features,
+        taken(Timing, settings),
+        taken(Lengths, settings),
+        epochs=range(first_epoch, num_epochs),
+        **settings,
+    )
+
+
+def taken(kind, settings):
+    """A dataclass of those of the settings that are its fields; they are removed."""
+    names = [field.name for field in dataclasses.fields(kind) if field.name in settings]
+    return kind(**{name: settings.pop(name) for name in names})
 
 
 def batches(dataset):
@@ -145,7 +168,7 @@ def assert_equal_batches(found, expected):
 
 def test_shapes_and_types(small_set):
     videos, features = small_set
-    dataset = train_dataset(videos, features, max_seq_len=10, batch_size=2, num_epochs=3, **GRID)
+    dataset = stream(videos, features, max_seq_len=10, batch_size=2, num_epochs=3, **GRID)
     inputs, targets = dataset.element_spec
     assert {name: (spec.shape.as_list(), spec.dtype.name) for name, spec in inputs.items()} == {
         "feats": ([2, 10, 3], "float32"),
@@ -162,7 +185,7 @@ def test_shapes_and_types(small_set):
 
 def test_content_of_every_row(small_set):
     videos, features = small_set
-    dataset = train_dataset(
+    dataset = stream(
         videos, features, max_seq_len=10, batch_size=2, num_epochs=6, crop_ratio=(0.5, 1), **GRID
     )
     seen = []
@@ -188,8 +211,8 @@ def test_content_of_every_row(small_set):
 def test_batches_as_long_as_needed_hold_the_same(small_set):
     videos, features = small_set
     settings = dict(max_seq_len=16, batch_size=2, num_epochs=4, crop_ratio=(0.5, 1), **GRID)
-    expected = batches(train_dataset(videos, features, **settings))
-    dataset = train_dataset(
+    expected = batches(stream(videos, features, **settings))
+    dataset = stream(
         videos, features, padded_steps=lambda longest: min(longest + 3, 16), **settings
     )
     inputs, targets = dataset.element_spec
@@ -208,9 +231,7 @@ def test_batches_as_long_as_needed_hold_the_same(small_set):
 
 def test_every_epoch_has_its_own_order_and_windows(small_set):
     videos, features = small_set
-    found = batches(
-        train_dataset(videos, features, max_seq_len=6, batch_size=7, num_epochs=4, **GRID)
-    )
+    found = batches(stream(videos, features, max_seq_len=6, batch_size=7, num_epochs=4, **GRID))
     orders = [tuple(int(row[0, 0]) // 1000 for row in batch["feats"]) for batch in found]
     assert all(sorted(order) == list(range(7)) for order in orders)
     assert len(set(orders)) == 4
@@ -220,7 +241,7 @@ def test_every_epoch_has_its_own_order_and_windows(small_set):
 
 def test_unshuffled_keeps_the_order(small_set):
     videos, features = small_set
-    dataset = train_dataset(
+    dataset = stream(
         videos, features, max_seq_len=40, batch_size=3, num_epochs=2, shuffle=False, **GRID
     )
     found = [int(row[0, 0]) // 1000 for batch in batches(dataset) for row in batch["feats"]]
@@ -231,8 +252,8 @@ def test_unshuffled_keeps_the_order(small_set):
 def test_a_resumed_stream_is_the_tail_of_the_whole(small_set, first_epoch):
     videos, features = small_set
     arguments = dict(max_seq_len=6, batch_size=2, num_epochs=4, crop_ratio=(0.5, 1), seed=5, **GRID)
-    whole = batches(train_dataset(videos, features, **arguments))
-    rest = train_dataset(videos, features, first_epoch=first_epoch, **arguments)
+    whole = batches(stream(videos, features, **arguments))
+    rest = stream(videos, features, first_epoch=first_epoch, **arguments)
     assert rest.cardinality().numpy() == 3 * (4 - first_epoch)
     assert_equal_batches(batches(rest), whole[3 * first_epoch :])
 
@@ -240,9 +261,9 @@ def test_a_resumed_stream_is_the_tail_of_the_whole(small_set, first_epoch):
 def test_the_seed_decides(small_set):
     videos, features = small_set
     arguments = dict(max_seq_len=6, batch_size=2, num_epochs=3, **GRID)
-    first = batches(train_dataset(videos, features, seed=1, **arguments))
-    assert_equal_batches(batches(train_dataset(videos, features, seed=1, **arguments)), first)
-    other = batches(train_dataset(videos, features, seed=2, **arguments))
+    first = batches(stream(videos, features, seed=1, **arguments))
+    assert_equal_batches(batches(stream(videos, features, seed=1, **arguments)), first)
+    other = batches(stream(videos, features, seed=2, **arguments))
     assert any((a["feats"] != b["feats"]).any() for a, b in zip(first, other, strict=True))
 
 
@@ -253,14 +274,14 @@ def test_memory_makes_no_difference(small_set, cache_bytes, downsample_rate):
     arguments = dict(
         max_seq_len=6, batch_size=2, num_epochs=2, downsample_rate=downsample_rate, **GRID
     )
-    cached = batches(train_dataset(videos, features, **arguments))
-    read = batches(train_dataset(videos, features, cache_bytes=cache_bytes, **arguments))
+    cached = batches(stream(videos, features, **arguments))
+    read = batches(stream(videos, features, cache_bytes=cache_bytes, **arguments))
     assert_equal_batches(read, cached)
 
 
 def test_one_video_without_actions_among_others(small_set):
     videos, features = small_set
-    dataset = train_dataset(videos[:2], features, max_seq_len=20, batch_size=2, **GRID)
+    dataset = stream(videos[:2], features, max_seq_len=20, batch_size=2, **GRID)
     (batch,) = batches(dataset)
     assert sorted(batch["labels"][:, 0]) == [-1, 0]
 
@@ -270,7 +291,7 @@ def test_actions_beyond_the_features_are_left_out(small_set, caplog):
     segments_sec = np.array([[14.5, 15.0], [2.0, 3.0]])  # v2 ends at 13 s.
     late = Video("v2", "training", None, None, segments_sec, np.array([0, 1]))
     with caplog.at_level("WARNING"):
-        dataset = train_dataset([late], features, max_seq_len=20, batch_size=1, **GRID)
+        dataset = stream([late], features, max_seq_len=20, batch_size=1, **GRID)
     assert "1 actions in 1 videos start after the end of the features" in caplog.text
     (batch,) = batches(dataset)
     np.testing.assert_array_equal(batch["labels"], [[1]])
@@ -281,13 +302,13 @@ def test_features_that_do_not_fit_the_durations(small_set, caplog):
     videos, features = small_set
     arguments = dict(max_seq_len=6, batch_size=2, stride_frames=10, window_frames=20)
     with pytest.raises(UserError, match="7 of 7 videos.*fps or stride_frames is likely wrong"):
-        train_dataset(videos, features, default_fps=20, **arguments)
+        stream(videos, features, fps=20, **arguments)
     with caplog.at_level("WARNING"):
-        train_dataset(videos, features, default_fps=20, check_durations=False, **arguments)
+        stream(videos, features, fps=20, check_durations=False, **arguments)
     assert "7 of 7 videos do not fit" in caplog.text
     caplog.clear()
     with caplog.at_level("WARNING"):
-        train_dataset(videos, features, default_fps=10, **arguments)
+        stream(videos, features, fps=10, **arguments)
     assert not caplog.text
 
 
@@ -300,8 +321,8 @@ def test_features_that_do_not_fit_the_durations(small_set, caplog):
         (dict(trunc_thresh=0), "trunc_thresh must lie in"),
         (dict(crop_ratio=(0.9, 1.1)), "crop_ratio must be"),
         (dict(seed=-1), "seed must be 0 or more"),
-        (dict(first_epoch=2), "first_epoch must lie in 0..1"),
-        (dict(default_fps=None), "Video 'v0' has no 'fps' in the annotations"),
+        (dict(first_epoch=2), "first of epochs must lie in 0..1"),
+        (dict(fps=None), "Video 'v0' has no 'fps' in the annotations"),
         (dict(downsample_rate=0), "downsample_rate must be a whole number"),
         (dict(window_steps=7), "window_steps must be at most max_seq_len=6, but it is 7"),
         (dict(window_steps=0), "window_steps must be a whole number"),
@@ -313,27 +334,27 @@ def test_wrong_arguments(small_set, changes, text):
     videos, features = small_set
     arguments = dict(max_seq_len=6, batch_size=2, **GRID) | changes
     with pytest.raises(UserError, match=text):
-        train_dataset(videos, features, **arguments)
+        stream(videos, features, **arguments)
 
 
 def test_wrong_data_is_told_before_training(small_set):
     videos, features = small_set
     arguments = dict(max_seq_len=6, batch_size=1, **GRID)
     with pytest.raises(UserError, match="There is no training video"):
-        train_dataset([], features, **arguments)
+        stream([], features, **arguments)
     with pytest.raises(UserError, match="No training video has an action"):
-        train_dataset(videos[:1], features, **arguments)
+        stream(videos[:1], features, **arguments)
     np.save(features.paths("v3")[0], np.eye(20, 4))
     with pytest.raises(UserError, match="has 4 channels but that of 'v0' has 3"):
-        train_dataset(videos, features, **arguments)
+        stream(videos, features, **arguments)
     bad_value = np.eye(9, 3)
     bad_value[4, 1] = np.inf
     np.save(features.paths("v3")[0], bad_value)
     with pytest.raises(UserError, match="v3.npy' has a NaN or infinite value at step 4"):
-        train_dataset(videos, features, **arguments)
+        stream(videos, features, **arguments)
     features.paths("v5")[0].unlink()
     with pytest.raises(UserError, match="v5.npy' does not exist"):
-        train_dataset(videos, features, **arguments)
+        stream(videos, features, **arguments)
 
 
 def test_formats_make_no_difference(small_set, tmp_path):
@@ -346,9 +367,9 @@ def test_formats_make_no_difference(small_set, tmp_path):
             file[video.video_id] = feats[:, 2:]
     joined = FeatureFiles([tmp_path / "halves", tmp_path / "halves.h5"], feats_dim=(2, 1))
     arguments = dict(max_seq_len=6, batch_size=2, num_epochs=2, downsample_rate=2, **GRID)
-    expected = batches(train_dataset(videos, features, **arguments))
+    expected = batches(stream(videos, features, **arguments))
     for cache_bytes in (0, 10**6):
-        found = train_dataset(videos, joined, cache_bytes=cache_bytes, **arguments)
+        found = stream(videos, joined, cache_bytes=cache_bytes, **arguments)
         assert_equal_batches(batches(found), expected)
 
 
@@ -366,7 +387,7 @@ def test_tensorflow_takes_the_features_over_uncopied():
 @pytest.mark.parametrize("cache_bytes", [0, 10**6])
 def test_resized_sequences(small_set, cache_bytes):
     videos, features = small_set
-    dataset = train_dataset(
+    dataset = stream(
         videos, features, max_seq_len=16, batch_size=7, resize_to=16, shuffle=False,
         cache_bytes=cache_bytes, **GRID,
     )  # fmt: skip
@@ -385,10 +406,10 @@ def test_resized_sequences_are_cropped_and_resumed(small_set):
     arguments = dict(
         max_seq_len=16, batch_size=3, resize_to=16, crop_ratio=(0.5, 1), num_epochs=3, **GRID
     )
-    whole = batches(train_dataset(videos, features, **arguments))
+    whole = batches(stream(videos, features, **arguments))
     lengths = {int(row.sum()) for batch in whole for row in batch["mask"]}
     assert min(lengths) >= 8 and max(lengths) <= 16 and len(lengths) > 3
-    rest = batches(train_dataset(videos, features, first_epoch=1, **arguments))
+    rest = batches(stream(videos, features, first_epoch=1, **arguments))
     assert_equal_batches(rest, whole[2:])
 
 
@@ -398,9 +419,7 @@ def test_actions_mostly_behind_resized_features_are_left_out(small_set, caplog):
     segments_sec = np.array([[11.0, 19.0], [10.0, 15.0], [2.0, 4.0]])
     late = Video("v2", "training", None, None, segments_sec, np.array([0, 1, 2]))
     with caplog.at_level("WARNING"):
-        dataset = train_dataset(
-            [late], features, max_seq_len=26, batch_size=1, resize_to=26, **GRID
-        )
+        dataset = stream([late], features, max_seq_len=26, batch_size=1, resize_to=26, **GRID)
     assert "1 actions in 1 videos start after the end of the features, or lie most" in caplog.text
     (batch,) = batches(dataset)
     np.testing.assert_array_equal(batch["labels"], [[1, 2]])
@@ -409,18 +428,19 @@ def test_actions_mostly_behind_resized_features_are_left_out(small_set, caplog):
 
 def test_a_duration_shared_out_over_the_steps():
     none = np.zeros((0, 2)), np.zeros(0, int)
-    grid = video_grid(Video("v", "training", 40.0, 25.0, *none), None, 16, num_steps=10)
+    timing = Timing(stride_frames=None, window_frames=16)
+    grid = timing.grid_of(Video("v", "training", 40.0, 25.0, *none), num_steps=10)
     assert (grid.step_sec, grid.offset_grid) == (4.0, 0.5)
-    unknown_rate = video_grid(Video("v", "training", 40.0, None, *none), None, 16, num_steps=10)
+    unknown_rate = timing.grid_of(Video("v", "training", 40.0, None, *none), num_steps=10)
     assert unknown_rate.to_sec(3.0) == grid.to_sec(3.0) == 14.0
     with pytest.raises(UserError, match="has no 'duration' .* stride_frames=None"):
-        video_grid(Video("v", "training", None, 25.0, *none), None, 16, num_steps=10)
+        timing.grid_of(Video("v", "training", None, 25.0, *none), num_steps=10)
 
 
 def test_features_of_fixed_length(small_set):
     videos, features = small_set
     arguments = dict(stride_frames=None, window_frames=0, max_seq_len=40, batch_size=7)
-    (batch,) = batches(train_dataset(videos, features, shuffle=False, **arguments))
+    (batch,) = batches(stream(videos, features, shuffle=False, **arguments))
     for i, video in enumerate(videos):
         length = batch["mask"][i].sum()
         segments = video.segments_sec * length / video.duration_sec - 0.5
@@ -434,12 +454,12 @@ def test_features_of_fixed_length(small_set):
 @pytest.mark.parametrize("cache_bytes", [0, 10**6])
 def test_every_sliding_window_is_an_item(small_set, cache_bytes, downsample_rate):
     videos, features = small_set
-    windows = dict(window_steps=6, window_overlap=0.5, downsample_rate=downsample_rate)
-    count = count_items(videos, features, **windows)
+    timing = Timing(downsample_rate=downsample_rate, **GRID)
+    lengths = Lengths(max_seq_len=8, window_steps=6, window_overlap=0.5)
+    count = count_items(videos, features, timing, lengths)
     dataset = train_dataset(
-        videos, features, max_seq_len=8, batch_size=1, shuffle=False, cache_bytes=cache_bytes,
-        **windows, **GRID,
-    )  # fmt: skip
+        videos, features, timing, lengths, batch_size=1, shuffle=False, cache_bytes=cache_bytes
+    )
     found = batches(dataset)
     assert len(found) == count == dataset.cardinality().numpy()
     expected = []
@@ -472,12 +492,13 @@ def test_sliding_windows_are_shuffled_and_resumed(small_set):
     arguments = dict(
         max_seq_len=6, batch_size=2, window_steps=6, window_overlap=0.5, num_epochs=3, **GRID
     )
-    whole = batches(train_dataset(videos, features, **arguments))
-    steps = count_items(videos, features, 6, 0.5) // 2
+    whole = batches(stream(videos, features, **arguments))
+    lengths = Lengths(max_seq_len=6, window_steps=6, window_overlap=0.5)
+    steps = count_items(videos, features, Timing(**GRID), lengths) // 2
     assert len(whole) == 3 * steps
     firsts = [tuple(b["feats"][:, 0, 0]) for b in whole]
     assert firsts[:steps] != firsts[steps : 2 * steps]
-    rest = batches(train_dataset(videos, features, first_epoch=2, **arguments))
+    rest = batches(stream(videos, features, first_epoch=2, **arguments))
     assert_equal_batches(rest, whole[2 * steps :])
 
 
@@ -486,17 +507,17 @@ def test_sliding_windows_are_shuffled_and_resumed(small_set):
 
 def test_evaluation_items(small_set):
     videos, features = small_set
-    items = list(evaluation_items(videos, features, downsample_rate=2, **GRID))
+    items = list(evaluation_items(videos, features, Timing(downsample_rate=2, **GRID)))
     assert [video.video_id for video, _, _ in items] == [f"v{i}" for i in range(7)]
     for i, (video, feats, grid) in enumerate(items):
         np.testing.assert_array_equal(feats, features.load(f"v{i}")[::2])
         assert feats.flags["C_CONTIGUOUS"]
-        assert grid == video_grid(video, 10, 20, default_fps=10, downsample_rate=2)
+        assert grid == FeatureGrid(10, 20, 20)
 
 
 def test_evaluation_checks_come_first(small_set):
     videos, features = small_set
     features.paths("v6")[0].unlink()
     with pytest.raises(UserError, match="v6.npy' does not exist"):
-        evaluation_items(videos, features, **GRID)
+        evaluation_items(videos, features, Timing(**GRID))
     assert len(videos_with_features(videos, features)) == 6

@@ -7,17 +7,11 @@ from golden_files import cases, load
 from reference_model import join_levels, reference_model, to_numpy
 
 from keras_actionformer.data.grid import FeatureGrid
-from keras_actionformer.detection.decode import decode
-from keras_actionformer.detection.detector import (
-    CandidateDecoder,
-    Detector,
-    Suppression,
-    pad_batch,
-    plan_batches,
-    round_up,
-)
+from keras_actionformer.detection.batching import pad_batch, plan_batches, round_up
+from keras_actionformer.detection.decode import CandidateDecoder, decode
+from keras_actionformer.detection.detector import Detector
 from keras_actionformer.detection.postprocess import PostProcess
-from keras_actionformer.detection.suppression import suppress
+from keras_actionformer.detection.suppression import Suppression, suppress
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.points import point_mask

@@ -12,9 +12,9 @@ from small_run import detect_here
 
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.grid import FeatureGrid
+from keras_actionformer.detection.batching import pad_batch
 from keras_actionformer.detection.decode import decode
 from keras_actionformer.detection.detections import load_detections
-from keras_actionformer.detection.detector import pad_batch
 from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.detection.tiles import (
     DEFAULT_STEPS,
@@ -94,17 +94,17 @@ def test_the_field_of_thumos14_by_hand():
     # embedding, 2 * (1 + 9) for the stem, for each level 1 step before and 9 after its stride:
     # (1 + 2 + 4 + 8 + 16) + 9 * (2 + 4 + 8 + 16 + 32), and 3 convolutions in the heads: 3 * 32.
     model = small_model(backbone_arch=(2, 2, 5), n_mha_win_size=19)
-    fields = receptive_fields(model.config)
+    fields = receptive_fields(model.architecture)
     assert fields[0] == (2 + 20 + 3,) * 2
     assert fields[-1] == (2 + 20 + 31 + 558 + 96,) * 2 == (707, 707)
-    assert tile_length(model.config) == DEFAULT_STEPS
+    assert tile_length(model.architecture) == DEFAULT_STEPS
 
 
 def field_case(changes):
     """A float64 model, features so long that some points see no end, and each level's points."""
     model = small_model("float64", **changes)
     stride = model.strides[-1]
-    reach = -(-max(max(field) for field in receptive_fields(model.config)) // stride) * stride
+    reach = -(-max(max(field) for field in receptive_fields(model.architecture)) // stride) * stride
     num_steps = 2 * reach + 3 * stride
     feats = np.random.default_rng(1).normal(size=(1, num_steps, 4))
     levels, first = [], 0
@@ -128,7 +128,7 @@ def test_a_point_sees_its_field_and_nothing_else(name):
         logits = model({"feats": x, "mask": mask})["logits"]
         sums = {point: tf.reduce_sum(logits[0, point]) for level in levels for _, point in level}
     step = np.arange(feats.shape[1])
-    for level, field in zip(levels, receptive_fields(model.config), strict=True):
+    for level, field in zip(levels, receptive_fields(model.architecture), strict=True):
         seen = []
         for place, point in level:
             gradient = tape.gradient(sums[point], x)[0]
@@ -175,9 +175,9 @@ def test_every_point_of_a_tile_is_that_of_one_pass(name):
     """In float64, where whatever a tile lacks shows, at the ends of sequences of all kinds."""
     model = small_model("float64", **DETECTORS[name])
     detector, stride = model.detector(), model.strides[-1]
-    padding = inference_padding(model.config)
-    left, right = map(max, zip(*receptive_fields(model.config), strict=True))
-    length = tile_length(model.config, left + right + 3 * stride)
+    padding = inference_padding(model.architecture)
+    left, right = map(max, zip(*receptive_fields(model.architecture), strict=True))
+    length = tile_length(model.architecture, left + right + 3 * stride)
     feats = np.random.default_rng(9).normal(size=(2 * length + 1, 4)).astype("float32")
 
     def point_logits(batch):
@@ -193,7 +193,7 @@ def test_every_point_of_a_tile_is_that_of_one_pass(name):
         expected = point_logits(whole)
         np.testing.assert_array_equal(expected, to_numpy(network["logits"])[0])
         count = 0
-        for tile in plan_tiles(model.config, padded, length):
+        for tile in plan_tiles(model.architecture, padded, length):
             batch = cut_tile(feats[:num_steps], tile, present)
             kept = to_numpy(point_mask(batch["kept"], model.strides))[0]
             count += np.count_nonzero(kept)
@@ -266,10 +266,10 @@ def assert_same(found, expected):
 def test_tiles_find_what_one_pass_finds(name):
     model = small_model(**DETECTORS[name])
     feats = np.random.default_rng(3).normal(size=(20_100, 4)).astype("float32")
-    left, right = map(max, zip(*receptive_fields(model.config), strict=True))
-    length = tile_length(model.config, 4001)
-    first_kept = plan_tiles(model.config, 20_000, length)[1].first_kept
-    hop = plan_tiles(model.config, 20_000, length)[1].start
+    left, right = map(max, zip(*receptive_fields(model.architecture), strict=True))
+    length = tile_length(model.architecture, 4001)
+    first_kept = plan_tiles(model.architecture, 20_000, length)[1].first_kept
+    hop = plan_tiles(model.architecture, 20_000, length)[1].start
     # No multiple of anything; one of all windows and strides, where the reference pads nothing;
     # ends at and around those of tiles and of what they keep.
     lengths = [19_997, 19_584, length + 1, first_kept + hop, hop + length, 3 * hop + length + 1]
@@ -351,7 +351,7 @@ def test_a_nan_deep_in_a_file_is_told(tmp_path):
 def test_models_that_cannot_run_in_tiles(changes, why):
     model = small_model(**changes)
     feats = np.ones((300, 4), "float32")
-    assert tile_length(model.config) is None
+    assert tile_length(model.architecture) is None
     with pytest.raises(UserError, match=f"cannot run in tiles, because .*{why}.*leave out tile_st"):
         model.detect(feats, tile_steps=200)
 

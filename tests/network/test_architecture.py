@@ -7,11 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from keras_actionformer.arguments import check_ranges, count_numbers, shown
+from keras_actionformer.checks import shown
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
+from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.presets.builtin import ARCHITECTURES
 
 SMALL = dict(
@@ -159,12 +160,11 @@ def test_numbers_of_numpy_become_those_of_json():
     assert config == {**expected, "name": "a"}
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=list(ARCHITECTURES))
-def test_the_bound_of_the_size_is_near_it(architecture):
-    config = check_ranges({**DEFAULTS, **architecture.model})
-    channels, width = (np.sum(config[name]) for name in ("input_dim", "embd_dim"))
-    bound = count_numbers(config, channels, width) - config["max_seq_len"] * (channels + width)
-    assert 1 < bound / architecture.num_parameters < 1.3
+@pytest.mark.parametrize("built_in", ARCHITECTURES.values(), ids=list(ARCHITECTURES))
+def test_the_bound_of_the_size_is_near_it(built_in):
+    settings = Architecture(**built_in.model)
+    sequence = settings.max_seq_len * (settings.channels + settings.width)
+    assert 1 < (settings.size_bound - sequence) / built_in.num_parameters < 1.3
 
 
 # === PostProcess ===

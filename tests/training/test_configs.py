@@ -1,5 +1,6 @@
 """Every configuration file: it loads, fits the data it names, trains a step and detects."""
 
+import dataclasses
 import math
 import pathlib
 import re
@@ -271,14 +272,9 @@ def test_the_network_trains_a_step_and_detects(eagerly, tmp_path, name):
     batches = train_dataset(
         annotations.subset(config.data.train_subset),
         experiment.feature_files(config),
-        stride_frames=config.data.stride_frames,
-        window_frames=config.data.window_frames,
-        default_fps=config.data.fps,
-        max_seq_len=config.model.max_seq_len,
+        experiment.timing(config),
+        dataclasses.replace(experiment.lengths(config), window_steps=None),
         batch_size=1,
-        trunc_thresh=config.data.trunc_thresh,
-        crop_ratio=config.data.crop_ratio,
-        resize_to=config.model.max_seq_len if config.model.force_upsampling else None,
     )
     history = model.fit(batches, verbose=0, shuffle=False).history
     assert np.isfinite(history["loss"]).all()

@@ -8,7 +8,9 @@ from reference_model import group, to_numpy
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.data.features import FeatureFiles
-from keras_actionformer.detection.detector import Detector, pad_batch
+from keras_actionformer.data.grid import Timing
+from keras_actionformer.detection.batching import pad_batch
+from keras_actionformer.detection.detector import Detector
 from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.presets.reference import load_reference_parameters, model_arguments
@@ -31,10 +33,12 @@ def run(request):
     items = evaluation_items(
         videos,
         features,
-        stride_frames=data["feat_stride"],
-        window_frames=data["num_frames"],
-        default_fps=data["default_fps"],
-        downsample_rate=data["downsample_rate"],
+        Timing(
+            stride_frames=data["feat_stride"],
+            window_frames=data["num_frames"],
+            fps=data["default_fps"],
+            downsample_rate=data["downsample_rate"],
+        ),
     )
     return golden, list(items), ActionFormer(**model_arguments(config))
 

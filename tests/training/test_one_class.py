@@ -17,7 +17,10 @@ from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.evaluation.video_scores import load_video_scores
+from keras_actionformer.model import ActionFormer
+from keras_actionformer.presets.runs import load_model
 from keras_actionformer.training import run_scores, trainer
+from keras_actionformer.training.config import run_config
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="training pipelines are TensorFlow's"
@@ -64,7 +67,7 @@ def run(*arguments):
 
 
 def test_the_model_has_one_class_and_the_score_those_of_the_data(folder):
-    assert trainer.load_model(folder / "run").class_names == ("action",)
+    assert load_model(folder / "run", ActionFormer).class_names == ("action",)
     assert load_detections(folder / "raw.json")["v4"].class_names == ("action",)
     result = run_scores.evaluate_workdir(folder / "run")
     assert result.class_names == ("a", "b")
@@ -79,17 +82,17 @@ def test_the_model_has_one_class_and_the_score_those_of_the_data(folder):
 
 
 def test_settings_of_the_fusion_count(folder, monkeypatch):
-    config = trainer.read_config(folder / "run")
+    config = run_config(folder / "run")
     config["fusion"]["topk"] = 1
-    monkeypatch.setattr(run_scores, "read_config", lambda workdir: config)
+    monkeypatch.setattr(run_scores, "run_config", lambda workdir: config)
     result = run_scores.evaluate_workdir(folder / "run")
     assert result.to_dict() == by_hand(folder, topk=1)[0].to_dict()
 
 
 def test_without_video_scores_one_class_is_scored(folder, monkeypatch):
-    config = trainer.read_config(folder / "run")
+    config = run_config(folder / "run")
     config["fusion"]["video_scores"] = ""
-    monkeypatch.setattr(run_scores, "read_config", lambda workdir: config)
+    monkeypatch.setattr(run_scores, "run_config", lambda workdir: config)
     assert run_scores.evaluate_workdir(folder / "run").class_names == ("action",)
 
 
@@ -107,7 +110,7 @@ def test_programs(folder, tmp_path):
     done = run(*common, f"--detections={folder / 'raw.json'}", f"--output={tmp_path / 'a.json'}")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "a.json").read_text()) == by_hand(folder)[0].to_dict()
-    model = trainer.load_model(folder / "run")
+    model = load_model(folder / "run", ActionFormer)
     model.save_to_preset(tmp_path / "preset")
     done = run(
         *common, f"--preset={tmp_path / 'preset'}", f"--feats={folder / 'feats'}",
@@ -142,7 +145,7 @@ def test_a_preset_of_several_streams(folder, tmp_path):
         (tmp_path / name).mkdir()
         for path in (folder / "feats").iterdir():
             np.save(tmp_path / name / path.name, np.load(path)[:, channels])
-    trainer.load_model(folder / "run").save_to_preset(tmp_path / "preset")
+    load_model(folder / "run", ActionFormer).save_to_preset(tmp_path / "preset")
     done = run(
         "evaluate", f"--ground_truth={folder / 'annotations.json'}",
         f"--video_scores={folder / 'video_scores.json'}", f"--preset={tmp_path / 'preset'}",

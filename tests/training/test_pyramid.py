@@ -5,11 +5,11 @@ import types
 import numpy as np
 import pytest
 
-from keras_actionformer.arguments import regression_pairs
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
+from keras_actionformer.network.architecture import Architecture, adjoining_ranges
 from keras_actionformer.network.points import make_points
 from keras_actionformer.network.targets import assign_targets
 from keras_actionformer.training.config import default_config
@@ -17,12 +17,11 @@ from keras_actionformer.training.pyramid import (
     Pyramid,
     check_reach,
     count_points,
-    model_pyramid,
     suggest_pyramid,
 )
 
 RANGES = {
-    "adjoining": tuple(map(tuple, regression_pairs(None, 4))),
+    "adjoining": adjoining_ranges(4),
     "overlapping": ((0, 6), (2, 12), (4, 24), (8, 10000)),
     "with gaps": ((0, 2), (4, 5), (8, 9), (30, 40)),
 }
@@ -74,7 +73,7 @@ def arguments(**changes):
 
 def test_the_pyramid_of_a_model():
     model = ActionFormer(**SMALL)
-    pyramid = model_pyramid(arguments())
+    pyramid = Architecture(**arguments())
     assert pyramid.strides == model.strides == (4, 16)
     assert [list(pair) for pair in pyramid.regression_range] == model.config["regression_range"]
     assert pyramid.max_seq_len == 32 and pyramid.center_sample == "radius"
@@ -88,7 +87,7 @@ def test_wrong_arguments_are_told_as_by_the_model(changes):
     with pytest.raises(UserError) as told:
         ActionFormer(**{**SMALL, **changes})
     with pytest.raises(UserError) as told_here:
-        model_pyramid(arguments(**changes))
+        Architecture(**arguments(**changes))
     assert str(told_here.value) == str(told.value)
 
 

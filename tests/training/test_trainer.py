@@ -18,8 +18,9 @@ from small_run import small_config, write_data
 
 from keras_actionformer import ActionFormer
 from keras_actionformer.errors import UserError
-from keras_actionformer.training import experiment, run_scores, trainer
-from keras_actionformer.training.config import default_config, first_difference
+from keras_actionformer.presets.runs import load_model
+from keras_actionformer.training import callbacks, experiment, run_scores, trainer
+from keras_actionformer.training.config import default_config, first_difference, run_config
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="training pipelines are TensorFlow's"
@@ -60,14 +61,14 @@ def test_a_run_leaves_model_log_and_checkpoint(finished, data):
     rows = (finished / "log.csv").read_text().splitlines()
     assert rows[0].startswith("epoch,cls_loss") and len(rows) == 1 + 3
     assert not [path for path in finished.rglob("*") if ".part" in path.name]
-    model = trainer.load_model(finished)
+    model = load_model(finished, ActionFormer)
     assert model.class_names == ("a", "b") and model.grid.stride_frames == 1
 
 
 def test_the_saved_model_has_the_averaged_weights(finished):
     saved = state(finished)
     averages = [v for k, v in saved.items() if k.endswith(" average")]
-    model = trainer.load_model(finished)
+    model = load_model(finished, ActionFormer)
     kernels = [v for v in model.trainable_variables if v.name == "kernel"]
     others = [v for v in model.trainable_variables if v.name != "kernel"]
     for variables, average in zip((kernels, others), averages, strict=True):
@@ -92,7 +93,7 @@ class _Stop(Exception):
 
 def test_resuming_gives_the_same_weights_bit_for_bit(finished, data, tmp_path, monkeypatch):
     workdir = tmp_path / "run"
-    original = trainer._Run.on_epoch_end
+    original = callbacks.RunWriter.on_epoch_end
 
     def stop_after_first(self, epoch, logs=None):
         original(self, epoch, logs)
@@ -100,7 +101,7 @@ def test_resuming_gives_the_same_weights_bit_for_bit(finished, data, tmp_path, m
 
     for _ in range(2):
         with monkeypatch.context() as patch, pytest.raises(_Stop):
-            patch.setattr(trainer._Run, "on_epoch_end", stop_after_first)
+            patch.setattr(callbacks.RunWriter, "on_epoch_end", stop_after_first)
             trainer.train(small_config(data), workdir, resume=True)
     trainer.train(small_config(data), workdir, resume=True)
     assert_same_state(workdir, finished)
@@ -121,7 +122,7 @@ def accumulating_config(data):
 
 def test_steps_of_several_batches_go_on_over_epochs_and_interruptions(data, tmp_path, monkeypatch):
     config, whole, run = accumulating_config(data), tmp_path / "whole", tmp_path / "run"
-    original = trainer._Run.on_epoch_end
+    original = callbacks.RunWriter.on_epoch_end
 
     def copy_after_first(self, epoch, logs=None):
         original(self, epoch, logs)
@@ -129,7 +130,7 @@ def test_steps_of_several_batches_go_on_over_epochs_and_interruptions(data, tmp_
             shutil.copytree(whole, run)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer._Run, "on_epoch_end", copy_after_first)
+        patch.setattr(callbacks.RunWriter, "on_epoch_end", copy_after_first)
         trainer.train(config, whole)
     # Steps end with batches 3, 6, 9 and 12: of the log is the rate of the step that comes next.
     schedule = experiment.make_optimizer(config, batches_per_epoch=4)._learning_rate
@@ -205,7 +206,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(finished, data, tmp_pat
         if (workdir / "checkpoint.npz").exists():
             state(workdir)
         if (workdir / "model.keras").exists():
-            trainer.load_model(workdir)
+            load_model(workdir, ActionFormer)
     assert start().wait() == 0
     assert_same_state(workdir, finished)
 
@@ -256,7 +257,7 @@ def test_a_kill_between_the_last_files_loses_nothing(
     assert not list(workdir.glob(".*.part*"))
     assert_same_state(workdir, finished)
     assert (workdir / "log.csv").read_text().count("\n") == 1 + 3
-    ours, theirs = trainer.load_model(workdir), trainer.load_model(finished)
+    ours, theirs = load_model(workdir, ActionFormer), load_model(finished, ActionFormer)
     for a, b in zip(ours.weights, theirs.weights, strict=True):
         np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
 
@@ -278,7 +279,7 @@ def test_damaged_files_are_named(finished, data, tmp_path):
         (workdir / name).write_bytes((workdir / name).read_bytes()[:100])
         with pytest.raises(UserError, match=f"{name} is damaged"):
             if name == "model.keras":
-                trainer.load_model(workdir)
+                load_model(workdir, ActionFormer)
             else:
                 trainer.train(small_config(data), workdir, resume=True)
 
@@ -316,7 +317,7 @@ def test_a_folder_belongs_to_one_run(finished, data):
 
 
 def test_a_dead_output_is_told_once(capsys):
-    callback = trainer._DeadOutputWarning()
+    callback = callbacks.DeadOutputWarning()
     dead = {"zero_starts": 0.4, "zero_ends": 1.0}
     callback.on_epoch_end(4, dead)
     assert "offset to the end of an action was 0 at every point" in capsys.readouterr().err
@@ -374,7 +375,7 @@ def test_a_bad_feature_file_stops_before_the_first_step(tmp_path):
 
 def test_loading_what_is_not_there(tmp_path):
     with pytest.raises(UserError, match="is no training folder"):
-        trainer.load_model(tmp_path)
+        load_model(tmp_path, ActionFormer)
     with pytest.raises(UserError, match="is no training folder"):
         run_scores.evaluate_workdir(tmp_path)
 
@@ -394,10 +395,10 @@ def test_settings_that_an_older_run_did_not_know_have_their_defaults(finished, d
     saved = json.loads((workdir / "config.json").read_text())
     del saved["fusion"], saved["data"]["window_steps"]
     (workdir / "config.json").write_text(json.dumps(saved))
-    assert trainer.read_config(workdir) == trainer.read_config(finished)
+    assert run_config(workdir) == run_config(finished)
     (workdir / "config.json").write_text(json.dumps({**saved, "data": 3}))
     with pytest.raises(UserError, match="config.json is damaged"):
-        trainer.read_config(workdir)
+        run_config(workdir)
 
 
 def test_videos_without_features_can_be_left_out(tmp_path, monkeypatch):

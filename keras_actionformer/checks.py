@@ -1,0 +1,160 @@
+"""Checks of arguments that may come from a file, so that a wrong one is a sentence.
+
+They look at one level of a value only and quote a few of its entries: lists in a YAML file may
+share each other, so that some lines of text stand for more entries than there is memory.
+"""
+
+import collections
+import dataclasses
+import inspect
+import math
+import numbers
+import operator
+import reprlib
+
+import numpy as np
+
+from keras_actionformer.errors import UserError, suggest
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxstring = 2, 60
+
+
+# === Names ===
+
+
+def check_keywords(function, names, source, owner=None):
+    """Raises UserError for a name that is no keyword argument of `function`.
+
+    Args:
+      function: a function or class whose arguments have names.
+      names: the keywords to check.
+      source: str, where they come from, to begin the sentence with.
+      owner: str, what takes them, for the sentence; by default the name of `function`.
+    """
+    known = [name for name in inspect.signature(function).parameters if name != "kwargs"]
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"{source} has {shown(name)}, which {owner or function.__name__} does not know"
+                f"{suggest(name, known) or '.'}"
+            )
+
+
+def from_fields(name, value, kind):
+    """A dataclass from a dict of its fields.
+
+    Args:
+      name: str, the argument.
+      value: an instance of `kind`, a dict, or None, which stays None.
+      kind: the dataclass.
+
+    Raises:
+      UserError: it is something else, or fields are unknown, missing or wrong.
+    """
+    if value is None or isinstance(value, kind):
+        return value
+    if not isinstance(value, dict):
+        raise UserError(
+            f"{name} must be a {kind.__name__}, a dict of its fields or None, but is "
+            f"{shown(value)}."
+        )
+    check_keywords(kind, value, f"The argument {name!r}")
+    for field in dataclasses.fields(kind):
+        if field.default is dataclasses.MISSING and field.name not in value:
+            raise UserError(f"The argument {name!r} lacks {field.name!r}, a field that it needs.")
+    return kind(**value)
+
+
+# === Values ===
+
+
+def shown(value):
+    """A value as a message quotes it: briefly, however much it holds."""
+    try:
+        return _BRIEF.repr(value)
+    except ValueError:  # Python prints no int of more than 4300 digits
+        return "an int of thousands of digits"
+
+
+def whole(name, value):
+    """A whole number as an int, or UserError: 3.0 and True are none."""
+    try:
+        return _index(value)
+    except TypeError:
+        raise UserError(f"{name} must be a whole number, but it is {shown(value)}.") from None
+
+
+def number(name, value):
+    """A finite number as an int or float, or UserError."""
+    try:
+        real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if real and math.isfinite(value):
+            return int(value) if isinstance(value, numbers.Integral) else float(value)
+    except OverflowError:  # an int beyond every float
+        pass
+    raise UserError(f"{name} must be a finite number, but it is {shown(value)}.")
+
+
+def flag(name, value):
+    """True or False as a bool, or UserError."""
+    if not isinstance(value, bool | np.bool_):
+        raise UserError(f"{name} must be True or False, but it is {shown(value)}.")
+    return bool(value)
+
+
+def choice(name, value, *known):
+    """The one of `known`, strings or ints, that `value` is, or UserError."""
+    if isinstance(value, str | numbers.Integral) and value in known:
+        return known[known.index(value)]
+    near = suggest(value, known) if isinstance(value, str) else ""
+    *most, last = map(repr, known)
+    raise UserError(
+        f"{name} must be {', '.join(most)} or {last}, but is {shown(value)}{near or '.'}"
+    )
+
+
+def ints(name, value):
+    """An int, or a tuple of ints from a list, tuple, range or array; or UserError."""
+    values = entries(value)
+    try:
+        return _index(value) if values is None else (*map(_index, values),)
+    except TypeError:
+        raise UserError(
+            f"{name} must be an int or a list of ints, but is {shown(value)}."
+        ) from None
+
+
+def _index(value):
+    if isinstance(value, bool):
+        raise TypeError("a bool is no int here")
+    return operator.index(value)
+
+
+def entries(value):
+    """The entries of a list, tuple, range or array; None for anything else."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    return list(value) if isinstance(value, list | tuple | range) else None
+
+
+def check_class_names(value, num_classes):
+    """Class names as a tuple, empty for None.
+
+    Raises:
+      UserError: they are not `num_classes` different strings.
+    """
+    if value is not None and not isinstance(value, list | tuple):
+        raise UserError(f"class_names must be a list of names, but is {shown(value)}.")
+    names = tuple(value or ())
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise UserError(
+                f"class_names must be strings that are not empty, but one is {shown(name)}."
+            )
+    for name, count in collections.Counter(names).most_common(1):
+        if count > 1:
+            raise UserError(f"class_names has {shown(name)} {count} times, not once.")
+    if names and len(names) != num_classes:
+        raise UserError(f"class_names has {len(names)} names, but num_classes={num_classes}.")
+    return names

@@ -1,0 +1,66 @@
+"""A preset's folder: what its files are called, and how its texts are read and written."""
+
+import json
+import os
+import pathlib
+
+from keras_actionformer.errors import UserError
+from keras_actionformer.files import parse_json, told_if_unreadable
+
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+
+
+def read_part(path):
+    """Reads a JSON object of a preset, or of a run.
+
+    Args:
+      path: `pathlib.Path`.
+
+    Returns:
+      dict.
+
+    Raises:
+      UserError: the file is missing, damaged, or holds something else.
+    """
+    if not path.exists():
+        raise UserError(f"'{path}' does not exist: the preset is not complete.")
+    with told_if_unreadable(f"'{path}' is damaged", "get the preset again"):
+        content = parse_json(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise UserError(f"'{path}' must hold a JSON object, but holds a {type(content).__name__}.")
+    return content
+
+
+def to_json(content):
+    """The text of a part; raises UserError for what JSON cannot hold."""
+    try:
+        # What JSON does not know may be a number of NumPy's.
+        return json.dumps(content, indent=2, allow_nan=False, default=float)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"A preset holds what JSON can hold, but got {error}.") from None
+
+
+def check_target(folder):
+    """Returns the path to save a preset to.
+
+    Args:
+      folder: str or path.
+
+    Raises:
+      UserError: saving there would take something other than a preset away.
+    """
+    if str(folder).startswith("hf://"):
+        raise UserError(f"{folder} is an address: save to a folder, and upload that.")
+    path = pathlib.Path(os.path.realpath(pathlib.Path(folder).expanduser()))
+    if pathlib.Path.cwd().is_relative_to(path):
+        raise UserError(f"'{folder}' is the current folder, or contains it: name a new one.")
+    if path.is_dir():
+        others = sorted({item.name for item in path.iterdir()} - {CONFIG, METADATA, WEIGHTS})
+        if others:
+            raise UserError(
+                f"'{folder}' holds other files, such as {others[0]!r}, and would be replaced: "
+                "choose a new folder."
+            )
+    elif path.exists():
+        raise UserError(f"'{folder}' is a file: choose a new folder.")
+    return path

@@ -1,0 +1,91 @@
+"""The folder of a training run: what its files are called, its settings, its model, its scores.
+
+A run's folder holds
+  config.json      the settings of the run;
+  checkpoint.npz   everything a run needs to go on, written after each epoch;
+  model.keras      the model with averaged weights after the last finished epoch; it may be up to
+                   ten seconds older than the checkpoint;
+  log.csv          losses and learning rate, a row an epoch;
+  tensorboard/     the same, when TensorBoard is installed;
+  evaluation.json, detections.json   results on the evaluation subset.
+Each file appears or changes in one step: whoever reads it never meets half of it.
+"""
+
+import pathlib
+
+from keras_actionformer.errors import UserError
+from keras_actionformer.files import parse_json, told_if_unreadable
+from keras_actionformer.presets.folder import read_part
+
+CONFIG, CHECKPOINT, MODEL, LOG = "config.json", "checkpoint.npz", "model.keras", "log.csv"
+EVALUATION, DETECTIONS = "evaluation.json", "detections.json"
+
+
+def read_config(workdir, defaults):
+    """The settings of a training folder as nested dicts.
+
+    Args:
+      workdir: str or path.
+      defaults: nested dict of the settings that did not exist yet when it was written.
+
+    Raises:
+      UserError: the folder holds none, or the file is damaged.
+    """
+    path = pathlib.Path(workdir) / CONFIG
+    if not path.exists():
+        raise UserError(f"{path} does not exist: {workdir} is no training folder.")
+    with told_if_unreadable(
+        f"{path} is damaged", "restore it, or train again in another --workdir"
+    ):
+        return _filled(parse_json(path.read_text(encoding="utf-8")), defaults)
+
+
+def _filled(saved, defaults):
+    """`saved` with the defaults of the settings it lacks."""
+    if not isinstance(saved, dict):
+        raise ValueError(f"{saved!r} stands where sections of settings are expected")
+    return {
+        **saved,
+        **{
+            key: _filled(saved.get(key, {}), value) if isinstance(value, dict) else value
+            for key, value in defaults.items()
+            if key not in saved or isinstance(value, dict)
+        },
+    }
+
+
+def load_model(workdir, model_class):
+    """The model of a training folder, with averaged weights.
+
+    Args:
+      workdir: str or path.
+      model_class: `ActionFormer`.
+
+    Raises:
+      UserError: the folder has no model (yet).
+    """
+    import keras  # Here, so that a run's settings and scores can be read without it.
+
+    path = pathlib.Path(workdir) / MODEL
+    if not path.exists():
+        raise UserError(
+            f"{path} does not exist: {workdir} is no training folder, or no epoch is finished yet."
+        )
+    registered = {keras.saving.get_registered_name(model_class): model_class}
+    with told_if_unreadable(f"{path} is damaged", "train with --resume, which writes it again"):
+        return keras.saving.load_model(path, custom_objects=registered)
+
+
+def run_scores(workdir):
+    """mAP in percent by tIoU, and their average; empty where the run was not evaluated.
+
+    Args:
+      workdir: `pathlib.Path`.
+    """
+    path = workdir / EVALUATION
+    if not path.is_file():
+        return {}
+    result = read_part(path)
+    by_tiou = zip(result["tiou_thresholds"], result["mean_ap"], strict=True)
+    percent = {f"{tiou:g}": round(100 * mean_ap, 2) for tiou, mean_ap in by_tiou}
+    return {**percent, "average": round(100 * result["average_mean_ap"], 2)}
