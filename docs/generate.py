@@ -140,9 +140,9 @@ def cli_page():
         NOTE,
         "# Programs",
         "",
-        "`keras-actionformer VERB --OPTION=VALUE ...`; in a clone `bin/VERB` is the same. `--help`",
-        "after a verb lists what stands here. What you can mend is told in one sentence, with exit",
-        "status 2; Ctrl-C gives 130.",
+        "`keras-actionformer VERB --OPTION=VALUE ...`; `python -m keras_actionformer VERB` and, in",
+        "a clone, `bin/VERB` are the same. `keras-actionformer help VERB` lists what stands here.",
+        "What you can mend is told in one sentence, with exit status 2; Ctrl-C gives 130.",
         "",
         "| verb | what it does |",
         "|---|---|",
@@ -181,7 +181,8 @@ def row(*cells):
 
 def plain(text):
     """A comment or help as the text of a cell: not HTML, with no full stop in the end."""
-    parts = re.split("(`[^`]*`)", text.removesuffix("."))
+    text = re.sub(r"(?<!\.)\.$", "", text)  # "hf://..." stays as it is
+    parts = re.split("(`[^`]*`)", text)
     return "".join(part if part.startswith("`") else html.escape(part, False) for part in parts)
 
 
