@@ -25,7 +25,7 @@ sys.path.insert(0, str(DOCS.parent))  # this checkout, whatever is installed
 from absl import flags  # noqa: E402
 from ml_collections import ConfigDict  # noqa: E402
 
-from keras_actionformer import ActionFormer, PostProcess, default_config  # noqa: E402
+from keras_actionformer import Architecture, PostProcess, default_config  # noqa: E402
 from keras_actionformer.cli import VERBS  # noqa: E402
 
 NOTE = "<!-- Written by docs/generate.py from the code: change it there. -->\n"
@@ -54,7 +54,7 @@ def settings_page():
     """Markdown: every field of `default_config()` with its type, default and meaning."""
     config = default_config()
     meanings = comments(default_config)
-    meanings |= {f"model.{name}": text for name, text in documented(ActionFormer).items()}
+    meanings |= {f"model.{name}": text for name, text in documented(Architecture).items()}
     meanings |= {f"postprocess.{name}": text for name, text in documented(PostProcess).items()}
     sections = [name for name in meanings if isinstance(config.get(name), ConfigDict)]
     lines = [
@@ -87,7 +87,8 @@ def table(config, names, prefix, meanings):
             field = name.removeprefix(prefix)
             kind = config.get_type(field)
             kind = "any" if kind is object else kind.__name__
-            lines.append(row(f"`{name}`", kind, f"`{config[field]!r}`", plain(meaning)))
+            meaning = plain(meaning).removeprefix(f"{kind}, ")  # as docstrings begin
+            lines.append(row(f"`{name}`", kind, f"`{config[field]!r}`", meaning))
     return lines
 
 
