@@ -30,8 +30,8 @@ from keras_actionformer.data.annotations import build_annotations
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import read_json, read_text
 
-# How file names and Ego4D's `split` call the subsets -> what the reference's files call them.
-_SUBSETS = {
+# How data sets (their file names, fields and splits) call the subsets -> how configurations do.
+SUBSETS = {
     "train": "training",
     "training": "training",
     "val": "validation",
@@ -135,12 +135,12 @@ def _thumos14_files(folder):
                 f"Annotation file '{path}': {name!r} is none of the 20 classes of THUMOS14"
                 f"{suggest(name, THUMOS14_CLASSES) or '.'}"
             )
-        if (name, _SUBSETS[ending]) in found:
+        if (name, SUBSETS[ending]) in found:
             raise UserError(
                 f"Folder '{folder}' has {path.name} twice, in '{path.parent}' and "
-                f"'{found[name, _SUBSETS[ending]].parent}'; remove one."
+                f"'{found[name, SUBSETS[ending]].parent}'; remove one."
             )
-        found[name, _SUBSETS[ending]] = path
+        found[name, SUBSETS[ending]] = path
     subsets = {subset for _, subset in found}
     if not subsets:
         raise UserError(
@@ -249,7 +249,7 @@ def _files_by_subset(paths):
     pairs = []
     for path in paths:
         words = re.split("[^a-z]+", pathlib.Path(path).stem.lower())
-        subsets = [_SUBSETS[word] for word in words if word in _SUBSETS]
+        subsets = [SUBSETS[word] for word in words if word in SUBSETS]
         if len(subsets) != 1:
             raise UserError(
                 f"The name of '{path}' does not tell its subset (train, validation or test); give "
@@ -345,7 +345,7 @@ def read_ego4d(paths, class_names=None):
         for video in _field(where, read_json(path, "Annotation file"), "videos", list):
             here = f"{where}, video {_field(where, video, 'video_uid', str)!r}"
             split = _field(here, video, "split", str)
-            if split not in _SUBSETS:
+            if split not in SUBSETS:
                 raise UserError(f"{here}: 'split' must be train, val or test, but it is {split!r}.")
             for clip in _field(here, video, "clips", list):
                 clip_id = _field(here, clip, "clip_uid", str)
@@ -355,7 +355,7 @@ def read_ego4d(paths, class_names=None):
                 moments = _primary_moments(place, clip)
                 kept = [m for m in moments if not _is_short(*m["segment"])]
                 num_short += len(moments) - len(kept)
-                entries[clip_id] = {"where": place, "subset": _SUBSETS[split], "annotations": kept}
+                entries[clip_id] = {"where": place, "subset": SUBSETS[split], "annotations": kept}
                 entries[clip_id].update(_clip_times(place, clip))
     logging.info("Ego4D: %d moments under %s s are left out.", num_short, _EGO4D_SHORTEST_SEC)
     source = f"Ego4D in {', '.join(map(str, paths))}"

@@ -12,7 +12,12 @@ import numpy as np
 
 from keras_actionformer.data.annotation_files import json_entries
 from keras_actionformer.data.annotations import build_annotations
-from keras_actionformer.datasets.formats import read_ego4d, read_epic100, read_thumos14
+from keras_actionformer.datasets.formats import (
+    SUBSETS,
+    read_ego4d,
+    read_epic100,
+    read_thumos14,
+)
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import read_json, write_json
 
@@ -64,9 +69,6 @@ class DataSet:
 
 # === Annotations ===
 
-# What the files call their subsets -> what configurations call them.
-_SUBSETS = {"train": "training", "val": "validation"}
-
 
 def _read_database(path, _folder, durations):
     """Reads a JSON file of ActivityNet's form as published, without what no score counts.
@@ -79,7 +81,7 @@ def _read_database(path, _folder, durations):
     for entry in entries.values():
         subset = entry.get("subset")
         if isinstance(subset, str):
-            entry["subset"] = _SUBSETS.get(subset, subset)
+            entry["subset"] = SUBSETS.get(subset, subset)
         frames, duration = entry.get("frame"), entry.get("duration")
         if "fps" not in entry and all(isinstance(x, int | float) and x for x in (frames, duration)):
             entry["fps"] = frames / duration
