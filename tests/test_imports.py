@@ -1,0 +1,39 @@
+"""Settings, annotations, detections, scores and clients cost no framework."""
+
+import subprocess
+import sys
+
+FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}
+PROGRAM = """
+import sys
+
+import numpy as np
+
+from keras_actionformer import (
+    Detections,
+    FeatureGrid,
+    PostProcess,
+    ServedModel,
+    Video,
+    default_config,
+    evaluate,
+    load_annotations,
+    load_detections,
+    save_annotations,
+    save_detections,
+)
+
+PostProcess(nms_method="hard")
+segments_sec, labels = np.array([[0.0, 1.0]]), np.array([0])
+truth = Video("a", "test", None, None, segments_sec, labels)
+print(evaluate([truth], {"a": Detections(segments_sec, [0.5], labels)}))
+print("Loaded:", *sys.modules)
+"""
+
+
+def test_what_needs_no_network_loads_no_framework():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *_, score, loaded = done.stdout.splitlines()
+    assert score.split()[0] == "Recall@5x" and "keras_actionformer" in loaded
+    assert FRAMEWORKS.isdisjoint(loaded.split())
