@@ -4,6 +4,8 @@ Names are imported when they are first used: reading annotations or scoring dete
 load Keras.
 """
 
+from typing import TYPE_CHECKING
+
 from keras_actionformer.quiet import import_quietly
 
 __version__ = "0.1.0"
@@ -43,14 +45,43 @@ _HOMES = {
 
 __all__ = ["__version__", *_HOMES]
 
+if TYPE_CHECKING:  # the same names for editors and type checkers, which read and do not run this
+    from keras_actionformer.data.annotation_files import load_annotations as load_annotations
+    from keras_actionformer.data.annotation_files import save_annotations as save_annotations
+    from keras_actionformer.data.annotations import Annotations as Annotations
+    from keras_actionformer.data.annotations import Video as Video
+    from keras_actionformer.data.batches import train_dataset as train_dataset
+    from keras_actionformer.data.features import FeatureFiles as FeatureFiles
+    from keras_actionformer.data.grid import FeatureGrid as FeatureGrid
+    from keras_actionformer.datasets.formats import read_ego4d as read_ego4d
+    from keras_actionformer.datasets.formats import read_epic100 as read_epic100
+    from keras_actionformer.datasets.formats import read_thumos14 as read_thumos14
+    from keras_actionformer.datasets.simulated import simulate_dataset as simulate_dataset
+    from keras_actionformer.deploy.client import ServedModel as ServedModel
+    from keras_actionformer.deploy.exported import ExportedModel as ExportedModel
+    from keras_actionformer.detection.detection_files import save_detections as save_detections
+    from keras_actionformer.detection.detections import Detections as Detections
+    from keras_actionformer.detection.detections import load_detections as load_detections
+    from keras_actionformer.detection.postprocess import PostProcess as PostProcess
+    from keras_actionformer.errors import UserError as UserError
+    from keras_actionformer.evaluation.evaluation import evaluate as evaluate
+    from keras_actionformer.evaluation.result import EvaluationResult as EvaluationResult
+    from keras_actionformer.model import ActionFormer as ActionFormer
+    from keras_actionformer.presets.presets import list_presets as list_presets
+    from keras_actionformer.training.config import default_config as default_config
+    from keras_actionformer.training.config_files import load_config as load_config
+    from keras_actionformer.training.optimizers import SGD as SGD
+    from keras_actionformer.training.optimizers import AdamW as AdamW
+    from keras_actionformer.training.trainer import train as train
+else:
 
-def __getattr__(name):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_quietly(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value  # this function is not asked for it again
-    return value
+    def __getattr__(name):
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_quietly(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value  # this function is not asked for it again
+        return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return __all__

@@ -15,10 +15,13 @@ Here is what files say; whether it makes sense, `annotations.build_annotations` 
 import csv
 import io
 import math
+import os
 import pathlib
 import re
+from collections.abc import Callable, Sequence
+from typing import Literal
 
-from keras_actionformer.data.annotations import build_annotations
+from keras_actionformer.data.annotations import Annotations, build_annotations
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import read_json, read_text, write_json
 
@@ -36,15 +39,15 @@ CSV_COLUMNS = {
 
 
 def load_annotations(
-    path,
-    class_names=None,
-    num_classes=None,
-    outside="error",
-    default_subset=None,
-    drop_duplicates=False,
-    class_agnostic=False,
-    on_error=None,
-):
+    path: str | os.PathLike[str],
+    class_names: Sequence[str] | None = None,
+    num_classes: int | None = None,
+    outside: Literal["error", "keep"] = "error",
+    default_subset: str | None = None,
+    drop_duplicates: bool = False,
+    class_agnostic: bool = False,
+    on_error: Callable[[UserError], object] | None = None,
+) -> Annotations:
     """Loads and checks an annotation file.
 
     Label ids are, in this order: the places in `class_names` when given; those in the file's own
@@ -296,7 +299,7 @@ def whole_number(where, name, text):
     return int(text)
 
 
-def save_annotations(path, annotations):
+def save_annotations(path: str | os.PathLike[str], annotations: Annotations) -> None:
     """Writes `annotations` to `path` in the form that `load_annotations` reads, all at once."""
     database = {}
     for video in annotations.videos:

@@ -62,7 +62,7 @@ class Annotations:
     videos: tuple[Video, ...]
     class_names: tuple[str, ...]
 
-    def subset(self, name):
+    def subset(self, name: str) -> tuple[Video, ...]:
         """Returns the videos whose subset is `name`, upper or lower case alike.
 
         Raises:
@@ -77,7 +77,7 @@ class Annotations:
             )
         return chosen
 
-    def empty_label_ids(self, subset=None):
+    def empty_label_ids(self, subset: str | None = None) -> tuple[int, ...]:
         """Returns the label ids that no action has, in one subset or (None) in all videos.
 
         A detector must not learn from such a class: it would only ever see it absent.

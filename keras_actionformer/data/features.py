@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -40,8 +42,8 @@ class FeatureFiles:
       UserError: a folder does not exist, or `suffix` is of another kind of file.
     """
 
-    folder: str | tuple[str, ...]
-    feats_dim: int | tuple[int, ...] | None = None
+    folder: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+    feats_dim: int | Sequence[int] | None = None
     prefix: str = ""
     suffix: str = ".npy"
 
@@ -52,7 +54,7 @@ class FeatureFiles:
             stream.check()
 
     @property
-    def folders(self):
+    def folders(self) -> tuple[pathlib.Path, ...]:
         """The folders or HDF5 files as a tuple of `pathlib.Path`, one a stream."""
         single = isinstance(self.folder, (str, os.PathLike))
         return tuple(map(pathlib.Path, [self.folder] if single else self.folder))
@@ -65,18 +67,18 @@ class FeatureFiles:
             for folder in self.folders
         ]
 
-    def paths(self, video_id):
+    def paths(self, video_id: str) -> tuple[pathlib.Path, ...]:
         """Returns where the features of a video are expected, one path a stream.
 
         That of an HDF5 data set is the file's path followed by its name.
         """
         return tuple(stream.path(video_id) for stream in self._streams())
 
-    def has(self, video_id):
+    def has(self, video_id: str) -> bool:
         """Returns whether a video has features, of every stream."""
         return all(stream.has(video_id) for stream in self._streams())
 
-    def video_ids(self):
+    def video_ids(self) -> list[str]:
         """Returns the ids of the videos that the first stream holds, a sorted list.
 
         Raises:
@@ -84,7 +86,7 @@ class FeatureFiles:
         """
         return self._streams()[0].video_ids()
 
-    def load(self, video_id):
+    def load(self, video_id: str) -> np.ndarray:
         """Reads and checks the features of a video.
 
         Returns:
@@ -101,7 +103,7 @@ class FeatureFiles:
         self._check_finite(video_id, feats)
         return feats
 
-    def check(self, video_id):
+    def check(self, video_id: str) -> None:
         """Raises UserError where `load` would; of a long file it reads some steps at a time."""
         array = self.open(video_id)
         with self._told_if_damaged(video_id):
@@ -118,7 +120,7 @@ class FeatureFiles:
                 f"({count} of {len(feats)} steps); compute it again."
             )
 
-    def open(self, video_id):
+    def open(self, video_id: str) -> Any:
         """Opens the features of a video; values of a `.npy` or HDF5 file are read when sliced.
 
         Returns:
@@ -140,7 +142,7 @@ class FeatureFiles:
         self._check_width(video_id, arrays, array.shape)
         return array
 
-    def describe(self, video_id):
+    def describe(self, video_id: str) -> str:
         """Returns "Feature file 'PATH'", or files, as the subject of a message."""
         paths = [f"'{path}'" for path in self.paths(video_id)]
         return f"Feature file{'s' if len(paths) > 1 else ''} {' and '.join(paths)}"

@@ -14,6 +14,8 @@ import collections
 import os
 import pathlib
 import re
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from absl import logging
 
@@ -26,7 +28,7 @@ from keras_actionformer.data.annotation_files import (
     video_entry,
     whole_number,
 )
-from keras_actionformer.data.annotations import build_annotations
+from keras_actionformer.data.annotations import Annotations, build_annotations
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import read_json, read_text
 
@@ -80,7 +82,10 @@ THUMOS14_CLASSES = (
 _AMBIGUOUS = "Ambiguous"
 
 
-def read_thumos14(folder, durations=None):
+def read_thumos14(
+    folder: str | os.PathLike[str],
+    durations: Mapping[str, float] | str | os.PathLike[str] | None = None,
+) -> Annotations:
     """Reads THUMOS14's official temporal annotations.
 
     These are `BaseballPitch_val.txt`, `BaseballPitch_test.txt` and so on, one file for each of the
@@ -182,7 +187,15 @@ _EPIC_TARGETS = {
 _TIMESTAMP = re.compile(r"([0-9]+):([0-5][0-9]):([0-5][0-9](\.[0-9]+)?)")
 
 
-def read_epic100(csv_paths, target, class_file=None, durations=None):
+def read_epic100(
+    csv_paths: str
+    | os.PathLike[str]
+    | Sequence[str | os.PathLike[str]]
+    | Mapping[str, str | os.PathLike[str]],
+    target: Literal["verb", "noun", "sound"],
+    class_file: str | os.PathLike[str] | None = None,
+    durations: Mapping[str, float] | str | os.PathLike[str] | None = None,
+) -> Annotations:
     """Reads the official CSV files of EPIC-KITCHENS-100 or, as target "sound", EPIC-SOUNDS.
 
     Those are `EPIC_100_train.csv` and `EPIC_100_validation.csv` (`EPIC_Sounds_train.csv` and so
@@ -191,7 +204,10 @@ def read_epic100(csv_paths, target, class_file=None, durations=None):
     `class_id`. Label ids are those of the files.
 
     Args:
-      csv_paths: list of str or `os.PathLike`, files whose names tell the subset (train,
+      csv_paths: str
+    | os.PathLike[str]
+    | Sequence[str | os.PathLike[str]]
+    | Mapping[str, str | os.PathLike[str]],
         validation or test); or a dict from subset to file.
       target: `"verb"` (97 classes), `"noun"` (300) or `"sound"` (44).
       class_file: str or `os.PathLike`, `EPIC_100_verb_classes.csv` or `EPIC_100_noun_classes.csv`,
@@ -312,7 +328,10 @@ _EGO4D_SHORTEST_SEC = 0.25
 _SIDES = ("start", "end")
 
 
-def read_ego4d(paths, class_names=None):
+def read_ego4d(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    class_names: Sequence[str] | None = None,
+) -> Annotations:
     """Reads Ego4D's official Moment Queries files.
 
     `moments_train.json`, `moments_val.json` and `moments_test_unannotated.json` hold videos, these

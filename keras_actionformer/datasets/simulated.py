@@ -11,6 +11,7 @@ after 480 steps of 4 sequences (under 3 minutes on 2 cores), and 0.22 for the be
 smoothings and thresholds of a linear classifier of single steps.
 """
 
+import os
 import pathlib
 
 import numpy as np
@@ -56,7 +57,9 @@ DRIFT_SIZE = 0.3  # Coloured noise of every signature ...
 DRIFT_MEMORY = 0.9  # ... and how much of it stays from step to step.
 
 
-def simulate_dataset(output_dir, num_train=80, num_test=40, seed=0):
+def simulate_dataset(
+    output_dir: str | os.PathLike[str], num_train: int = 80, num_test: int = 40, seed: int = 0
+) -> Annotations:
     """Writes a made-up data set: `annotations.json` and `feats/<video>.npy`.
 
     With the defaults 120 sequences of 2 to 6 minutes with 1,053 actions (seed 0), 7 MB. A sequence

@@ -3,6 +3,9 @@
 Nothing here loads Keras; only gRPC, whose messages are TensorFlow's, loads TensorFlow.
 """
 
+from collections.abc import Iterable, Sequence
+from typing import overload
+
 import numpy as np
 
 from keras_actionformer.checks import number, whole
@@ -51,7 +54,9 @@ class ServedModel:
         is no detector, or it has another number of classes.
     """
 
-    def __init__(self, url, class_names=(), timeout_sec=60.0):
+    def __init__(
+        self, url: str, class_names: Sequence[str] = (), timeout_sec: float = 60.0
+    ) -> None:
         self.url = url
         self.class_names = tuple(class_names)
         self.timeout_sec = number("timeout_sec", timeout_sec)
@@ -63,6 +68,26 @@ class ServedModel:
         self._service = open_service(url, self.timeout_sec)
         self.input_dim, self._most_detections, self._needed = self._check_signatures()
 
+    @overload
+    def detect(
+        self,
+        feats: np.ndarray,
+        fps: float | None = None,
+        duration_sec: float | None = None,
+        *,
+        max_detections: int | None = None,
+        score_threshold: float | None = None,
+    ) -> Detections: ...
+    @overload
+    def detect(
+        self,
+        feats: Iterable[np.ndarray],
+        fps: float | Sequence[float] | None = None,
+        duration_sec: float | Sequence[float] | None = None,
+        *,
+        max_detections: int | None = None,
+        score_threshold: float | None = None,
+    ) -> list[Detections]: ...
     def detect(
         self, feats, fps=None, duration_sec=None, *, max_detections=None, score_threshold=None
     ):

@@ -1,13 +1,20 @@
 """Running an exported detector, without Keras: SavedModel, TFLite or ONNX."""
 
+from __future__ import annotations
+
 import json
+import os
 import pathlib
 import sys
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 MANIFEST = "manifest.json"
 LABELS = "labels.txt"
@@ -59,7 +66,13 @@ class ExportedModel:
         missing or does not read its format.
     """
 
-    def __init__(self, folder, runtime=None, num_threads=None, signature="serving_default"):
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        runtime: Literal["tensorflow", "litert", "onnxruntime", "openvino"] | None = None,
+        num_threads: int | None = None,
+        signature: Literal["serving_default", "raw"] = "serving_default",
+    ) -> None:
         folder = _find(pathlib.Path(folder).expanduser())
         self.manifest = _read_manifest(folder)
         format = self.manifest["format"]
@@ -83,7 +96,7 @@ class ExportedModel:
             reason = str(error).strip().splitlines()[:1] or [repr(error)]
             raise UserError(f"'{path}' cannot be opened by {runtime}: {reason[0]}") from error
 
-    def __call__(self, **inputs):
+    def __call__(self, **inputs: npt.ArrayLike | None) -> dict[str, np.ndarray]:
         specs = self.manifest["inputs"]
         unknown = sorted(set(inputs) - set(specs))
         if unknown:

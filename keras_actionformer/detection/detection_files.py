@@ -7,19 +7,27 @@ Two forms, told apart by the suffix:
 * `.csv` with the header `video,start_sec,end_sec,label,score`, one detection a line.
 """
 
+from __future__ import annotations
+
 import csv
 import io
+import os
 import pathlib
 import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_write, parse_json, told_if_unreadable, write_json
+
+if TYPE_CHECKING:
+    from keras_actionformer.detection.detections import Detections
 
 _CSV_COLUMNS = ("video", "start_sec", "end_sec", "label", "score")
 _INTEGER = re.compile(r"\s*[0-9]+\s*")
 
 
-def save_detections(path, detections):
+def save_detections(path: str | os.PathLike[str], detections: Mapping[str, Detections]) -> None:
     """Writes the detections of several videos to one file.
 
     Numbers are written so that reading them back gives the same float64 values. A CSV file cannot

@@ -1,6 +1,11 @@
 """What a detector found: segments in seconds with a class and a score."""
 
+from __future__ import annotations
+
 import dataclasses
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -8,6 +13,10 @@ from keras_actionformer.detection.detection_files import read_columns, save_dete
 from keras_actionformer.detection.text_table import table
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.extras import import_extra
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas
 
 _PRINTED_ROWS = 10
 
@@ -41,6 +50,16 @@ class Detections:
     labels: np.ndarray
     class_names: tuple[str, ...] = ()
 
+    if TYPE_CHECKING:  # what it takes is more than what it keeps
+
+        def __init__(
+            self,
+            segments_sec: npt.ArrayLike,
+            scores: npt.ArrayLike,
+            labels: npt.ArrayLike,
+            class_names: Sequence[str] = (),
+        ) -> None: ...
+
     def __post_init__(self):
         segments_sec = _float_array("segments_sec", self.segments_sec)
         if segments_sec.size == 0 and segments_sec.ndim <= 2:
@@ -71,10 +90,10 @@ class Detections:
         object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "class_names", class_names)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.scores)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int | slice | npt.ArrayLike) -> Detections:
         """Returns the detections that a mask, slice, array of places or single place selects."""
         if isinstance(index, (int, np.integer)):
             index = [index]
@@ -85,7 +104,7 @@ class Detections:
             labels=self.labels[index],
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = [f"{len(self)} detections"]
         if len(self):
             rows = [("start_sec", "end_sec", "score", " label")]
@@ -99,13 +118,17 @@ class Detections:
         return "\n".join(lines)
 
     @property
-    def names(self):
+    def names(self) -> list[str]:
         """List of M strings, the class name of each detection (`class_<id>` without names)."""
         if self.class_names:
             return [self.class_names[label] for label in self.labels.tolist()]
         return [f"class_{label}" for label in self.labels.tolist()]
 
-    def filter(self, min_score=None, labels=None):
+    def filter(
+        self,
+        min_score: float | None = None,
+        labels: int | str | Sequence[int | str] | None = None,
+    ) -> Detections:
         """Returns the detections that pass every given condition, in the same order.
 
         Args:
@@ -123,13 +146,13 @@ class Detections:
             keep &= np.isin(self.labels, [self._label_id(label) for label in wanted])
         return self[keep]
 
-    def top_k(self, k):
+    def top_k(self, k: int) -> Detections:
         """Returns the `k` highest scores, best first; equal scores keep their order."""
         if k < 0:
             raise UserError(f"Detections.top_k: k must be 0 or larger, got {k}.")
         return self[np.argsort(-self.scores, kind="stable")[:k]]
 
-    def to_dicts(self):
+    def to_dicts(self) -> list[dict[str, Any]]:
         """Returns a list of M dicts `{"label", "score", "segment": [start_sec, end_sec]}`.
 
         `label` is the class name, or the integer id when the detections have no class names.
@@ -141,7 +164,7 @@ class Detections:
             )
         ]
 
-    def to_pandas(self):
+    def to_pandas(self) -> pandas.DataFrame:
         """Returns a `pandas.DataFrame` with columns start_sec, end_sec, label, score.
 
         Raises:
@@ -157,7 +180,7 @@ class Detections:
             }
         )
 
-    def save(self, path, video_id="video"):
+    def save(self, path: str | os.PathLike[str], video_id: str = "video") -> None:
         """Writes the detections of this one video, see `save_detections`."""
         save_detections(path, {video_id: self})
 
@@ -174,7 +197,9 @@ class Detections:
         return self.names if self.class_names else self.labels.tolist()
 
 
-def load_detections(path, class_names=None):
+def load_detections(
+    path: str | os.PathLike[str], class_names: Sequence[str] | None = None
+) -> dict[str, Detections]:
     """Reads a file of detections; `detection_files` describes the two forms.
 
     Labels in the file are class names or integer ids. With `class_names`, a name becomes its place

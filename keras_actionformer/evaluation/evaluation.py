@@ -19,7 +19,11 @@ tIoU the later one is taken first. Results are therefore the same on every machi
 NumPy only; all arithmetic is float64.
 """
 
+from __future__ import annotations
+
 import numbers
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,17 +32,21 @@ from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.matching import match_detections, overlapping_pairs
 from keras_actionformer.evaluation.result import EvaluationResult
 
+if TYPE_CHECKING:
+    from keras_actionformer.data.annotations import Video
+    from keras_actionformer.detection.detections import Detections
+
 # The thresholds THUMOS14 is scored at, the default everywhere.
 TIOU_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 
 
 def evaluate(
-    ground_truth,
-    detections,
-    tiou_thresholds=TIOU_THRESHOLDS,
-    recall_at=(1, 5),
-    class_names=None,
-):
+    ground_truth: Sequence[Video],
+    detections: Mapping[str, Detections],
+    tiou_thresholds: Sequence[float] | np.ndarray = TIOU_THRESHOLDS,
+    recall_at: Sequence[int] = (1, 5),
+    class_names: Sequence[str] | None = None,
+) -> EvaluationResult:
     """Evaluates detections of many videos.
 
     A video without detections counts as missed. Detections of a video that is not in the ground

@@ -1,6 +1,7 @@
 """What an evaluation has found: its numbers, as text tables and as plain values for a file."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -42,31 +43,31 @@ class EvaluationResult:
     num_detections_ignored: int
 
     @property
-    def mean_ap(self):
+    def mean_ap(self) -> np.ndarray:
         """float (thresholds,): mean of `ap` over classes."""
         return self.ap.mean(axis=1)
 
     @property
-    def average_mean_ap(self):
+    def average_mean_ap(self) -> float:
         """float: mean of `mean_ap` over thresholds."""
         return float(self.mean_ap.mean())
 
     @property
-    def mean_recall(self):
+    def mean_recall(self) -> np.ndarray:
         """float (thresholds, recall_at): mean of `recall` over classes."""
         return self.recall.mean(axis=2)
 
     @property
-    def num_ground_truth(self):
+    def num_ground_truth(self) -> int:
         """int: evaluated instances."""
         return int(self.ground_truth_per_class.sum())
 
     @property
-    def num_detections(self):
+    def num_detections(self) -> int:
         """int: evaluated detections."""
         return int(self.detections_per_class.sum())
 
-    def __str__(self):
+    def __str__(self) -> str:
         rows = [("tIoU", *(f"{t:.2f}" for t in self.tiou_thresholds), "average")]
         rows.append(("mAP", *_percent(self.mean_ap)))
         for factor, recall in zip(self.recall_at, self.mean_recall.T):
@@ -84,7 +85,7 @@ class EvaluationResult:
         }
         return "\n".join(lines + [f"{text}: {number}" for text, number in notes.items() if number])
 
-    def per_class_table(self):
+    def per_class_table(self) -> str:
         """Returns a text table, one class a line: instances, detections and AP in percent."""
         thresholds = [f"AP@{t:.2f}" for t in self.tiou_thresholds]
         rows = [("class", "truth", "found", *thresholds, "average")]
@@ -93,7 +94,7 @@ class EvaluationResult:
             rows.append((name, str(truth), str(found), *_percent(self.ap[:, column])))
         return _score_table(rows)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Returns everything as plain numbers, lists and strings, ready for `json.dump`."""
         return {
             "tiou_thresholds": self.tiou_thresholds.tolist(),

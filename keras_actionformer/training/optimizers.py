@@ -6,8 +6,11 @@ average of the weights starts from the initial weights, and that with `gradient_
 schedule and average go by the steps of the optimizer, as without, and not by batches.
 """
 
+from __future__ import annotations
+
 import functools
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -240,7 +243,13 @@ class AdamW(_VectorUpdate, keras.optimizers.AdamW):
     Args: as `keras.optimizers.AdamW`, without `amsgrad`.
     """
 
-    def __init__(self, learning_rate=1e-4, weight_decay=0.05, epsilon=1e-8, **kwargs):
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 1e-4,
+        weight_decay: float | None = 0.05,
+        epsilon: float = 1e-8,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate, weight_decay=weight_decay, epsilon=epsilon, **kwargs)
 
     def _updated(self, index, weights, gradient, learning_rate, decay):
@@ -265,7 +274,13 @@ class SGD(_VectorUpdate, keras.optimizers.SGD):
     Args: as `keras.optimizers.SGD`, without `nesterov`.
     """
 
-    def __init__(self, learning_rate=1e-2, momentum=0.9, weight_decay=None, **kwargs):
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 1e-2,
+        momentum: float = 0.9,
+        weight_decay: float | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate, momentum=momentum, weight_decay=weight_decay, **kwargs)
 
     def _updated(self, index, weights, gradient, learning_rate, decay):
