@@ -29,7 +29,7 @@ _HOMES = {
     "Video": "data.annotations",
     "default_config": "training.config",
     "evaluate": "evaluation.evaluation",
-    "list_presets": "presets.presets",
+    "list_presets": "presets.builtin",
     "load_annotations": "data.annotation_files",
     "load_config": "training.config_files",
     "load_detections": "detection.detections",
@@ -67,7 +67,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, which read an
     from keras_actionformer.evaluation.evaluation import evaluate as evaluate
     from keras_actionformer.evaluation.result import EvaluationResult as EvaluationResult
     from keras_actionformer.model import ActionFormer as ActionFormer
-    from keras_actionformer.presets.presets import list_presets as list_presets
+    from keras_actionformer.presets.builtin import list_presets as list_presets
     from keras_actionformer.training.config import default_config as default_config
     from keras_actionformer.training.config_files import load_config as load_config
     from keras_actionformer.training.optimizers import SGD as SGD

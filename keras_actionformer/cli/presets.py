@@ -17,7 +17,7 @@ from absl import flags
 
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import atomic_write
-from keras_actionformer.quiet import import_quietly
+from keras_actionformer.presets.builtin import list_presets
 
 _JSON = flags.DEFINE_string("json", None, "JSON file for the list; - prints it as JSON.")
 
@@ -25,7 +25,6 @@ MAX_ARGUMENTS = 1
 
 
 def main(pattern="*"):
-    list_presets = import_quietly("keras_actionformer.presets.presets").list_presets
     has_wildcards = any(wildcard in pattern for wildcard in "*?[")
     presets = list_presets(pattern if has_wildcards else f"*{pattern}*")
     if not presets:

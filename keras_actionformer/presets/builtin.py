@@ -8,6 +8,7 @@ scores are its published ones, on the features and the split that `description` 
 import dataclasses
 import fnmatch
 import pathlib
+from typing import Any
 
 from keras_actionformer.datasets.formats import THUMOS14_CLASSES
 from keras_actionformer.presets.folder import CONFIG, METADATA, read_part
@@ -236,7 +237,7 @@ ARCHITECTURES = {**_THUMOS14, **_ANET13, **_EPIC100, **_EGO4D}
 # === Names ===
 
 
-def list_presets(pattern="*"):
+def list_presets(pattern: str = "*") -> dict[str, dict[str, Any]]:
     """Lists the built-in presets.
 
     Args:
