@@ -53,6 +53,8 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, which read an
     from keras_actionformer.data.batches import train_dataset as train_dataset
     from keras_actionformer.data.features import FeatureFiles as FeatureFiles
     from keras_actionformer.data.grid import FeatureGrid as FeatureGrid
+    from keras_actionformer.data.grid import Timing as Timing
+    from keras_actionformer.data.windows import Lengths as Lengths
     from keras_actionformer.datasets.formats import read_ego4d as read_ego4d
     from keras_actionformer.datasets.formats import read_epic100 as read_epic100
     from keras_actionformer.datasets.formats import read_thumos14 as read_thumos14
@@ -67,6 +69,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, which read an
     from keras_actionformer.evaluation.evaluation import evaluate as evaluate
     from keras_actionformer.evaluation.result import EvaluationResult as EvaluationResult
     from keras_actionformer.model import ActionFormer as ActionFormer
+    from keras_actionformer.network.architecture import Architecture as Architecture
     from keras_actionformer.presets.builtin import list_presets as list_presets
     from keras_actionformer.training.config import default_config as default_config
     from keras_actionformer.training.config_files import load_config as load_config
