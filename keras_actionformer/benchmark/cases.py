@@ -28,8 +28,8 @@ from keras_actionformer.detection.suppression import suppress
 from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.points import make_points
-from keras_actionformer.training import experiment
 from keras_actionformer.training.config import default_config
+from keras_actionformer.training.experiment import Experiment
 
 # A training step goes forward, then twice as far back: to the weights and to the inputs.
 _TRAINING_FACTOR = 3
@@ -208,7 +208,7 @@ def benchmark_train(model, meter, batch_size=2, modes=None, recompute=False):
     model.recompute = recompute
     case = "recompute step" if recompute else "training step"
     for mode in _all_or(modes):
-        optimizer = experiment.make_optimizer(default_config(), batches_per_epoch=100)
+        optimizer = Experiment(default_config()).make_optimizer(batches_per_epoch=100)
         model.compile(optimizer, jit_compile=mode == "xla")
         yield meter.measure(
             f"{case}, {mode}, {meter.dtype}, batch {batch_size}",
@@ -300,17 +300,15 @@ def benchmark_data(config, num_runs=7, batches_per_run=50):
     Yields:
       `Measurement`: batches a second, and MB of features a second without padding.
     """
-    annotations = experiment.read_annotations(config)
-    features = experiment.feature_files(config)
-    videos = experiment.present_videos(
-        config, annotations.subset(config.data.train_subset), features
-    )
-    steps = experiment.count_batches(config, videos, features)
+    experiment = Experiment(config)
+    annotations = experiment.read_annotations()
+    videos = experiment.present_videos(annotations.subset(config.data.train_subset))
+    steps = experiment.count_batches(videos)
     num_epochs = -(-(num_runs + 1) * batches_per_run // steps)
     for case, cache_gb in (("data, in memory", config.data.cache_gb), ("data, from files", 0.0)):
         config = config.copy_and_resolve_references()
         config.data.cache_gb = cache_gb
-        batches = iter(experiment.training_stream(config, videos, features, range(num_epochs)))
+        batches = iter(Experiment(config).training_stream(videos, range(num_epochs)))
         rates, volumes = [], []
         for run in range(num_runs + 1):
             start, num_bytes = time.perf_counter(), 0

@@ -150,14 +150,14 @@ def _local_model():
     from keras_actionformer.presets.runs import load_model
     from keras_actionformer.training.callbacks import verbosity
     from keras_actionformer.training.config import run_config
-    from keras_actionformer.training.experiment import detection_windows
+    from keras_actionformer.training.experiment import Experiment
 
     if _PRESET.value:
         model, data, cut, fusion = ActionFormer.from_preset(_PRESET.value), _NO_DATA, {}, {}
     else:
         model = load_model(_WORKDIR.value, ActionFormer)
         config = ml_collections.ConfigDict(run_config(_WORKDIR.value))
-        data, cut = config.data, detection_windows(config)
+        data, cut = config.data, Experiment(config).detection_windows
         fusion = {name: config.fusion[name] for name in ("num_pred", "topk")}
     if model.grid is None and not _DURATION.value:
         raise UserError(

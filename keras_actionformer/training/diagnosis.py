@@ -24,15 +24,7 @@ from keras_actionformer.errors import UserError
 from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.training.annotation_warnings import annotation_warnings, some_names
 from keras_actionformer.training.config import check_config
-from keras_actionformer.training.experiment import (
-    check_levels,
-    count_batches,
-    feature_files,
-    lengths,
-    present_videos,
-    read_annotations,
-    timing,
-)
+from keras_actionformer.training.experiment import Experiment
 from keras_actionformer.training.pyramid import suggest_pyramid
 from keras_actionformer.training.run_scores import check_scoring
 from keras_actionformer.training.statistics import (
@@ -125,16 +117,19 @@ def diagnose(config, data_only=False, progress=None):
         findings.attempt(check_config, config)
         if findings.problems:  # What follows from wrong settings is not worth telling.
             return Diagnosis(findings.problems, {})
+    experiment = Experiment(config)
     pyramid = None if data_only else Architecture(**config.model)
-    annotations = findings.attempt(read_annotations, config, findings.add_error)
+    annotations = findings.attempt(experiment.read_annotations, findings.add_error)
     if annotations is None:
         return Diagnosis(findings.problems, {})
     all_videos_are_right = not findings.problems
-    features = findings.attempt(feature_files, config)
-    train_videos = _videos(annotations, config.data.train_subset, features, config, findings)
+    features = findings.attempt(lambda: experiment.features)
+    train_videos = _videos(annotations, config.data.train_subset, experiment, features, findings)
     eval_videos = ()
     if config.data.eval_subset:
-        eval_videos = _videos(annotations, config.data.eval_subset, features, config, eval_findings)
+        eval_videos = _videos(
+            annotations, config.data.eval_subset, experiment, features, eval_findings
+        )
         if not data_only:
             eval_findings.attempt(check_scoring, config)
 
@@ -142,15 +137,17 @@ def diagnose(config, data_only=False, progress=None):
     if features is not None:
         tick = _ticker(progress, len(train_videos) + len(eval_videos))
         if train_videos and not data_only:
-            findings.attempt(count_batches, config, train_videos, features)
-            findings.attempt(check_levels, config, train_videos)
-        train = _read(train_videos, features, config, findings, tick)
+            findings.attempt(experiment.count_batches, train_videos)
+            findings.attempt(experiment.check_levels, train_videos)
+        train = _read(train_videos, features, experiment.timing, findings, tick)
         if data_only:
             train = _of_one_width(train, features, findings)
         _check_times(train, findings, check_durations=config.data.check_durations)
         if train and len(train) == len(train_videos):
-            findings.attempt(_make_items, train, config)
-        evaluation = _read(eval_videos, features, config, eval_findings, tick, is_training=False)
+            findings.attempt(_make_items, train, experiment.lengths)
+        evaluation = _read(
+            eval_videos, features, experiment.timing, eval_findings, tick, is_training=False
+        )
         _check_times(evaluation, eval_findings, is_training=False)
     for problem in eval_findings.problems:
         findings.add(problem.sentence, problem.is_error)
@@ -161,7 +158,7 @@ def diagnose(config, data_only=False, progress=None):
     for sentence in annotation_warnings(annotations, train_videos, eval_videos):
         findings.add(sentence, is_error=False)
 
-    numbers = _numbers(annotations, train, evaluation, config, pyramid)
+    numbers = _numbers(annotations, train, evaluation, experiment.lengths, pyramid)
     for sentence in pyramid_warnings(numbers["pyramid"]) if "pyramid" in numbers else ():
         findings.add(sentence, is_error=False)
     return Diagnosis(findings.problems, numbers)
@@ -222,12 +219,12 @@ class _VideoFeatures:
     checksum: int
 
 
-def _videos(annotations, subset, features, config, findings):
+def _videos(annotations, subset, experiment, features, findings):
     """The videos of a subset that are used."""
     videos = findings.attempt(annotations.subset, subset)
     if videos is None or features is None:
         return videos or ()
-    present = findings.attempt(present_videos, config, videos, features) or ()
+    present = findings.attempt(experiment.present_videos, videos) or ()
     if 0 < len(present) < len(videos):
         missing = sorted({v.video_id for v in videos} - {v.video_id for v in present})
         findings.add(
@@ -243,10 +240,10 @@ def _ticker(progress, total):
     return lambda: progress is not None and progress(next(done), total)
 
 
-def _read(videos, features, config, findings, tick, is_training=True):
+def _read(videos, features, timing, findings, tick, is_training=True):
     """Reads the features of videos; returns a `_VideoFeatures` for each that can be read."""
     for video in videos:
-        findings.attempt(timing(config).grid_of, video, 1)
+        findings.attempt(timing.grid_of, video, 1)
     missing = [video for video in videos if not features.has(video.video_id)]
     for video in missing[:_MOST_PRINTED]:
         findings.attempt(features.load, video.video_id)
@@ -264,10 +261,10 @@ def _read(videos, features, config, findings, tick, is_training=True):
         feats = findings.attempt(features.load, video.video_id)
         if feats is None:
             continue
-        feats = feats[:: config.data.downsample_rate]
+        feats = feats[:: timing.downsample_rate]
         problem = constant_problem(video, feats, features.describe(video.video_id))
         findings.add_if(problem, may_be_error=is_training)
-        grid = findings.attempt(timing(config).grid_of, video, len(feats))
+        grid = findings.attempt(timing.grid_of, video, len(feats))
         if grid is not None:
             limits = float(feats.min()), float(feats.max())
             checksum = zlib.crc32(np.ascontiguousarray(feats))
@@ -295,14 +292,14 @@ def _check_times(sequences, findings, is_training=True, check_durations=False):
     findings.add_if(late_problem(*columns), may_be_error=is_training)
 
 
-def _make_items(sequences, config):
+def _make_items(sequences, lengths):
     """Takes the last step before batches can be made: is there anything left to learn?"""
-    resize_to = lengths(config).resize_to
+    resize_to = lengths.resize_to
     make_items(
         [sequence.video for sequence in sequences],
         [Sequence(s.num_steps, resize_to or s.num_steps, s.num_channels, None) for s in sequences],
         [sequence.grid for sequence in sequences],
-        lengths(config),
+        lengths,
     )
 
 
@@ -341,13 +338,13 @@ def _warn_of_orphans(annotations, features, findings):
 # === Numbers ===
 
 
-def _numbers(annotations, train, evaluation, config, pyramid):
+def _numbers(annotations, train, evaluation, lengths, pyramid):
     """The statistics of a `Diagnosis`, as far as there is something to count."""
     numbers = annotation_statistics(annotations, _durations_sec(annotations, train + evaluation))
     if train:
         numbers["features"] = feature_statistics(train + evaluation)
     if any(len(sequence.video.labels) for sequence in train):
-        sequences = [_on_model_grid(sequence, config) for sequence in train]
+        sequences = [_on_model_grid(sequence, lengths.resize_to) for sequence in train]
         suggested = suggest_pyramid(sequences)
         numbers["pyramid"] = pyramid_statistics(sequences, pyramid or suggested)
         numbers["suggestion"] = suggestion_statistics(suggested, sequences)
@@ -361,9 +358,8 @@ def _durations_sec(annotations, sequences):
     return {**found, **stated}
 
 
-def _on_model_grid(sequence, config):
-    """The `_VideoFeatures` as the network sees it."""
-    num_steps = lengths(config).resize_to
+def _on_model_grid(sequence, num_steps):
+    """The `_VideoFeatures` as the network sees it, resized to `num_steps` if that is not None."""
     if num_steps is None:
         return sequence
     grid = sequence.grid.resize(sequence.num_steps, num_steps)

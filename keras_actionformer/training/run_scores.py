@@ -14,9 +14,9 @@ from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.files import write_json
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.presets.runs import DETECTIONS, EVALUATION, load_model
-from keras_actionformer.training import experiment
 from keras_actionformer.training.callbacks import verbosity
 from keras_actionformer.training.config import check_config, run_config
+from keras_actionformer.training.experiment import Experiment
 
 
 def check_evaluation(config):
@@ -26,7 +26,7 @@ def check_evaluation(config):
     """
     check_config(config)
     videos = check_scoring(config)
-    features = experiment.feature_files(config)
+    features = Experiment(config).features
     for video in videos:
         features.load(video.video_id)
 
@@ -37,9 +37,10 @@ def check_scoring(config):
     Returns:
       tuple of `Video`, those to detect in.
     """
-    annotations, video_scores = experiment.read_ground_truth(config)
+    experiment = Experiment(config)
+    annotations, video_scores = experiment.read_ground_truth()
     videos = annotations.subset(config.data.eval_subset)
-    present = experiment.present_videos(config, videos, experiment.feature_files(config))
+    present = experiment.present_videos(videos)
     # All steps of an evaluation, for a model that finds nothing.
     detections = {video.video_id: Detections(np.zeros((0, 2)), [], []) for video in present}
     if video_scores is not None:
@@ -60,10 +61,10 @@ def detect_subset(model, config, videos):
       {video id: `Detections`}; without the videos that `data.missing_features` lets be left out,
       which an evaluation counts as missed.
     """
-    features = experiment.feature_files(config)
-    videos = experiment.present_videos(config, videos, features)
-    items = evaluation_items(videos, features, experiment.timing(config))
-    return detect_items(model, items, len(videos), **experiment.detection_windows(config))
+    experiment = Experiment(config)
+    videos = experiment.present_videos(videos)
+    items = evaluation_items(videos, experiment.features, experiment.timing)
+    return detect_items(model, items, len(videos), **experiment.detection_windows)
 
 
 def detect_items(model, items, count, **windows):
@@ -106,7 +107,7 @@ def evaluate_workdir(workdir, subset=None, tiou_thresholds=None, video_scores=No
     config = ml_collections.ConfigDict(run_config(workdir))
     config.fusion.video_scores = str(video_scores or config.fusion.video_scores)
     model = load_model(workdir, ActionFormer)
-    annotations, video_scores = experiment.read_ground_truth(config)
+    annotations, video_scores = Experiment(config).read_ground_truth()
     class_names = model.class_names
     videos = annotations.subset(subset or config.data.eval_subset)
     detections = detect_subset(model, config, videos)

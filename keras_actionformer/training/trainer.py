@@ -11,9 +11,9 @@ from keras_actionformer.files import atomic_write, remove_leftovers
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.padding import inference_padding
 from keras_actionformer.presets.runs import CHECKPOINT, CONFIG, load_model
-from keras_actionformer.training import experiment
 from keras_actionformer.training.callbacks import DeadOutputWarning, RunWriter, verbosity
 from keras_actionformer.training.config import check_config, first_difference, run_config, to_plain
+from keras_actionformer.training.experiment import Experiment
 
 
 def train(config, workdir, resume=False, before_fit=None):
@@ -39,20 +39,18 @@ def train(config, workdir, resume=False, before_fit=None):
     check_config(config)
     _check_workdir(config, workdir, resume)
     # === Data ===
-    annotations = experiment.read_annotations(config)
-    features = experiment.feature_files(config)
-    videos = experiment.present_videos(
-        config, annotations.subset(config.data.train_subset), features
-    )
-    steps_per_epoch = experiment.count_batches(config, videos, features)
-    experiment.check_levels(config, videos)
+    experiment = Experiment(config)
+    annotations = experiment.read_annotations()
+    videos = experiment.present_videos(annotations.subset(config.data.train_subset))
+    steps_per_epoch = experiment.count_batches(videos)
+    experiment.check_levels(videos)
     num_epochs = config.train.warmup_epochs + config.train.epochs
     # === Model ===
     keras.utils.set_random_seed(config.seed)
-    model = experiment.build_model(config, annotations)
+    model = experiment.build_model(annotations)
     model.recompute = config.train.recompute
     model.compile(
-        experiment.make_optimizer(config, steps_per_epoch),
+        experiment.make_optimizer(steps_per_epoch),
         jit_compile={"on": True, "off": False, "auto": "auto"}[config.train.jit_compile],
     )
     remove_leftovers(workdir)
@@ -65,7 +63,7 @@ def train(config, workdir, resume=False, before_fit=None):
     # A compiled step has one shape; any other computes no more than the batch needs.
     padded_steps = None if model.jit_compile else inference_padding(model.architecture).padded_steps
     epochs = range(first_epoch, num_epochs)
-    stream = experiment.training_stream(config, videos, features, epochs, padded_steps)
+    stream = experiment.training_stream(videos, epochs, padded_steps)
     if before_fit is not None:
         before_fit()
     with atomic_write(workdir / CONFIG) as file:

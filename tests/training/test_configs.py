@@ -17,9 +17,10 @@ from keras_actionformer.data.batches import train_dataset
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.datasets.published import PUBLISHED
 from keras_actionformer.presets.builtin import ARCHITECTURES
-from keras_actionformer.training import experiment, run_scores, trainer
+from keras_actionformer.training import run_scores, trainer
 from keras_actionformer.training.config import check_config
 from keras_actionformer.training.config_files import load_config
+from keras_actionformer.training.experiment import Experiment
 
 CONFIGS = sorted((pathlib.Path(__file__).parents[2] / "configs").glob("*.py"))
 NAMES = [path.stem for path in CONFIGS]
@@ -266,14 +267,14 @@ def test_the_network_trains_a_step_and_detects(eagerly, tmp_path, name):
     config.model.max_seq_len = min(config.model.max_seq_len, 2304)
     config.postprocess.max_seg_num = 50
     write_data(tmp_path, config, num_videos=1, num_steps=config.model.max_seq_len // 2)
-    annotations = experiment.read_annotations(config)
-    model = experiment.build_model(config, annotations)
-    model.compile(experiment.make_optimizer(config, batches_per_epoch=1), jit_compile=False)
+    annotations = Experiment(config).read_annotations()
+    model = Experiment(config).build_model(annotations)
+    model.compile(Experiment(config).make_optimizer(batches_per_epoch=1), jit_compile=False)
     batches = train_dataset(
         annotations.subset(config.data.train_subset),
-        experiment.feature_files(config),
-        experiment.timing(config),
-        dataclasses.replace(experiment.lengths(config), window_steps=None),
+        Experiment(config).features,
+        Experiment(config).timing,
+        dataclasses.replace(Experiment(config).lengths, window_steps=None),
         batch_size=1,
     )
     history = model.fit(batches, verbose=0, shuffle=False).history

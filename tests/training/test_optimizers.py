@@ -20,8 +20,8 @@ from reference_model import (
 )
 
 from keras_actionformer.presets.reference import from_reference
-from keras_actionformer.training import experiment
 from keras_actionformer.training.config import default_config
+from keras_actionformer.training.experiment import Experiment
 from keras_actionformer.training.optimizers import SGD, AdamW, WarmupSchedule
 
 
@@ -334,7 +334,7 @@ def test_accumulated_batches_make_the_step_of_their_mean(name, schedule, mode):
     config.train.warmup_epochs, config.train.epochs = 1, 3
     config.train.learning_rate, config.train.ema = 0.1, 0.9
     config.train.accumulate_batches = 2
-    optimizer = experiment.make_optimizer(config, batches_per_epoch=5)
+    optimizer = Experiment(config).make_optimizer(batches_per_epoch=5)
     plain = {**optimizer.get_config(), "gradient_accumulation_steps": None}
     optimizers = [optimizer, type(optimizer).from_config(plain)]
     weights = []
@@ -378,7 +378,7 @@ def test_a_schedule_counts_steps_of_several_batches():
     config.train.accumulate_batches = 3
     # Epochs of 5 batches end at batch 5, 10, 15 and 20: in steps 1, 3, 5 and 6, and the last two
     # batches make none.
-    schedule = experiment.make_optimizer(config, batches_per_epoch=5)._learning_rate
+    schedule = Experiment(config).make_optimizer(batches_per_epoch=5)._learning_rate
     assert (schedule.warmup_steps, schedule.total_steps) == (1, 6)
     assert schedule.milestones == (3 - 1, 5 - 1)
 

@@ -19,8 +19,9 @@ from small_run import small_config, write_data
 from keras_actionformer import ActionFormer
 from keras_actionformer.errors import UserError
 from keras_actionformer.presets.runs import load_model
-from keras_actionformer.training import callbacks, experiment, run_scores, trainer
+from keras_actionformer.training import callbacks, run_scores, trainer
 from keras_actionformer.training.config import default_config, first_difference, run_config
+from keras_actionformer.training.experiment import Experiment
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="training pipelines are TensorFlow's"
@@ -133,7 +134,7 @@ def test_steps_of_several_batches_go_on_over_epochs_and_interruptions(data, tmp_
         patch.setattr(callbacks.RunWriter, "on_epoch_end", copy_after_first)
         trainer.train(config, whole)
     # Steps end with batches 3, 6, 9 and 12: of the log is the rate of the step that comes next.
-    schedule = experiment.make_optimizer(config, batches_per_epoch=4)._learning_rate
+    schedule = Experiment(config).make_optimizer(batches_per_epoch=4)._learning_rate
     names, *rows = [line.split(",") for line in (whole / "log.csv").read_text().splitlines()]
     rates = [float(row[names.index("learning_rate")]) for row in rows]
     assert rates == [float(schedule(step)) for step in (1, 2, 4)] and schedule.total_steps == 4
@@ -171,7 +172,7 @@ PROGRAM = """
 import pathlib, sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from small_run import small_config
-from keras_actionformer.training import experiment, run_scores, trainer
+from keras_actionformer.training import run_scores, trainer
 trainer.train(small_config(pathlib.Path({data!r})), {workdir!r}, resume=True)
 """
 
@@ -303,7 +304,7 @@ def test_what_stops_before_the_first_step_leaves_nothing(data, tmp_path):
 def test_classes_without_annotations_start_as_good_as_impossible(data):
     config = small_config(data)
     config.model.num_classes = 3
-    model = experiment.build_model(config, experiment.read_annotations(config))
+    model = Experiment(config).build_model(Experiment(config).read_annotations())
     assert model.config["head_empty_cls"] == [2] and model.class_names[2] == "class_2"
 
 
@@ -410,7 +411,7 @@ def test_videos_without_features_can_be_left_out(tmp_path, monkeypatch):
     config.train.batch_size = 3  # as many as the training videos that are left
     config.data.missing_features = "skip"
     model = trainer.train(config, tmp_path / "run")
-    videos = experiment.read_annotations(config).subset("test")
+    videos = Experiment(config).read_annotations().subset("test")
     assert list(run_scores.detect_subset(model, config, videos)) == ["v4"]
     # The one that was left out counts as missed.
     assert run_scores.evaluate_workdir(tmp_path / "run").num_videos_without_detections == 1
@@ -422,11 +423,11 @@ def test_sliding_windows_train_and_detect(data, tmp_path):
     config.data.window_steps = 16
     config.data.crop_ratio = None
     config.model.max_seq_len = 16
-    videos = experiment.read_annotations(config).subset("training")
-    features = experiment.feature_files(config)
+    videos = Experiment(config).read_annotations().subset("training")
+    features = Experiment(config).features
     # Windows start every 8 steps, and one more ends with the sequence.
     num_windows = sum(-(-(len(features.load(v.video_id)) - 16) // 8) + 1 for v in videos)
-    assert experiment.count_batches(config, videos, features) == num_windows // 2
+    assert Experiment(config).count_batches(videos) == num_windows // 2
     model = trainer.train(config, tmp_path / "run")
     for _, found in run_scores.detect_subset(model, config, videos).items():
         assert 0 < len(found) <= 20
