@@ -1,9 +1,9 @@
 """ActionFormer: backbone, neck and heads wired, its training loss and its detections."""
 
 import dataclasses
+import functools
 
 import keras
-from keras import ops
 
 from keras_actionformer.checks import check_class_names, from_fields
 from keras_actionformer.data.grid import FeatureGrid
@@ -14,17 +14,10 @@ from keras_actionformer.errors import UserError
 from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.network.backbone import Backbone
 from keras_actionformer.network.heads import Heads
-from keras_actionformer.network.losses import (
-    PositivesAverage,
-    detection_losses,
-    positive_points,
-    weighted_sum,
-    zero_shares,
-)
+from keras_actionformer.network.losses import PositivesAverage, training_losses, weighted_sum
 from keras_actionformer.network.neck import Neck
 from keras_actionformer.network.padding import PadToStride
-from keras_actionformer.network.points import make_points, point_mask
-from keras_actionformer.network.targets import assign_targets
+from keras_actionformer.network.points import make_points
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")
@@ -202,31 +195,13 @@ class ActionFormer(keras.Model):
         Returns:
           Scalar loss.
         """
-        settings = self.architecture
         _, mask = self.get_layer("pad")(x["feats"], x["mask"])
-        valid = point_mask(mask, settings.strides)
-        cls_targets, reg_targets = assign_targets(
-            self.points(ops.shape(mask)[1]),
-            y["segments"],
-            y["labels"],
-            settings.num_classes,
-            settings.center_sample,
-            settings.center_sample_radius,
-        )
-        num_positive = ops.sum(ops.cast(positive_points(cls_targets, valid), "float32"))
-        cls_loss, reg_loss = detection_losses(
-            cls_targets,
-            reg_targets,
-            y_pred["logits"],
-            y_pred["offsets"],
-            valid,
-            self.positives_average(num_positive, training=training),
-            settings.label_smoothing,
-        )
-        values = cls_loss, reg_loss, *zero_shares(y_pred["offsets"], valid)
-        for tracker, value in zip(self.loss_trackers, values, strict=True):
+        normalizer = functools.partial(self.positives_average, training=training)
+        losses = training_losses(self.architecture, mask, y, y_pred, normalizer)
+        for tracker, value in zip(self.loss_trackers, losses, strict=True):
             tracker.update_state(value)
-        return weighted_sum(cls_loss, reg_loss, settings.loss_weight)
+        cls_loss, reg_loss, *_ = losses
+        return weighted_sum(cls_loss, reg_loss, self.architecture.loss_weight)
 
     # ---- inference ------------------------------------------------------------------------
 

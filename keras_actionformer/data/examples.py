@@ -2,11 +2,11 @@
 
 import collections
 import dataclasses
+import numbers
 
 import numpy as np
 from absl import logging
 
-from keras_actionformer.data.arrays import resize_feats
 from keras_actionformer.data.feature_checks import constant_problem, stop_at_error
 from keras_actionformer.data.windows import cut_segments, cut_to_features, sliding_windows
 from keras_actionformer.errors import UserError
@@ -104,6 +104,39 @@ def _window_of_resized(features, video_id, rate, num_steps):
     return lambda start, length: resize_feats(features.open(video_id)[::rate], num_steps)[
         start : start + length
     ]
+
+
+def resize_feats(feats, num_steps):
+    """Resizes features in time by linear interpolation.
+
+    Steps are taken for intervals of equal length that fill the sequence before and after, and
+    values beyond the centres of the first and the last step are theirs (the rule that other
+    libraries call `align_corners=False`).
+
+    Args:
+      feats: float (T, C).
+      num_steps: int, the T to return.
+
+    Returns:
+      float32 (num_steps, C).
+
+    Raises:
+      UserError: `num_steps` is no whole number above 0.
+    """
+    if not isinstance(num_steps, numbers.Integral) or num_steps < 1:
+        raise UserError(f"num_steps must be a whole number above 0, but it is {num_steps!r}.")
+    feats = np.asarray(feats, np.float32)
+    if len(feats) == num_steps:
+        return feats
+    # As the reference: a scale in float32, and positions that are rounded to float32 once, at the
+    # end (one fused multiply-add); the rounding shows in long sequences.
+    scale = np.float64(np.float32(len(feats) / num_steps))
+    position = (scale * (np.arange(num_steps) + 0.5) - 0.5).astype(np.float32)
+    position = np.clip(position, 0, len(feats) - 1)
+    left = position.astype(np.int64)
+    right = np.minimum(left + 1, len(feats) - 1)
+    weight = (position - left.astype(np.float32))[:, None]
+    return feats[left] * (1 - weight) + feats[right] * weight
 
 
 def segments_to_grid(segments_sec, grid):

@@ -3,6 +3,9 @@
 import keras
 from keras import ops
 
+from keras_actionformer.network.points import make_points, point_mask
+from keras_actionformer.network.targets import assign_targets
+
 _EPSILON = 1e-8
 # Weight of the old value in an update of the average number of positive points.
 _MOMENTUM = 0.9
@@ -47,6 +50,43 @@ def diou_loss_1d(targets, offsets):
     center, true_center = (0.5 * (x[..., 1] - x[..., 0]) for x in (offsets, targets))
     distance = (center - true_center) / ops.maximum(enclosing, _EPSILON)
     return 1.0 - intersection / ops.maximum(union, _EPSILON) + distance**2
+
+
+def training_losses(architecture, mask, actions, outputs, normalizer):
+    """Assigns targets to the points of a batch, and computes its losses (paper, eq. 7).
+
+    Args:
+      architecture: `Architecture`.
+      mask: (B, T) bool, T a multiple of the coarsest stride.
+      actions: {"segments" (B, N, 2) in grid steps, "labels" (B, N) int, -1 = padding}.
+      outputs: {"logits" (B, P, K), "offsets" (B, P, 2)}.
+      normalizer: function from the number of positive points (scalar) to what both losses are
+        divided by.
+
+    Returns:
+      Four scalars: classification loss, regression loss, and the shares of points whose offset to
+      the start, and to the end, is 0.
+    """
+    valid = point_mask(mask, architecture.strides)
+    cls_targets, reg_targets = assign_targets(
+        make_points(ops.shape(mask)[1], architecture.strides, architecture.regression_range),
+        actions["segments"],
+        actions["labels"],
+        architecture.num_classes,
+        architecture.center_sample,
+        architecture.center_sample_radius,
+    )
+    num_positive = ops.sum(ops.cast(positive_points(cls_targets, valid), "float32"))
+    losses = detection_losses(
+        cls_targets,
+        reg_targets,
+        outputs["logits"],
+        outputs["offsets"],
+        valid,
+        normalizer(num_positive),
+        architecture.label_smoothing,
+    )
+    return *losses, *zero_shares(outputs["offsets"], valid)
 
 
 def detection_losses(

@@ -10,7 +10,6 @@ from replayed_draws import ReplayedDraws
 
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.annotations import Video
-from keras_actionformer.data.arrays import resize_feats
 from keras_actionformer.data.batches import (
     _aligned_zeros,
     count_items,
@@ -18,7 +17,7 @@ from keras_actionformer.data.batches import (
     steps_per_epoch,
     train_dataset,
 )
-from keras_actionformer.data.examples import Sequence, make_items, segments_to_grid
+from keras_actionformer.data.examples import Sequence, make_items, resize_feats, segments_to_grid
 from keras_actionformer.data.features import FeatureFiles, videos_with_features
 from keras_actionformer.data.grid import FeatureGrid, Timing
 from keras_actionformer.data.windows import Lengths, truncate

@@ -21,7 +21,7 @@ from small_exports import (
 )
 
 from keras_actionformer import ActionFormer, FeatureGrid, PostProcess, UserError, evaluate
-from keras_actionformer.data.arrays import resize_feats
+from keras_actionformer.data.examples import resize_feats
 from keras_actionformer.datasets.simulated import simulate_dataset
 from keras_actionformer.deploy import export
 from keras_actionformer.deploy.exported import ExportedModel

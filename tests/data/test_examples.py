@@ -1,0 +1,35 @@
+"""Resizing of features in time."""
+
+import fractions
+
+import numpy as np
+import pytest
+
+from keras_actionformer.data.examples import resize_feats
+from keras_actionformer.errors import UserError
+
+
+def test_resizing_by_hand():
+    feats = np.array([[0.0], [4.0]])
+    # Centres of the new steps lie at -0.25, 0.25, 0.75 and 1.25 of the old ones.
+    np.testing.assert_array_equal(resize_feats(feats, 4), [[0], [1], [3], [4]])
+    np.testing.assert_array_equal(resize_feats(feats, 1), [[2]])
+    np.testing.assert_array_equal(resize_feats(feats, 2), feats)
+    assert resize_feats(feats, 3).dtype == np.float32
+
+
+def test_positions_are_rounded_once():
+    # Of 0, 1, 0, 1, ... a resized step is how far its position lies from the nearest even one.
+    feats, num_steps = np.arange(198)[:, None] % 2, 160
+    scale = fractions.Fraction(float(np.float32(198 / 160)))
+    half = fractions.Fraction(1, 2)
+    exact = [float(scale * (i + half) - half) for i in range(num_steps)]
+    position = np.array(exact, np.float32).astype(np.float64)
+    expected = np.abs((position + 1) % 2 - 1)
+    np.testing.assert_allclose(resize_feats(feats, num_steps)[:, 0], expected, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("num_steps", [0, -2, 1.5, None])
+def test_wrong_numbers_of_steps(num_steps):
+    with pytest.raises(UserError, match=f"num_steps must be a whole number .* is {num_steps}"):
+        resize_feats(np.zeros((4, 2)), num_steps)
