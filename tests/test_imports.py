@@ -10,6 +10,7 @@ import sys
 import numpy as np
 
 from keras_actionformer import (
+    Architecture,
     Detections,
     FeatureGrid,
     PostProcess,
@@ -17,13 +18,18 @@ from keras_actionformer import (
     Video,
     default_config,
     evaluate,
+    list_presets,
     load_annotations,
+    load_config,
     load_detections,
     save_annotations,
     save_detections,
 )
 
 PostProcess(nms_method="hard")
+Architecture(input_dim=8, num_classes=1)
+default_config()
+assert list_presets()
 segments_sec, labels = np.array([[0.0, 1.0]]), np.array([0])
 truth = Video("a", "test", None, None, segments_sec, labels)
 print(evaluate([truth], {"a": Detections(segments_sec, [0.5], labels)}))
