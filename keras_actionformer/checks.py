@@ -138,23 +138,29 @@ def entries(value):
     return list(value) if isinstance(value, list | tuple | range) else None
 
 
-def check_class_names(value, num_classes):
+def check_class_names(value, num_classes=None, source=""):
     """Class names as a tuple, empty for None.
+
+    Args:
+      value: what should be class names.
+      num_classes: int, how many they must be where there are any; None for any number.
+      source: str, where they come from, to begin the sentence with.
 
     Raises:
       UserError: they are not `num_classes` different strings.
     """
+    where = f"{source}: class_names" if source else "class_names"
     if value is not None and not isinstance(value, list | tuple):
-        raise UserError(f"class_names must be a list of names, but is {shown(value)}.")
+        raise UserError(f"{where} must be a list of names, but is {shown(value)}.")
     names = tuple(value or ())
     for name in names:
         if not isinstance(name, str) or not name:
             raise UserError(
-                f"class_names must be strings that are not empty, but one is {shown(name)}."
+                f"{where} must be strings that are not empty, but one is {shown(name)}."
             )
     for name, count in collections.Counter(names).most_common(1):
         if count > 1:
-            raise UserError(f"class_names has {shown(name)} {count} times, not once.")
-    if names and len(names) != num_classes:
-        raise UserError(f"class_names has {len(names)} names, but num_classes={num_classes}.")
+            raise UserError(f"{where} has {shown(name)} {count} times, not once.")
+    if names and num_classes not in (None, len(names)):
+        raise UserError(f"{where} has {len(names)} names, but num_classes={num_classes}.")
     return names

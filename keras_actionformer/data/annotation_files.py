@@ -21,6 +21,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from keras_actionformer.checks import check_class_names
 from keras_actionformer.data.annotations import Annotations, build_annotations
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import read_json, read_text, write_json
@@ -127,10 +128,7 @@ def json_entries(path):
     database, names = content["database"], content.get("class_names")
     if not isinstance(database, dict):
         raise UserError(f"{where}: 'database' must be an object of video ids, not a list or value.")
-    if names is not None and not (
-        isinstance(names, list) and all(isinstance(name, str) for name in names)
-    ):
-        raise UserError(f"{where}: 'class_names' must be a list of texts, but it is {names!r:.60}.")
+    check_class_names(names, source=where)
     return {id_: _json_entry(f"{where}, video {id_!r}", e) for id_, e in database.items()}, names
 
 

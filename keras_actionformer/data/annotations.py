@@ -16,6 +16,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_actionformer.checks import check_class_names
 from keras_actionformer.data.instances import usable_instances
 from keras_actionformer.errors import UserError, suggest
 
@@ -116,7 +117,7 @@ def build_annotations(
     if outside not in ("error", "keep"):
         raise UserError(f"outside must be 'error' or 'keep', but it is {outside!r}.")
     if class_names is not None:
-        class_names = _check_class_names(source, class_names, num_classes)
+        class_names = check_class_names(class_names, num_classes, source)
     if not entries:
         raise UserError(f"{source} holds no video.")
     for entry in entries.values():
@@ -137,21 +138,6 @@ def build_annotations(
     ids = {name: i for i, name in enumerate(class_names)}
     videos = tuple(_video(id_, entry, ids, outside) for id_, entry in entries.items())
     return Annotations(videos, class_names)
-
-
-def _check_class_names(source, class_names, num_classes):
-    class_names = tuple(class_names)
-    for name in class_names:
-        if class_names.count(name) > 1:
-            raise UserError(
-                f"{source}: class_names holds {name!r} twice; every class needs its own name."
-            )
-    if num_classes not in (None, len(class_names)):
-        raise UserError(
-            f"{source}: class_names holds {len(class_names)} names but num_classes is "
-            f"{num_classes}; leave one of them out or make them agree."
-        )
-    return class_names
 
 
 def _check_entry(where, entry):

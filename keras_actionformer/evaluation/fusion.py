@@ -20,9 +20,10 @@ import numbers
 import numpy as np
 from absl import logging
 
+from keras_actionformer.checks import check_class_names
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.errors import UserError, suggest
-from keras_actionformer.evaluation.video_scores import check_names, check_scores
+from keras_actionformer.evaluation.video_scores import check_scores
 
 
 def fuse_videos(detections, video_scores, num_pred=200, topk=2):
@@ -96,7 +97,7 @@ def fuse_scores(detections, video_scores, num_pred=200, topk=2, class_names=()):
         number of names is not K.
     """
     class_scores = check_scores("video_scores", video_scores)
-    class_names = check_names(class_names, len(class_scores))
+    class_names = check_class_names(class_names, len(class_scores))
     for name, value, most in (("num_pred", num_pred, None), ("topk", topk, len(class_scores))):
         if not isinstance(value, numbers.Integral) or value < 1 or (most and value > most):
             limit = "1 or larger" if most is None else f"in 1..{most}, the number of classes"

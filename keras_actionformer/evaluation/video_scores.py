@@ -18,6 +18,7 @@ import re
 
 import numpy as np
 
+from keras_actionformer.checks import check_class_names
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import (
     RepeatedKeyError,
@@ -66,7 +67,7 @@ class VideoScores(dict):
                     f"Every video needs a score for each class, but video {first!r} has {count} "
                     f"scores and video {video_id!r} has {len(values)}."
                 )
-        self.class_names = check_names(class_names, count)
+        self.class_names = check_class_names(class_names, count)
 
 
 def load_video_scores(path, class_names=None):
@@ -122,19 +123,6 @@ def check_scores(where, values):
             f"but the score of class {wrong.argmax()} is {scores[wrong][0]}."
         )
     return scores
-
-
-def check_names(class_names, num_classes):
-    """Returns class names as a tuple of `num_classes` str, or an empty one."""
-    names = tuple(class_names)
-    if any(not isinstance(name, str) for name in names):
-        raise UserError(f"Class names must be texts, but they are {names!r:.60}.")
-    if names and len(names) != num_classes:
-        raise UserError(f"There are {len(names)} class names for {num_classes} scores a video.")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"Class name {twice!r} stands twice; every class needs its own name.")
-    return names
 
 
 def _in_order(video_scores, class_names):

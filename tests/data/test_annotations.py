@@ -119,13 +119,13 @@ def test_class_names_of_the_file(tmp_path):
     # Names given by the caller come first.
     assert load_annotations(path, class_names=["jump", "run"]).class_names == ("jump", "run")
     assert load_annotations(path, class_agnostic=True).class_names == ("action",)
-    with pytest.raises(UserError, match="names.json': class_names holds 3 names but num_classes"):
+    with pytest.raises(UserError, match="names.json': class_names has 3 names, but num_classes=4"):
         load_annotations(path, num_classes=4)
     path.write_text(json.dumps({"class_names": ["run"], "database": database}))
     with pytest.raises(UserError, match="'a', annotation 1: label 'jump' is none of the 1 class"):
         load_annotations(path)
     path.write_text(json.dumps({"class_names": "run", "database": database}))
-    with pytest.raises(UserError, match="'class_names' must be a list of texts"):
+    with pytest.raises(UserError, match="class_names must be a list of names, but is 'run'"):
         load_annotations(path)
 
 
@@ -259,8 +259,8 @@ def test_segments_and_labels_of_the_reference(path):
             {"class_names": ["run", "jump"]},
             "label 'run' has the label_id 1 but is number 0 of the class names",
         ),
-        ({"v": video()}, {"class_names": ["a", "a"]}, "class_names holds 'a' twice"),
-        ({"v": video()}, {"class_names": ["a"], "num_classes": 3}, "1 names but num_classes is 3"),
+        ({"v": video()}, {"class_names": ["a", "a"]}, "class_names has 'a' 2 times"),
+        ({"v": video()}, {"class_names": ["a"], "num_classes": 3}, "1 names, but num_classes=3"),
         (
             {"v": video()},
             {"class_names": ["a"], "class_agnostic": True},

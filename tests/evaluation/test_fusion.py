@@ -106,7 +106,7 @@ def test_no_detections_stay_none():
         ([0.5, 0.5], {"topk": 0}, "topk must be .* but it is 0"),
         ([0.5, 0.5], {"num_pred": 0}, "num_pred must be a whole number 1 or larger, but it is 0"),
         ([0.5, 0.5], {"num_pred": 2.5}, "num_pred must be .* but it is 2.5"),
-        ([0.5, 0.5], {"class_names": NAMES}, "3 class names for 2 scores"),
+        ([0.5, 0.5], {"class_names": NAMES}, "class_names has 3 names, but num_classes=2"),
     ],
 )
 def test_bad_arguments_are_told(scores, options, text):

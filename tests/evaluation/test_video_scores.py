@@ -111,7 +111,11 @@ def test_files_are_read(tmp_path, name, write, names):
         ("a.json", '{"results": {"v": [1]}, "class": "run"}', "must hold"),
         ("a.json", '{"results": {"v": [1]}, "labels": ["a"]}', "'class_names' beside .* 'labels'"),
         ("a.json", '{"results": {}, "class": [], "classes": []}', "one of .* 'class', 'classes';"),
-        ("a.json", '{"results": {"v": [1]}, "class": [1]}', "Class names must be texts"),
+        (
+            "a.json",
+            '{"results": {"v": [1]}, "class": [1]}',
+            "class_names must be strings .* one is 1",
+        ),
         ("a.json", '{"v": [1], "v": [0]}', "has 'v' twice"),
         ("a.json", "{}", "no scores of any video"),
         ("a.json", '{"v": [1, 0], "w": [1]}', "video 'v' has 2 scores and video 'w' has 1"),
@@ -119,8 +123,16 @@ def test_files_are_read(tmp_path, name, write, names):
         ("a.json", '{"v": [1, null]}', "scores of video 'v' must be finite"),
         ("a.json", '{"v": {"run": 1}}', "scores of video 'v' must be a list of numbers"),
         ("a.json", '{"v": 1}', r"video 'v' must have the shape \(classes,\)"),
-        ("a.json", '{"results": {"v": [1]}, "class": ["a", "b"]}', "2 class names for 1 scores"),
-        ("a.json", '{"results": {"v": [1, 0]}, "class": ["a", "a"]}', "'a' stands twice"),
+        (
+            "a.json",
+            '{"results": {"v": [1]}, "class": ["a", "b"]}',
+            "class_names has 2 names, but num_classes=1",
+        ),
+        (
+            "a.json",
+            '{"results": {"v": [1, 0]}, "class": ["a", "a"]}',
+            "class_names has 'a' 2 times",
+        ),
         ("a.csv", "", "must begin with the line video"),
         ("a.csv", "id,run\nv,1\n", "must begin .* but it begins with 'id,run'"),
         ("a.csv", "video,run\n", "no scores of any video"),
@@ -180,7 +192,7 @@ def test_given_names_are_those_of_a_file_without_any(tmp_path):
     found = load_video_scores(path, class_names=NAMES)
     assert found.class_names == NAMES
     assert_scores(found, SCORES)
-    with pytest.raises(UserError, match="scores.json.* 2 class names for 3 scores"):
+    with pytest.raises(UserError, match="scores.json.* class_names has 2 names, but num_classes=3"):
         load_video_scores(path, class_names=NAMES[:2])
 
 
