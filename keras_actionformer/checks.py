@@ -160,7 +160,11 @@ def check_class_names(value, num_classes=None, source=""):
             )
     for name, count in collections.Counter(names).most_common(1):
         if count > 1:
-            raise UserError(f"{where} has {shown(name)} {count} times, not once.")
+            raise UserError(
+                f"{where} has {shown(name)} {count} times; every class needs its own name."
+            )
     if names and num_classes not in (None, len(names)):
-        raise UserError(f"{where} has {len(names)} names, but num_classes={num_classes}.")
+        raise UserError(
+            f"{where} has {len(names)} names, but num_classes={num_classes}; make them agree."
+        )
     return names

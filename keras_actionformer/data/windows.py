@@ -7,6 +7,8 @@ import numpy as np
 
 from keras_actionformer.errors import UserError
 
+_MAX_TRIALS = 200  # windows that `truncate` draws before it takes one without an action
+
 
 @dataclasses.dataclass(frozen=True)
 class Lengths:
@@ -72,7 +74,6 @@ def truncate(
     offset_grid,
     crop_ratio,
     rng,
-    max_trials=200,
 ):
     """Chooses the random window of a training sequence (the reference's truncation rule).
 
@@ -82,7 +83,7 @@ def truncate(
     2. The window's start is a uniform integer in `[0, T - length]`. The window reaches half a
        feature window (`offset_grid`) over both its ends, where actions still leave traces.
     3. A segment is kept when at least `trunc_thresh` of its length lies in that reach.
-    4. Windows that keep no segment are drawn again, `max_trials` times at most; then the last one
+    4. Windows that keep no segment are drawn again, 200 times at most; then the last one
        stands. A sequence without segments takes the first.
     5. Kept segments are cut to the reach and counted from the window's start.
 
@@ -94,7 +95,6 @@ def truncate(
       offset_grid: float, `FeatureGrid.offset_grid`.
       crop_ratio: (low, high), or None.
       rng: `np.random.Generator`, or anything with its `integers(low, high, endpoint=True)`.
-      max_trials: int.
 
     Returns:
       (start, length, kept, segments): two ints, the int (M,) indices of kept segments, and these
@@ -111,7 +111,7 @@ def truncate(
         if length == feats_len:
             return everything
 
-    for _ in range(max_trials):
+    for _ in range(_MAX_TRIALS):
         start = int(rng.integers(0, feats_len - length, endpoint=True))
         kept, segments = cut_segments(segments_grid, start, length, trunc_thresh, offset_grid)
         if len(kept) or not len(segments_grid):

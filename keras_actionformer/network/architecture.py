@@ -18,6 +18,10 @@ _MAX_WINDOW = 4096  # attention hides steps by a table of 2 * window^2 numbers
 _MAX_STEPS = 2**24
 _MAX_NUMBERS = 2**30  # parameters and one training sequence: 4 GiB; the largest preset has 0.13e9
 
+# Of label assignment: actions as short as the shortest one at a point, up to this many steps,
+# share the point.
+TIE_STEPS = 1e-3
+
 
 # === Checks of a single setting ===
 

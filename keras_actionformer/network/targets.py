@@ -2,8 +2,7 @@
 
 from keras import ops
 
-# Actions as short as the shortest one at a point, up to this many steps, share the point.
-_TIE_STEPS = 1e-3
+from keras_actionformer.network.architecture import TIE_STEPS
 
 
 def assign_targets(points, segments, labels, num_classes, center_sample, center_sample_radius):
@@ -49,7 +48,7 @@ def assign_targets(points, segments, labels, num_classes, center_sample, center_
 
     length = ops.where(candidate, end - start, float("inf"))
     shortest = ops.min(length, axis=2, keepdims=True)
-    chosen = ops.logical_and(length <= shortest + _TIE_STEPS, candidate)
+    chosen = ops.logical_and(length <= shortest + TIE_STEPS, candidate)
     one_hot = ops.one_hot(labels, num_classes, dtype="float32")  # a label of -1 gives zeros
     cls_targets = ops.minimum(ops.matmul(ops.cast(chosen, "float32"), one_hot), 1.0)
 

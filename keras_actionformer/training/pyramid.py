@@ -8,10 +8,7 @@ import dataclasses
 import numpy as np
 
 from keras_actionformer.errors import UserError
-from keras_actionformer.network.architecture import adjoining_ranges
-
-# Actions as short as the shortest one at a point, up to this many steps, share the point.
-_TIE_STEPS = 1e-3
+from keras_actionformer.network.architecture import TIE_STEPS, adjoining_ranges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +96,7 @@ def count_points(segments_grid, num_steps, pyramid):
             shortest[points] = np.minimum(shortest[points], length[i])
             candidates.append(points)
         for i, points in enumerate(candidates):
-            counts[i, level] = np.count_nonzero(length[i] <= shortest[points] + _TIE_STEPS)
+            counts[i, level] = np.count_nonzero(length[i] <= shortest[points] + TIE_STEPS)
     return counts
 
 

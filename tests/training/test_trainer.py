@@ -247,8 +247,8 @@ def test_a_kill_between_the_last_files_loses_nothing(
         with np.load(workdir / "checkpoint.npz") as file:
             return str(file["log"])
 
-    target = trainer if killed_before == "atomic_path" else trainer.csv
-    name = killed_before if target is trainer else "DictWriter"
+    target = callbacks if killed_before == "atomic_path" else callbacks.csv
+    name = killed_before if target is callbacks else "DictWriter"
     original = getattr(target, name)
     with monkeypatch.context() as patch, pytest.raises(_Stop):
         patch.setattr(target, name, stop)
