@@ -1,0 +1,87 @@
+"""What earlier versions have written opens, and detects the same.
+
+The files were written when all modules of the package still lay in one folder: a run of
+`small_config` (`run/`, evaluated, on the data in `data/`), a preset of its model, and a model with
+several streams, resizing, a position embedding and a feature pyramid (`streams.keras`).
+`detections.npz` holds features and what that version detected in them.
+"""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from golden_files import GOLDEN
+
+from keras_actionformer import ActionFormer, train
+from keras_actionformer.presets.runs import load_model
+from keras_actionformer.training.config import run_config
+from keras_actionformer.training.run_scores import evaluate_workdir
+
+OLD = GOLDEN / "k_before_packages"
+
+
+@pytest.fixture(scope="module")
+def old():
+    with np.load(OLD / "detections.npz") as file:
+        return dict(file)
+
+
+def assert_detects_the_same(model, feats, old, name):
+    found = model.detect(feats)
+    assert len(found) == len(old[f"{name}/scores"]) > 0
+    np.testing.assert_allclose(found.segments_sec, old[f"{name}/segments_sec"], atol=1e-4)
+    np.testing.assert_allclose(found.scores, old[f"{name}/scores"], atol=1e-5)
+    np.testing.assert_array_equal(found.labels, old[f"{name}/labels"])
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [
+        lambda: load_model(OLD / "run", ActionFormer),
+        lambda: keras.saving.load_model(OLD / "run" / "model.keras"),
+        lambda: ActionFormer.from_preset(OLD / "run"),
+        lambda: ActionFormer.from_preset(OLD / "preset"),
+    ],
+    ids=["run", "keras file", "run as preset", "preset"],
+)
+def test_models_detect_the_same(opened, old):
+    model = opened()
+    assert model.class_names == ("a", "b") and model.grid.fps == 1
+    assert_detects_the_same(model, old["feats"], old, "run")
+
+
+def test_a_model_of_several_streams_detects_the_same(old):
+    model = keras.saving.load_model(OLD / "streams.keras")
+    assert_detects_the_same(model, old["both"], old, "streams")
+
+
+def test_a_preset_is_saved_as_it_was(tmp_path):
+    ActionFormer.from_preset(OLD / "preset").save_to_preset(tmp_path / "preset")
+    for name in ("config.json", "metadata.json"):
+        was, now = (
+            json.loads((p / name).read_text()) for p in (OLD / "preset", tmp_path / "preset")
+        )
+        for part in ("description", "scores", "versions", "weights_sha256"):
+            was.pop(part, None), now.pop(part, None)
+        assert now == was
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="training pipelines are TensorFlow's"
+)
+def test_a_run_is_evaluated_and_goes_on(tmp_path, monkeypatch):
+    shutil.copytree(OLD, tmp_path / "old")
+    monkeypatch.chdir(tmp_path / "old")  # its configuration names the data from there
+    scores = json.loads((OLD / "run" / "evaluation.json").read_text())
+    found = evaluate_workdir("run").to_dict()
+    assert found["average_mean_ap"] == pytest.approx(scores["average_mean_ap"], abs=1e-6)
+    # All epochs are done: a model comes back, and nothing is written but what it follows from.
+    import ml_collections
+
+    config = ml_collections.ConfigDict(run_config("run"))
+    model = train(config, "run", resume=True)
+    expected = load_model(OLD / "run", ActionFormer)
+    for a, b in zip(model.weights, expected.weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-7)
