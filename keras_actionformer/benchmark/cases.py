@@ -28,6 +28,7 @@ from keras_actionformer.detection.suppression import suppress
 from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.points import make_points
+from keras_actionformer.presets.builtin import list_presets
 from keras_actionformer.training.config import default_config
 from keras_actionformer.training.experiment import Experiment
 
@@ -51,7 +52,7 @@ def run_case(what, preset=None, dtype="float32", num_runs=7, options=None):
     meter = Meter(num_runs, dtype)
     model = None
     if preset is not None:
-        known = ActionFormer.presets.get(preset, {"has_weights": True})
+        known = list_presets().get(preset, {"has_weights": True})
         policy = "mixed_bfloat16" if dtype == "bfloat16" else dtype
         model = ActionFormer.from_preset(preset, load_weights=known["has_weights"], dtype=policy)
     if what == "machine":

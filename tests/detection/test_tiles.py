@@ -149,17 +149,18 @@ def test_a_point_sees_its_field_and_nothing_else(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_tiles_show_every_kept_point_all_it_sees(name):
-    config, strides = (model := small_model(**CASES[name])).config, model.strides
-    left, right = map(max, zip(*receptive_fields(config), strict=True))
+    architecture = small_model(**CASES[name]).architecture
+    strides = architecture.strides
+    left, right = map(max, zip(*receptive_fields(architecture), strict=True))
     with pytest.raises(UserError, match="tile_steps must be at least") as error:
-        tile_length(config, 3)
+        tile_length(architecture, 3)
     least = int(str(error.value).split("at least ")[1].split(",")[0])
     assert left + right < least <= left + right + 3 * strides[-1]
     for tile_steps in (least, least + 1, 2 * least + 5):
-        length = tile_length(config, tile_steps)
+        length = tile_length(architecture, tile_steps)
         assert tile_steps <= length < tile_steps + strides[-1] and length % strides[-1] == 0
         for num_steps in range(strides[-1], 3 * length, strides[-1]):
-            tiles = plan_tiles(config, num_steps, length)
+            tiles = plan_tiles(architecture, num_steps, length)
             edges = [0, *(tile.stop_kept for tile in tiles)]
             assert edges[-1] == num_steps == tiles[-1].stop
             assert all(tile.start % strides[-1] == 0 for tile in tiles)
