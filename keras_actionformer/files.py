@@ -122,11 +122,13 @@ def told_if_unreadable(problem, fix=""):
     except UserError:
         raise
     # A TypeError is that of a `.npy` file where an archive is expected, a RuntimeError that of too
-    # deep a recursion, of a zip file's unknown compression, or of HDF5.
+    # deep a recursion, of a zip file's unknown compression, or of HDF5, a MemoryError that of a
+    # file which claims to be endless.
     except (
         OSError,
         EOFError,
         KeyError,
+        MemoryError,
         RuntimeError,
         TypeError,
         ValueError,
@@ -134,6 +136,8 @@ def told_if_unreadable(problem, fix=""):
         zlib.error,
     ) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if isinstance(error, KeyError):
+            reason = f"it lacks {reason}"
         raise UserError(
             f"{problem} ({reason.splitlines()[0]}){f'; {fix}' if fix else ''}."
         ) from None

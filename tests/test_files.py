@@ -130,6 +130,9 @@ def test_what_told_if_unreadable_tells():
     with pytest.raises(UserError, match=r"^X is damaged \(EOFError\)\.$"):
         with told_if_unreadable("X is damaged"):
             raise EOFError
+    with pytest.raises(UserError, match=r"^X is damaged \(it lacks 'log'\)\.$"):
+        with told_if_unreadable("X is damaged"):
+            {}.pop("log")
     with pytest.raises(UserError, match="^as it is$"), told_if_unreadable("X is damaged"):
         raise UserError("as it is")
 

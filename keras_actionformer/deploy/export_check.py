@@ -12,6 +12,7 @@ import keras_actionformer
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.detection.inputs import check_sequences
 from keras_actionformer.errors import UserError
+from keras_actionformer.files import read_npz
 
 # Lengths of made-up sequences, in parts of the training length: one that the reference pads, one
 # that fills it but for a step, a longer and a very short one.
@@ -182,10 +183,9 @@ def _run_without_keras(folder, requests, signature="serving_default"):
             last = (process.stderr.strip().splitlines() or [f"status {process.returncode}"])[-1]
             raise UserError(f"The export was made but does not run, and is removed: {last}")
         results = [{} for _ in requests]
-        with np.load(target) as outputs:
-            for key in outputs.files:
-                call, name = key.split("/")
-                results[int(call)][name] = outputs[key]
+        for key, array in read_npz(target).items():
+            call, name = key.split("/")
+            results[int(call)][name] = array
     return results
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import sys
@@ -12,6 +11,7 @@ import numpy as np
 
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
+from keras_actionformer.files import parse_json, read_npz, told_if_unreadable
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -149,12 +149,10 @@ def _find(folder):
 
 def _read_manifest(folder):
     path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+    with told_if_unreadable(f"'{path}' is no manifest of an export"):
+        manifest = parse_json(path.read_text(encoding="utf-8"))
         if manifest["format"] not in FILES or "feats" not in manifest["inputs"]:
-            raise KeyError("inputs")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"'{path}' is no manifest of an export ({error!r}).") from None
+            raise ValueError("its format or its inputs are of no export")
     file = FILES[manifest["format"]] or "saved_model.pb"
     if not (folder / file).is_file():
         raise UserError(f"'{folder}' is not complete: {file} is missing.")
@@ -222,10 +220,9 @@ def main(argv):
     folder, source, target, signature = argv
     model = ExportedModel(folder, signature=signature)
     calls = {}
-    with np.load(source) as inputs:
-        for name in inputs.files:
-            call, key = name.split("/")
-            calls.setdefault(call, {})[key] = inputs[name]
+    for name, array in read_npz(source).items():
+        call, key = name.split("/")
+        calls.setdefault(call, {})[key] = array
     results = {}
     for call, arrays in calls.items():
         for name, array in model(**arrays).items():

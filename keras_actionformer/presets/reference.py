@@ -14,6 +14,7 @@ from keras_actionformer.checks import check_keywords
 from keras_actionformer.data.torch_files import list_keys, read_torch_file
 from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.files import told_if_unreadable
 from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.presets.builtin import ARCHITECTURES
 
@@ -61,23 +62,16 @@ def read_reference_config(path):
       UserError: the file does not exist or is no such configuration.
     """
     path = pathlib.Path(path)
-    try:
+    with told_if_unreadable(f"Configuration file '{path}' cannot be read"):
+        if not path.exists():
+            raise UserError(
+                f"Configuration file '{path}' does not exist{suggest(path, ARCHITECTURES) or '.'}"
+            )
         if path.stat().st_size > _MAX_CONFIG_BYTES:
             raise UserError(f"{path} is too large for a configuration file.")
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(
-            f"Configuration file '{path}' does not exist{suggest(path, ARCHITECTURES) or '.'}"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"Configuration file '{path}' cannot be read ({error}).") from None
-    try:
+    with told_if_unreadable(f"'{path}' is neither the reference's printed configuration nor YAML"):
         config = _parse(text)
-    except (ValueError, MemoryError, RecursionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"'{path}' is neither the reference's printed configuration nor YAML ({reason})."
-        ) from None
     if not isinstance(config, dict):
         raise UserError(f"'{path}' is no configuration of the reference: it has no sections.")
     for name in ("dataset", "model", "train_cfg", "test_cfg"):

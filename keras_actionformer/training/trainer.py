@@ -1,13 +1,12 @@
 """A training run: data, model, `fit`, and a folder that survives being killed."""
 
 import importlib.util
-import json
 import pathlib
 
 import keras
 
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import atomic_write, remove_leftovers
+from keras_actionformer.files import remove_leftovers, write_json
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.padding import inference_padding
 from keras_actionformer.presets.runs import CHECKPOINT, CONFIG, load_model
@@ -66,8 +65,7 @@ def train(config, workdir, resume=False, before_fit=None):
     stream = experiment.training_stream(videos, epochs, padded_steps)
     if before_fit is not None:
         before_fit()
-    with atomic_write(workdir / CONFIG) as file:
-        json.dump(to_plain(config), file, indent=2)
+    write_json(workdir / CONFIG, to_plain(config), indent=2)
     callbacks = [run, DeadOutputWarning()]
     if importlib.util.find_spec("tensorboard"):
         callbacks.append(keras.callbacks.TensorBoard(workdir / "tensorboard", write_graph=False))
