@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import setuptools
-from published_facts import FACTS
 
 import keras_actionformer
+from helpers.published_facts import FACTS
 from keras_actionformer.cli import VERBS
 from keras_actionformer.presets.builtin import ARCHITECTURES
 

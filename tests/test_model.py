@@ -7,10 +7,9 @@ import sys
 import keras
 import numpy as np
 import pytest
-from golden_files import cases, load
-from reference_model import join_levels, reference_model, to_numpy
-from small_exports import small_model
 
+from helpers.golden_files import cases, join_levels, load
+from helpers.models import reference_model, small_model, to_numpy
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer

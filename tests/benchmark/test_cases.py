@@ -8,9 +8,9 @@ import sys
 
 import numpy as np
 import pytest
-from small_exports import small_model
-from small_run import small_config, write_data
 
+from helpers.models import small_model
+from helpers.small_run import small_config, write_data
 from keras_actionformer import ActionFormer
 from keras_actionformer.benchmark import cases
 from keras_actionformer.benchmark.flops import gflop

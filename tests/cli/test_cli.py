@@ -11,10 +11,10 @@ import types
 
 import numpy as np
 import pytest
-from golden_files import GOLDEN, load
-from small_run import detect_here
 
 import keras_actionformer
+from helpers.golden_files import GOLDEN, load
+from helpers.small_run import detect_here
 from keras_actionformer import list_presets
 from keras_actionformer.cli import VERBS, explain, presets
 from keras_actionformer.data.annotation_files import save_annotations

@@ -2,10 +2,10 @@
 
 import json
 
-import golden_files
 import numpy as np
 import pytest
 
+from helpers import golden_files
 from keras_actionformer.data.annotation_files import load_annotations, save_annotations
 from keras_actionformer.data.examples import segments_to_grid
 from keras_actionformer.data.grid import FeatureGrid

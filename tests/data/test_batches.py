@@ -2,12 +2,12 @@
 
 import dataclasses
 
-import golden_files
 import h5py
 import numpy as np
 import pytest
-from replayed_draws import ReplayedDraws
 
+from helpers import golden_files
+from helpers.golden_files import ReplayedDraws
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.batches import (

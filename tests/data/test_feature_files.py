@@ -5,8 +5,8 @@ import os
 import h5py
 import numpy as np
 import pytest
-from torch_writer import write_checkpoint
 
+from helpers.torch_writer import write_checkpoint
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.errors import UserError
 

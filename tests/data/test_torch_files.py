@@ -10,8 +10,9 @@ import zipfile
 
 import numpy as np
 import pytest
-from golden_files import GOLDEN, load
-from torch_writer import (
+
+from helpers.golden_files import GOLDEN, load
+from helpers.torch_writer import (
     KINDS,
     Raw,
     Strided,
@@ -21,7 +22,6 @@ from torch_writer import (
     repeated,
     write_checkpoint,
 )
-
 from keras_actionformer.data.pickles import read_pickle
 from keras_actionformer.data.torch_files import read_tensor, read_torch_file
 from keras_actionformer.errors import UserError

@@ -4,8 +4,8 @@ import collections
 
 import numpy as np
 import pytest
-from replayed_draws import ReplayedDraws
 
+from helpers.golden_files import ReplayedDraws
 from keras_actionformer.data.windows import (
     check_windows,
     cut_to_features,

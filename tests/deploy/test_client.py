@@ -9,7 +9,8 @@ import threading
 
 import numpy as np
 import pytest
-from served_detector import (
+
+from helpers.served_detector import (
     CHANNELS,
     CLASSES,
     MOST,
@@ -20,7 +21,6 @@ from served_detector import (
     sequence,
     tensor_info,
 )
-
 from keras_actionformer import ServedModel
 from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError

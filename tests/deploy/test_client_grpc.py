@@ -14,7 +14,8 @@ import threading
 import keras
 import numpy as np
 import pytest
-from served_detector import (
+
+from helpers.served_detector import (
     CHANNELS,
     CLASSES,
     MOST,
@@ -24,7 +25,6 @@ from served_detector import (
     rest_server,
     sequence,
 )
-
 from keras_actionformer import ServedModel
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.detection.detections import load_detections

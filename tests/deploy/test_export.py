@@ -10,16 +10,9 @@ import sys
 import keras
 import numpy as np
 import pytest
-from reference_model import to_numpy
-from small_exports import (
-    CHANNELS,
-    assert_detects,
-    detect,
-    ragged_batch,
-    small_model,
-    small_sequences,
-)
 
+from helpers.exports import assert_detects, detect, ragged_batch, small_sequences
+from helpers.models import CHANNELS, small_model, to_numpy
 from keras_actionformer import ActionFormer, FeatureGrid, PostProcess, UserError, evaluate
 from keras_actionformer.data.examples import resize_feats
 from keras_actionformer.datasets.simulated import simulate_dataset

@@ -11,17 +11,9 @@ import sys
 import keras
 import numpy as np
 import pytest
-from reference_model import to_numpy
-from small_exports import (
-    CHANNELS,
-    LONGEST,
-    assert_detects,
-    detect,
-    ragged_batch,
-    small_model,
-    small_sequences,
-)
 
+from helpers.exports import assert_detects, detect, ragged_batch, small_sequences
+from helpers.models import CHANNELS, LONGEST, small_model, to_numpy
 from keras_actionformer import UserError
 from keras_actionformer.deploy.exported import ExportedModel
 

@@ -20,8 +20,8 @@ pytest.importorskip("litserve")
 pytest.importorskip("msgspec")
 
 import tensorflow as tf
-from small_detector import NUM_CHANNELS, POISON, save_small_detector
 
+from helpers.small_detector import NUM_CHANNELS, POISON, save_small_detector
 from keras_actionformer.deploy.server import serve
 from keras_actionformer.deploy.server_json import (
     Accepted,

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from golden_files import cases, load
-from reference_model import join_levels, reference_model, to_numpy
 
+from helpers.golden_files import cases, join_levels, load
+from helpers.models import reference_model, to_numpy
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.detection.batching import pad_batch, plan_batches, round_up
 from keras_actionformer.detection.decode import CandidateDecoder, decode

@@ -5,9 +5,9 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from golden_files import cases, load
-from reference_model import to_numpy
 
+from helpers.golden_files import cases, load
+from helpers.models import to_numpy
 from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.detection.suppression import suppress, vote
 

@@ -7,9 +7,9 @@ import sys
 import keras
 import numpy as np
 import pytest
-from reference_model import to_numpy
-from small_run import detect_here
 
+from helpers.models import to_numpy
+from helpers.small_run import detect_here
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.detection.batching import pad_batch

@@ -7,10 +7,10 @@ import subprocess
 import sys
 import types
 
-import golden_files
 import numpy as np
 import pytest
 
+from helpers import golden_files
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.instances import usable_instances
 from keras_actionformer.detection.detection_files import save_detections

@@ -3,11 +3,11 @@
 import doctest
 import json
 
-import golden_files
 import numpy as np
 import pytest
 from absl import logging
 
+from helpers import golden_files
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.detection.detection_files import save_detections
 from keras_actionformer.detection.detections import Detections, load_detections

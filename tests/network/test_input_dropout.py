@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from reference_model import to_numpy
 
+from helpers.models import to_numpy
 from keras_actionformer import ActionFormer
 from keras_actionformer.errors import UserError
 

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from golden_files import cases, load
 from keras import ops
-from reference_model import group, to_numpy
 
+from helpers.golden_files import cases, group, load
+from helpers.models import to_numpy
 from keras_actionformer.network.attention import MaskedAttention, global_attention, local_attention
 from keras_actionformer.network.blocks import ConvBlock, LayerScale, TransformerBlock, max_pool
 from keras_actionformer.network.layers import (

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from golden_files import cases, load
-from reference_model import group, padded_training_batch, reference_model, to_numpy
 
+from helpers.golden_files import cases, group, load, padded_training_batch
+from helpers.models import reference_model, to_numpy
 from keras_actionformer.network.losses import diou_loss_1d, sigmoid_focal_loss
 from keras_actionformer.presets.reference import from_reference
 

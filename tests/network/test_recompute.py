@@ -8,9 +8,8 @@ import sys
 import keras
 import numpy as np
 import pytest
-from reference_model import to_numpy
-from small_exports import CHANNELS, LONGEST, small_model
 
+from helpers.models import CHANNELS, LONGEST, small_model, to_numpy
 from keras_actionformer.errors import UserError
 
 # One of each kind of block; the first one drops samples, at random.

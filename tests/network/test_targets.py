@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from golden_files import cases, load
-from reference_model import to_numpy
 
+from helpers.golden_files import cases, load
+from helpers.models import to_numpy
 from keras_actionformer.network.targets import assign_targets
 
 

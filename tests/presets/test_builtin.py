@@ -1,8 +1,8 @@
 """The built-in architectures against what their authors publish."""
 
 import pytest
-from published_facts import FACTS, differences
 
+from helpers.published_facts import FACTS, differences
 from keras_actionformer.presets.builtin import ARCHITECTURES
 
 

@@ -16,10 +16,10 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from golden_files import cases, load
-from reference_model import to_numpy
-from small_run import small_config, write_data
 
+from helpers.golden_files import cases, load
+from helpers.models import to_numpy
+from helpers.small_run import small_config, write_data
 from keras_actionformer import (
     ActionFormer,
     FeatureGrid,

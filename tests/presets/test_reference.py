@@ -7,11 +7,11 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from golden_files import GOLDEN, cases, load
-from reference_model import group, to_numpy
-from reference_parameters import reference_parameters
-from torch_writer import repeated, write_checkpoint
 
+from helpers.golden_files import GOLDEN, cases, group, load
+from helpers.models import to_numpy
+from helpers.reference_parameters import reference_parameters
+from helpers.torch_writer import repeated, write_checkpoint
 from keras_actionformer import ActionFormer, UserError, list_presets
 from keras_actionformer.presets.builtin import ARCHITECTURES
 from keras_actionformer.presets.reference import (

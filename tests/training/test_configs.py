@@ -8,9 +8,9 @@ import re
 import keras
 import numpy as np
 import pytest
-from published_facts import FACTS, OPENTAD_ALONE, differences, levels
-from reference_parameters import reference_parameters
 
+from helpers.published_facts import FACTS, OPENTAD_ALONE, differences, levels
+from helpers.reference_parameters import reference_parameters
 from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.annotations import Annotations, Video
 from keras_actionformer.data.batches import train_dataset

@@ -10,8 +10,8 @@ import sys
 import keras
 import numpy as np
 import pytest
-from small_run import small_config, write_data
 
+from helpers.small_run import small_config, write_data
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.errors import UserError
 from keras_actionformer.training import run_scores, trainer
@@ -527,7 +527,7 @@ def run(folder, *arguments, verb="inspect"):
 
 CONFIG = """
 import pathlib
-from small_run import small_config
+from helpers.small_run import small_config
 
 def get_config():
     config = small_config(pathlib.Path("."))

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from golden_files import cases, load
-from reference_model import group, to_numpy
 
+from helpers.golden_files import cases, group, load
+from helpers.models import to_numpy
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.data.features import FeatureFiles

@@ -8,8 +8,8 @@ import sys
 import keras
 import numpy as np
 import pytest
-from small_run import small_config, write_data
 
+from helpers.small_run import small_config, write_data
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.detection.detection_files import save_detections
 from keras_actionformer.detection.detections import load_detections

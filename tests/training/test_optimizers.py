@@ -9,16 +9,10 @@ import sys
 import keras
 import numpy as np
 import pytest
-from golden_files import cases, load
 from keras import ops
-from reference_model import (
-    group,
-    padded_training_batch,
-    reference_model,
-    to_numpy,
-    without_stochastic_depth,
-)
 
+from helpers.golden_files import cases, group, load, padded_training_batch
+from helpers.models import reference_model, to_numpy, without_stochastic_depth
 from keras_actionformer.presets.reference import from_reference
 from keras_actionformer.training.config import default_config
 from keras_actionformer.training.experiment import Experiment

@@ -13,9 +13,9 @@ import time
 import keras
 import numpy as np
 import pytest
-from reference_model import to_numpy
-from small_run import small_config, write_data
 
+from helpers.models import to_numpy
+from helpers.small_run import small_config, write_data
 from keras_actionformer import ActionFormer
 from keras_actionformer.errors import UserError
 from keras_actionformer.presets.runs import load_model
@@ -171,7 +171,7 @@ def test_recomputing_is_a_setting(data, tmp_path, monkeypatch, recompute):
 PROGRAM = """
 import pathlib, sys
 sys.path[:0] = [{root!r}, {tests!r}]
-from small_run import small_config
+from helpers.small_run import small_config
 from keras_actionformer.training import run_scores, trainer
 trainer.train(small_config(pathlib.Path({data!r})), {workdir!r}, resume=True)
 """

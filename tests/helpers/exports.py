@@ -1,40 +1,12 @@
-"""Detectors so small that exporting one takes seconds, and how to compare what comes out."""
+"""Sequences for an export of a small model, and how to compare what comes out with Keras."""
 
-import keras
 import numpy as np
-from reference_model import to_numpy
 
-from keras_actionformer import ActionFormer, FeatureGrid, PostProcess
+from helpers.models import CHANNELS, LONGEST
+from keras_actionformer.data.grid import FeatureGrid
 
-CHANNELS = 5
-LONGEST = 48
 # As long as in training, a step less, longer, and very short: each is padded differently.
 LENGTHS = (LONGEST, LONGEST - 1, 61, 3)
-
-
-def small_model(**changes):
-    """A detector with random weights; `changes` are arguments of `ActionFormer`."""
-    keras.utils.set_random_seed(2)
-    arguments = {
-        "input_dim": CHANNELS,
-        "num_classes": 3,
-        "backbone_arch": (1, 1, 2),
-        "embd_dim": 8,
-        "fpn_dim": 8,
-        "head_dim": 8,
-        "n_head": 2,
-        "n_mha_win_size": 5,
-        "max_seq_len": LONGEST,
-        "cls_prior_prob": 0.3,
-        "postprocess": PostProcess(max_seg_num=50, pre_nms_topk=60),
-        "grid": FeatureGrid(25, 4, 16),
-        "class_names": ("run", "jump", "fall"),
-    }
-    model = ActionFormer(**{**arguments, **changes})
-    rng = np.random.default_rng(0)
-    for variable in model.trainable_variables:
-        variable.assign(to_numpy(variable) + rng.normal(0, 0.3, variable.shape))
-    return model
 
 
 def small_sequences(lengths=LENGTHS, seed=7):

@@ -1,26 +1,35 @@
-"""Models of golden files: the file's configuration and weights as an `ActionFormer`."""
+"""The reference's numbers: where they are, which cases there are, how to read one and its parts.
 
-import keras
+Every test that compares with the reference takes its cases from the files themselves, so that more
+files of the same kind can be put into the folder, or another folder be named by the environment
+variable KERAS_ACTIONFORMER_GOLDEN.
+"""
+
+import json
+import os
+import pathlib
+
 import numpy as np
+import pytest
 
-from keras_actionformer.model import ActionFormer
-from keras_actionformer.network.blocks import LayerScale
-from keras_actionformer.presets.reference import load_reference_parameters, model_arguments
-
-
-def reference_model(golden, **overrides):
-    """The model of a golden file, with the parameters under `param/`."""
-    model = ActionFormer(**{**model_arguments(golden["config_json"]), **overrides})
-    load_reference_parameters(model, group(golden, "param/"))
-    return model
+GOLDEN = pathlib.Path(
+    os.environ.get("KERAS_ACTIONFORMER_GOLDEN") or pathlib.Path(__file__).parents[1] / "golden"
+)
 
 
-def without_stochastic_depth(layer):
-    """Sets every drop rate to 0, as the files with training steps do; scales stay."""
-    if isinstance(layer, LayerScale):
-        layer.drop.rate = 0.0
-    for child in layer._layers:
-        without_stochastic_depth(child)
+def cases(prefix):
+    """Returns the `.npz` files at any depth whose name starts with `prefix`, as pytest params."""
+    paths = sorted(GOLDEN.rglob(f"{prefix}*.npz"))
+    return [pytest.param(path, id=path.stem) for path in paths]
+
+
+def load(path):
+    """Returns the arrays of a golden file by name; those named `*_json` are parsed."""
+    with np.load(path, allow_pickle=False) as file:
+        return {
+            name: json.loads(str(file[name])) if name.endswith("_json") else file[name]
+            for name in file.files
+        }
 
 
 def group(golden, prefix):
@@ -54,6 +63,13 @@ def padded_training_batch(golden, prefix, max_seq_len):
     return {"feats": feats, "mask": mask}, {"segments": segments, "labels": labels}
 
 
-def to_numpy(x):
-    """A tensor of any backend as a NumPy array."""
-    return keras.ops.convert_to_numpy(x)
+class ReplayedDraws:
+    """Gives the random numbers the reference has drawn, and checks that it was asked the same."""
+
+    def __init__(self, calls):
+        self.calls = list(calls)
+
+    def integers(self, low, high, endpoint):
+        expected_low, expected_high, value = self.calls.pop(0)
+        assert endpoint and (low, high) == (expected_low, expected_high)
+        return value

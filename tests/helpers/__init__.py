@@ -1,0 +1,1 @@
+"""What tests of several modules use and is no fixture; fixtures are in the files `conftest.py`."""
