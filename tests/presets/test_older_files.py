@@ -12,8 +12,8 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from golden_files import GOLDEN
 
+from helpers.golden_files import GOLDEN
 from keras_actionformer import ActionFormer, train
 from keras_actionformer.presets.runs import load_model
 from keras_actionformer.training.config import run_config
