@@ -37,7 +37,7 @@ _HOMES = {
     "read_epic100": "datasets.formats",
     "read_thumos14": "datasets.formats",
     "save_annotations": "data.annotation_files",
-    "save_detections": "detection.detection_files",
+    "save_detections": "detection.detections",
     "simulate_dataset": "datasets.simulated",
     "train": "training.trainer",
     "train_dataset": "data.batches",
@@ -61,9 +61,9 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, which read an
     from keras_actionformer.datasets.simulated import simulate_dataset as simulate_dataset
     from keras_actionformer.deploy.client import ServedModel as ServedModel
     from keras_actionformer.deploy.exported import ExportedModel as ExportedModel
-    from keras_actionformer.detection.detection_files import save_detections as save_detections
     from keras_actionformer.detection.detections import Detections as Detections
     from keras_actionformer.detection.detections import load_detections as load_detections
+    from keras_actionformer.detection.detections import save_detections as save_detections
     from keras_actionformer.detection.postprocess import PostProcess as PostProcess
     from keras_actionformer.errors import UserError as UserError
     from keras_actionformer.evaluation.evaluation import evaluate as evaluate

@@ -37,7 +37,7 @@ from keras_actionformer.cli.videos import check_exist, find_videos
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.grid import Timing
 from keras_actionformer.deploy.client import ServedModel
-from keras_actionformer.detection.detection_files import save_detections
+from keras_actionformer.detection.detections import save_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.evaluation.video_scores import load_video_scores

@@ -7,55 +7,34 @@ Two forms, told apart by the suffix:
 * `.csv` with the header `video,start_sec,end_sec,label,score`, one detection a line.
 """
 
-from __future__ import annotations
-
 import csv
 import io
-import os
 import pathlib
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_write, parse_json, told_if_unreadable, write_json
-
-if TYPE_CHECKING:
-    from keras_actionformer.detection.detections import Detections
 
 _CSV_COLUMNS = ("video", "start_sec", "end_sec", "label", "score")
 _INTEGER = re.compile(r"\s*[0-9]+\s*")
 
 
-def save_detections(path: str | os.PathLike[str], detections: Mapping[str, Detections]) -> None:
-    """Writes the detections of several videos to one file.
-
-    Numbers are written so that reading them back gives the same float64 values. A CSV file cannot
-    name a video without detections; a JSON file keeps it with an empty list.
+def write_rows(path, rows):
+    """Writes what `detections.save_detections` is given.
 
     Args:
       path: str or `os.PathLike` ending in `.json` or `.csv`.
-      detections: dict, video id to `Detections`.
-
-    Raises:
-      UserError: the suffix is another one, or only some videos have class names.
+      rows: dict, video id to what `Detections.to_dicts` returns.
     """
-    named = {bool(found.class_names) for found in detections.values() if len(found)}
-    if len(named) == 2:
-        raise UserError(
-            f"{path}: some videos have class names and some only ids, but a file holds one kind. "
-            "Create all Detections with class_names, or none."
-        )
     if _suffix(path) == ".json":
-        results = {video_id: found.to_dicts() for video_id, found in detections.items()}
-        content = {"version": "1.0", "results": results}
+        content = {"version": "1.0", "results": rows}
         write_json(path, content, indent=None, ensure_ascii=False)
         return
     with atomic_write(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_CSV_COLUMNS)
-        for video_id, found in detections.items():
-            for row in found.to_dicts():
+        for video_id, found in rows.items():
+            for row in found:
                 writer.writerow((video_id, *row["segment"], row["label"], row["score"]))
 
 

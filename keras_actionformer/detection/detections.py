@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_actionformer.detection.detection_files import read_columns, save_detections
+from keras_actionformer.detection.detection_files import read_columns, write_rows
 from keras_actionformer.detection.text_table import table
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.extras import import_extra
@@ -195,6 +195,28 @@ class Detections:
 
     def _written_labels(self):
         return self.names if self.class_names else self.labels.tolist()
+
+
+def save_detections(path: str | os.PathLike[str], detections: Mapping[str, Detections]) -> None:
+    """Writes the detections of several videos to one file; see `detection_files` for its forms.
+
+    Numbers are written so that reading them back gives the same float64 values. A CSV file cannot
+    name a video without detections; a JSON file keeps it with an empty list.
+
+    Args:
+      path: str or `os.PathLike` ending in `.json` or `.csv`.
+      detections: dict, video id to `Detections`.
+
+    Raises:
+      UserError: the suffix is another one, or only some videos have class names.
+    """
+    named = {bool(found.class_names) for found in detections.values() if len(found)}
+    if len(named) == 2:
+        raise UserError(
+            f"{path}: some videos have class names and some only ids, but a file holds one kind. "
+            "Create all Detections with class_names, or none."
+        )
+    write_rows(path, {video_id: found.to_dicts() for video_id, found in detections.items()})
 
 
 def load_detections(

@@ -7,8 +7,7 @@ import ml_collections
 import numpy as np
 
 from keras_actionformer.data.batches import evaluation_items
-from keras_actionformer.detection.detection_files import save_detections
-from keras_actionformer.detection.detections import Detections
+from keras_actionformer.detection.detections import Detections, save_detections
 from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.files import write_json

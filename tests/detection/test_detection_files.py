@@ -6,8 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from keras_actionformer.detection.detection_files import save_detections
-from keras_actionformer.detection.detections import Detections, load_detections
+from keras_actionformer.detection.detections import Detections, load_detections, save_detections
 from keras_actionformer.errors import UserError
 
 NAMES = ("run", "jump", "swim")

@@ -13,8 +13,7 @@ import pytest
 from helpers import golden_files
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.instances import usable_instances
-from keras_actionformer.detection.detection_files import save_detections
-from keras_actionformer.detection.detections import Detections
+from keras_actionformer.detection.detections import Detections, save_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.evaluation import average_precision, evaluate, evaluate_arrays
 

@@ -9,8 +9,7 @@ from absl import logging
 
 from helpers import golden_files
 from keras_actionformer.data.annotation_files import load_annotations
-from keras_actionformer.detection.detection_files import save_detections
-from keras_actionformer.detection.detections import Detections, load_detections
+from keras_actionformer.detection.detections import Detections, load_detections, save_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation import fusion
 from keras_actionformer.evaluation.evaluation import evaluate

@@ -11,8 +11,7 @@ import pytest
 
 from helpers.small_run import small_config, write_data
 from keras_actionformer.data.annotation_files import load_annotations
-from keras_actionformer.detection.detection_files import save_detections
-from keras_actionformer.detection.detections import load_detections
+from keras_actionformer.detection.detections import load_detections, save_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.evaluation.fusion import fuse_videos
