@@ -67,6 +67,14 @@ setup(
         "tensorflow>=2.21",
     ],
     extras_require={
+        "dev": [
+            "build",
+            "import-linter>=2",
+            "keras-actionformer[test]",
+            "mypy",
+            "pre-commit",
+            "ruff",
+        ],
         "grpc": ["tensorflow-serving-api>=2.21"],
         "hub": ["huggingface_hub"],
         "onnx": ["onnxruntime", "tf2onnx>=1.17"],
@@ -95,5 +103,6 @@ setup(
         "Programming Language :: Python :: 3.13",
         "Topic :: Multimedia :: Video",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
     ],
 )
