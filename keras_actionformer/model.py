@@ -2,11 +2,17 @@
 
 import dataclasses
 import functools
+import os
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, Self
 
 import keras
+import numpy.typing as npt
 
 from keras_actionformer.checks import check_class_names, from_fields
 from keras_actionformer.data.grid import FeatureGrid
+from keras_actionformer.detection.detections import Detections
 from keras_actionformer.detection.detector import Detector
 from keras_actionformer.detection.inputs import check_durations, grids_of, one_each, open_sequences
 from keras_actionformer.detection.postprocess import PostProcess
@@ -54,45 +60,45 @@ class ActionFormer(keras.Model):
 
     def __init__(
         self,
-        input_dim,
-        num_classes,
+        input_dim: int | Sequence[int],
+        num_classes: int,
         *,
-        backbone_type=Architecture.backbone_type,
-        backbone_arch=Architecture.backbone_arch,
-        scale_factor=Architecture.scale_factor,
-        embd_dim=Architecture.embd_dim,
-        embd_kernel_size=Architecture.embd_kernel_size,
-        embd_with_ln=Architecture.embd_with_ln,
-        n_head=Architecture.n_head,
-        n_mha_win_size=Architecture.n_mha_win_size,
-        use_abs_pe=Architecture.use_abs_pe,
-        use_rel_pe=Architecture.use_rel_pe,
-        fpn_type=Architecture.fpn_type,
-        fpn_dim=Architecture.fpn_dim,
-        fpn_with_ln=Architecture.fpn_with_ln,
-        fpn_start_level=Architecture.fpn_start_level,
-        head_dim=Architecture.head_dim,
-        head_kernel_size=Architecture.head_kernel_size,
-        head_num_layers=Architecture.head_num_layers,
-        head_with_ln=Architecture.head_with_ln,
-        regression_range=Architecture.regression_range,
-        max_seq_len=Architecture.max_seq_len,
-        force_upsampling=Architecture.force_upsampling,
-        input_dropout=Architecture.input_dropout,
-        dropout=Architecture.dropout,
-        droppath=Architecture.droppath,
-        cls_prior_prob=Architecture.cls_prior_prob,
-        head_empty_cls=Architecture.head_empty_cls,
-        center_sample=Architecture.center_sample,
-        center_sample_radius=Architecture.center_sample_radius,
-        loss_weight=Architecture.loss_weight,
-        label_smoothing=Architecture.label_smoothing,
-        init_loss_norm=Architecture.init_loss_norm,
-        postprocess=None,
-        grid=None,
-        class_names=None,
-        **kwargs,
-    ):
+        backbone_type: Literal["convTransformer", "conv"] = Architecture.backbone_type,
+        backbone_arch: Sequence[int] = Architecture.backbone_arch,
+        scale_factor: int = Architecture.scale_factor,
+        embd_dim: int | Sequence[int] = Architecture.embd_dim,
+        embd_kernel_size: int = Architecture.embd_kernel_size,
+        embd_with_ln: bool = Architecture.embd_with_ln,
+        n_head: int = Architecture.n_head,
+        n_mha_win_size: int | Sequence[int] = Architecture.n_mha_win_size,
+        use_abs_pe: bool = Architecture.use_abs_pe,
+        use_rel_pe: bool = Architecture.use_rel_pe,
+        fpn_type: Literal["identity", "fpn"] = Architecture.fpn_type,
+        fpn_dim: int = Architecture.fpn_dim,
+        fpn_with_ln: bool = Architecture.fpn_with_ln,
+        fpn_start_level: int = Architecture.fpn_start_level,
+        head_dim: int = Architecture.head_dim,
+        head_kernel_size: int = Architecture.head_kernel_size,
+        head_num_layers: int = Architecture.head_num_layers,
+        head_with_ln: bool = Architecture.head_with_ln,
+        regression_range: Sequence[Sequence[float]] | None = Architecture.regression_range,
+        max_seq_len: int = Architecture.max_seq_len,
+        force_upsampling: bool = Architecture.force_upsampling,
+        input_dropout: float = Architecture.input_dropout,
+        dropout: float = Architecture.dropout,
+        droppath: float = Architecture.droppath,
+        cls_prior_prob: float = Architecture.cls_prior_prob,
+        head_empty_cls: Sequence[int] = Architecture.head_empty_cls,
+        center_sample: Literal["radius", "none"] = Architecture.center_sample,
+        center_sample_radius: float = Architecture.center_sample_radius,
+        loss_weight: float = Architecture.loss_weight,
+        label_smoothing: float = Architecture.label_smoothing,
+        init_loss_norm: float = Architecture.init_loss_norm,
+        postprocess: PostProcess | dict[str, Any] | None = None,
+        grid: FeatureGrid | dict[str, Any] | None = None,
+        class_names: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         given = locals()  # the arguments by name: nothing else is local yet
         # === Arguments ===
         settings = {field.name: given[field.name] for field in dataclasses.fields(Architecture)}
@@ -137,29 +143,29 @@ class ActionFormer(keras.Model):
         self.__dict__["_detectors"] = {}
 
     @property
-    def config(self):
+    def config(self) -> dict[str, Any]:
         """The fields of `architecture` as JSON has them: a dict of numbers, strings and lists."""
         return self.architecture.to_dict()
 
     @property
-    def strides(self):
+    def strides(self) -> tuple[int, ...]:
         """Strides of the levels that have points, in steps."""
         return self.architecture.strides
 
     @property
-    def network_weights(self):
+    def network_weights(self) -> list[Any]:
         """Variables of the network, frozen ones included, without the loss normalizer."""
         normalizer = self.positives_average.value
         return [variable for variable in self.weights if variable is not normalizer]
 
-    def points(self, num_steps):
+    def points(self, num_steps: int) -> Any:
         """Points of a sequence of `num_steps` (padded) steps, `(P, 4)`; see `make_points`."""
         return make_points(num_steps, self.strides, self.architecture.regression_range)
 
     # ---- training -------------------------------------------------------------------------
 
     @property
-    def recompute(self):
+    def recompute(self) -> bool:
         """bool, whether training computes the insides of blocks and heads twice.
 
         It then keeps only their inputs for the gradient: less memory for a quarter more time.
@@ -168,7 +174,7 @@ class ActionFormer(keras.Model):
         return self.get_layer("heads").recompute
 
     @recompute.setter
-    def recompute(self, value):
+    def recompute(self, value: bool) -> None:
         if value and self.architecture.dropout:
             raise UserError(
                 f"recompute needs dropout=0, but dropout={self.architecture.dropout}: what is "
@@ -178,7 +184,7 @@ class ActionFormer(keras.Model):
         for layer in (*backbone.stem, *backbone.branch, self.get_layer("heads")):
             layer.recompute = value
 
-    def compile(self, optimizer="rmsprop", **kwargs):
+    def compile(self, optimizer: Any = "rmsprop", **kwargs: Any) -> None:
         """As `keras.Model.compile`, without a loss: `compute_loss` has it."""
         super().compile(optimizer, **kwargs)
         # Now and not inside the traced step: averages start from the values of the weights.
@@ -207,19 +213,19 @@ class ActionFormer(keras.Model):
 
     def detect(
         self,
-        feats,
-        fps=None,
-        duration_sec=None,
-        batch_size=8,
-        max_detections=None,
-        score_threshold=None,
-        grid=None,
-        window_steps=None,
-        window_overlap=0.5,
-        tile_steps=None,
-        jit_compile=None,
-        verbose=0,
-    ):
+        feats: npt.ArrayLike | Iterable[npt.ArrayLike],
+        fps: float | Sequence[float] | None = None,
+        duration_sec: float | Sequence[float] | None = None,
+        batch_size: int = 8,
+        max_detections: int | None = None,
+        score_threshold: float | None = None,
+        grid: FeatureGrid | dict[str, Any] | None = None,
+        window_steps: int | None = None,
+        window_overlap: float = 0.5,
+        tile_steps: int | None = None,
+        jit_compile: bool | None = None,
+        verbose: int = 0,
+    ) -> Detections | Any:  # Any is the list for many sequences, which types cannot tell apart
         """Detects actions in one sequence of features or in many.
 
         Sequences of any length run in batches, padded only as far as the network needs; neither
@@ -284,7 +290,9 @@ class ActionFormer(keras.Model):
             results = [detections.filter(min_score=score_threshold) for detections in results]
         return results[0] if single else results
 
-    def detector(self, max_detections=None, jit_compile=None):
+    def detector(
+        self, max_detections: int | None = None, jit_compile: bool | None = None
+    ) -> Detector:
         """Returns the `Detector` that `detect` uses; built once for each pair of arguments."""
         settings = self.postprocess
         if max_detections is not None:
@@ -298,8 +306,15 @@ class ActionFormer(keras.Model):
 
     @classmethod
     def from_preset(
-        cls, preset, num_classes=None, load_weights=True, *, ema=True, config=None, **overrides
-    ):
+        cls,
+        preset: str | os.PathLike[str],
+        num_classes: int | Sequence[str] | None = None,
+        load_weights: bool = True,
+        *,
+        ema: bool = True,
+        config: str | os.PathLike[str] | None = None,
+        **overrides: Any,
+    ) -> Self:
         """Opens a model with its timing, class names and post-processing.
 
         Examples:
@@ -338,13 +353,13 @@ class ActionFormer(keras.Model):
 
     def save_to_preset(
         self,
-        folder,
-        description="",
-        feature_encoder=None,
-        licence=None,
-        source=None,
-        scores=None,
-    ):
+        folder: str | os.PathLike[str],
+        description: str = "",
+        feature_encoder: str | None = None,
+        licence: str | None = None,
+        source: str | None = None,
+        scores: Mapping[str, float] | None = None,
+    ) -> None:
         """Saves weights, architecture, timing, class names and post-processing as a preset.
 
         The folder appears, or changes, in one step: an interrupted call leaves an old preset as
@@ -373,15 +388,15 @@ class ActionFormer(keras.Model):
 
     def export_detector(
         self,
-        folder,
-        format="saved_model",
+        folder: str | os.PathLike[str],
+        format: Literal["saved_model", "tflite", "onnx"] = "saved_model",
         *,
-        precision="float32",
-        raw=False,
-        batch_size=None,
-        num_steps=None,
-        feats=None,
-    ):
+        precision: Literal["float32", "float16", "int8"] = "float32",
+        raw: bool = False,
+        batch_size: int | None = None,
+        num_steps: int | None = None,
+        feats: Sequence[npt.ArrayLike] | None = None,
+    ) -> tuple[pathlib.Path, dict[str, Any]]:
         """Exports what `detect` does, to run without this library and without Keras.
 
         Features of sequences, padded with anything, go in with their lengths, frame rates and
@@ -413,20 +428,11 @@ class ActionFormer(keras.Model):
         """
         from keras_actionformer.deploy.export import export_detector  # which imports TensorFlow
 
-        return export_detector(
-            self,
-            folder,
-            format,
-            precision=precision,
-            raw=raw,
-            batch_size=batch_size,
-            num_steps=num_steps,
-            feats=feats,
-        )
+        return export_detector(self, folder, format, precision, raw, batch_size, num_steps, feats)
 
     # ---- serialization --------------------------------------------------------------------
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Everything but the dtype: weights are float32 under every policy, and a model that is
         loaded computes in Keras' current policy, whatever it was trained in."""
         return {
@@ -438,5 +444,5 @@ class ActionFormer(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         return cls(**config)

@@ -9,8 +9,12 @@ Readers and rules are those of ActionFormer (Zhang, Wu, Li, ECCV 2022, section 4
 code); the sliding windows are those of OpenTAD, but always reach the end of a sequence.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import logging
@@ -19,6 +23,13 @@ from keras_actionformer.data.examples import make_items, read_sequences
 from keras_actionformer.data.feature_checks import late_problem, length_problem, stop_at_error
 from keras_actionformer.data.windows import Lengths, sliding_windows, truncate
 from keras_actionformer.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from keras_actionformer.data.annotations import Video
+    from keras_actionformer.data.features import FeatureFiles
+    from keras_actionformer.data.grid import Timing
 
 _MAX_SEED = 2**32 - 1  # NumPy's, which Keras sets as well
 
@@ -58,16 +69,16 @@ def steps_per_epoch(num_items, batch_size):
 
 
 def train_dataset(
-    videos,
-    features,
-    timing,
-    lengths,
-    batch_size,
-    epochs=range(1),
-    seed=0,
-    shuffle=True,
-    cache_bytes=4 * 2**30,
-):
+    videos: Sequence[Video],
+    features: FeatureFiles,
+    timing: Timing,
+    lengths: Lengths,
+    batch_size: int,
+    epochs: range = range(1),
+    seed: int = 0,
+    shuffle: bool = True,
+    cache_bytes: int = 4 * 2**30,
+) -> tf.data.Dataset:
     """Builds the stream of training batches of some epochs.
 
     The stream is a function of its arguments alone: epoch e visits the items (videos, or windows of

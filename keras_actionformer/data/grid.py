@@ -8,10 +8,16 @@ Step `i` is centred on frame `i * stride_frames + window_frames / 2`, so that
 A model learns on one such grid; detections mean seconds only together with it.
 """
 
+from __future__ import annotations
+
 import dataclasses
+from typing import TYPE_CHECKING, Any
 
 from keras_actionformer.checks import number
 from keras_actionformer.errors import UserError
+
+if TYPE_CHECKING:
+    from keras_actionformer.data.annotations import Video
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,28 +61,28 @@ class FeatureGrid:
             raise UserError(f"window_frames must be 0 or more, but it is {self.window_frames}.")
 
     @property
-    def step_sec(self):
+    def step_sec(self) -> float:
         """Seconds from one step to the next."""
         return self.stride_frames / self._known_fps()
 
     @property
-    def offset_grid(self):
+    def offset_grid(self) -> float:
         """Half a window in steps: frame 0 lies this far before step 0."""
         return 0.5 * self.window_frames / self.stride_frames
 
-    def to_grid(self, seconds):
+    def to_grid(self, seconds: Any) -> Any:
         """Converts seconds (float, NumPy array or tensor of any shape) to grid units."""
         return (seconds * self._known_fps() - 0.5 * self.window_frames) / self.stride_frames
 
-    def to_sec(self, grid):
+    def to_sec(self, grid: Any) -> Any:
         """Converts grid units (float, NumPy array or tensor of any shape) to seconds."""
         return (grid * self.stride_frames + 0.5 * self.window_frames) / self._known_fps()
 
-    def with_fps(self, fps):
+    def with_fps(self, fps: float | None) -> FeatureGrid:
         """Returns the grid of a sequence with `fps` frames a second; None changes nothing."""
         return self if fps is None else dataclasses.replace(self, fps=float(fps))
 
-    def downsample(self, rate):
+    def downsample(self, rate: int) -> FeatureGrid:
         """Returns the grid of `feats[::rate]`: the stride grows, the window stays.
 
         Raises:
@@ -86,7 +92,7 @@ class FeatureGrid:
             raise UserError(f"downsample_rate must be a whole number from 1 up, but it is {rate}.")
         return dataclasses.replace(self, stride_frames=self.stride_frames * rate)
 
-    def resize(self, num_steps, new_steps):
+    def resize(self, num_steps: int, new_steps: int) -> FeatureGrid:
         """Returns the grid of `num_steps` features that were resized to `new_steps`.
 
         All frames that the features have seen are shared out evenly, without overlap, as the
@@ -135,7 +141,7 @@ class Timing:
     downsample_rate: int = 1
     check_durations: bool = True
 
-    def grid_of(self, video, num_steps=None):
+    def grid_of(self, video: Video, num_steps: int | None = None) -> FeatureGrid:
         """Returns the `FeatureGrid` of the steps of one video that are used.
 
         Args:

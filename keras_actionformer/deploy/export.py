@@ -46,17 +46,7 @@ _MEANING = {
 }
 
 
-def export_detector(
-    model,
-    folder,
-    format="saved_model",
-    *,
-    precision="float32",
-    raw=False,
-    batch_size=None,
-    num_steps=None,
-    feats=None,
-):
+def export_detector(model, folder, format, precision, raw, batch_size, num_steps, feats):
     """`ActionFormer.export_detector`, which documents it."""
     _check_arguments(model, format, precision, batch_size, num_steps)
     folder = _target(pathlib.Path(os.path.realpath(pathlib.Path(folder).expanduser())), format)

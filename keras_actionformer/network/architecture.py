@@ -1,6 +1,7 @@
 """The network's settings: what each means, its default, its limits, and what follows from them."""
 
 import dataclasses
+from typing import Any, Literal
 
 from keras_actionformer.checks import choice, entries, flag, ints, number, shown, whole
 from keras_actionformer.errors import UserError
@@ -206,7 +207,9 @@ class Architecture:
     input_dim: int | tuple[int, ...] = _setting(_widths)
     num_classes: int = _setting(_whole_from, 1, _MAX_CLASSES)
     _: dataclasses.KW_ONLY
-    backbone_type: str = _setting(choice, "convTransformer", "conv", default="convTransformer")
+    backbone_type: Literal["convTransformer", "conv"] = _setting(
+        choice, "convTransformer", "conv", default="convTransformer"
+    )
     backbone_arch: tuple[int, int, int] = _setting(_arch, default=(2, 2, 5))
     scale_factor: int = _setting(choice, 2, 4, default=2)
     embd_dim: int | tuple[int, ...] = _setting(_widths, default=512)
@@ -216,7 +219,7 @@ class Architecture:
     n_mha_win_size: int | tuple[int, ...] = _setting(_windows, default=19)
     use_abs_pe: bool = _setting(flag, default=False)
     use_rel_pe: bool = _setting(flag, default=False)
-    fpn_type: str = _setting(choice, "identity", "fpn", default="identity")
+    fpn_type: Literal["identity", "fpn"] = _setting(choice, "identity", "fpn", default="identity")
     fpn_dim: int = _setting(_whole_from, 1, _MAX_WIDTH, default=512)
     fpn_with_ln: bool = _setting(flag, default=True)
     fpn_start_level: int = _setting(_whole_from, 0, _MAX_STRIDED, default=0)
@@ -232,7 +235,7 @@ class Architecture:
     droppath: float = _setting(_number_from, 0, 0.99, default=0.1)
     cls_prior_prob: float = _setting(_number_from, 1e-6, 1 - 1e-6, default=0.01)
     head_empty_cls: tuple[int, ...] = _setting(_class_ids, default=())
-    center_sample: str = _setting(choice, "radius", "none", default="radius")
+    center_sample: Literal["radius", "none"] = _setting(choice, "radius", "none", default="radius")
     center_sample_radius: float = _setting(_number_from, 1e-6, 1e6, default=1.5)
     loss_weight: float = _setting(_number_from, -1e6, 1e6, default=1.0)
     label_smoothing: float = _setting(_number_from, 0, 1, default=0.0)
@@ -254,33 +257,33 @@ class Architecture:
     # ---- what follows from the settings ---------------------------------------------------
 
     @property
-    def num_levels(self):
+    def num_levels(self) -> int:
         """int, levels of the backbone."""
         return self.backbone_arch[2] + 1
 
     @property
-    def level_strides(self):
+    def level_strides(self) -> tuple[int, ...]:
         """Strides of all levels of the backbone, in steps: 1, s, s^2, ..."""
         return tuple(self.scale_factor**level for level in range(self.num_levels))
 
     @property
-    def strides(self):
+    def strides(self) -> tuple[int, ...]:
         """Strides of the levels that have points, in steps."""
         return self.level_strides[self.fpn_start_level :]
 
     @property
-    def coarsest_stride(self):
+    def coarsest_stride(self) -> int:
         """int, steps between the points of the last level; sequences are a multiple of it."""
         return self.level_strides[-1]
 
     @property
-    def windows(self):
+    def windows(self) -> tuple[int, ...]:
         """Attention windows of all levels of the backbone, in steps of the level."""
         windows = self.n_mha_win_size
         return windows if isinstance(windows, tuple) else (windows,) * self.num_levels
 
     @property
-    def blocks(self):
+    def blocks(self) -> tuple[Block, ...]:
         """Blocks of the backbone: the stem's, all at stride 1, then a strided one a level."""
         windows, strides = self.windows, self.level_strides
         if self.backbone_type == "conv":
@@ -289,27 +292,27 @@ class Architecture:
         return (*stem, *map(Block, strides[:-1], strides[1:], windows[1:]))
 
     @property
-    def has_streams(self):
+    def has_streams(self) -> bool:
         """bool, the features are several streams, each with a projection of its own."""
         return isinstance(self.input_dim, tuple)
 
     @property
-    def channels(self):
+    def channels(self) -> int:
         """int, C: channels of a feature, of all streams together."""
         return sum(_each(self.input_dim))
 
     @property
-    def width(self):
+    def width(self) -> int:
         """int, D: width of the backbone."""
         return sum(_each(self.embd_dim))
 
     @property
-    def resize_to(self):
+    def resize_to(self) -> int | None:
         """int, steps that every sequence is resized to, or None."""
         return self.max_seq_len if self.force_upsampling else None
 
     @property
-    def size_bound(self):
+    def size_bound(self) -> int:
         """A bound, not far above, of the parameters plus the numbers of one training sequence."""
         convolutions, *blocks = self.backbone_arch
         hidden = max(self.fpn_dim, self.head_dim)
@@ -320,7 +323,7 @@ class Architecture:
         sequence = self.max_seq_len * (self.channels + self.width)
         return embedding + backbone + neck + self.head_kernel_size * heads + sequence
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """The settings as JSON has them: numbers, strings and lists."""
         return {name: _to_lists(value) for name, value in dataclasses.asdict(self).items()}
 

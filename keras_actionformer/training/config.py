@@ -8,6 +8,7 @@ command line changes it further. Names and types are checked.
 import dataclasses
 import json
 import pathlib
+from typing import Any
 
 import ml_collections
 from ml_collections import config_dict
@@ -23,7 +24,7 @@ from keras_actionformer.presets.builtin import ARCHITECTURES
 from keras_actionformer.presets.runs import read_config
 
 
-def default_config(architecture=None):
+def default_config(architecture: str | None = None) -> Any:  # no checker knows its fields
     """Returns the settings of a run as a locked `ConfigDict`; each field is explained here.
 
     Args:

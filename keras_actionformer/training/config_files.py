@@ -1,20 +1,15 @@
 """Configuration files: the built-in ones by their name, any by its path."""
 
-from __future__ import annotations
-
 import ast
 import os
 import pathlib
 import runpy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keras_actionformer.errors import UserError, suggest
 
-if TYPE_CHECKING:
-    import ml_collections
 
-
-def load_config(name: str | os.PathLike[str], **arguments: Any) -> ml_collections.ConfigDict:
+def load_config(name: str | os.PathLike[str], **arguments: Any) -> Any:
     """Returns what `get_config()` of a configuration file returns.
 
     A file that extends another loads it by its path, so that a copy of both works anywhere:

@@ -1,7 +1,10 @@
 """A training run: data, model, `fit`, and a folder that survives being killed."""
 
 import importlib.util
+import os
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -15,7 +18,12 @@ from keras_actionformer.training.config import check_config, first_difference, r
 from keras_actionformer.training.experiment import Experiment
 
 
-def train(config, workdir, resume=False, before_fit=None):
+def train(
+    config: Any,
+    workdir: str | os.PathLike[str],
+    resume: bool = False,
+    before_fit: Callable[[], object] | None = None,
+) -> ActionFormer:
     """Trains a model, or goes on where an interrupted training stopped.
 
     A run that was stopped, at any moment and by whatever means, and then resumed ends with the

@@ -5,23 +5,32 @@ that a checker no longer sees, is an error here.
 """
 
 import pathlib
-from typing import assert_type
+from typing import Any, assert_type
 
 import numpy as np
 
 from keras_actionformer import (
     SGD,
+    ActionFormer,
     AdamW,
     Annotations,
+    Architecture,
     Detections,
     EvaluationResult,
     ExportedModel,
     FeatureFiles,
+    FeatureGrid,
+    Lengths,
+    PostProcess,
     ServedModel,
+    Timing,
     UserError,
     Video,
+    default_config,
     evaluate,
+    list_presets,
     load_annotations,
+    load_config,
     load_detections,
     read_ego4d,
     read_epic100,
@@ -29,6 +38,8 @@ from keras_actionformer import (
     save_annotations,
     save_detections,
     simulate_dataset,
+    train,
+    train_dataset,
 )
 
 feats = np.zeros((500, 300), np.float32)
@@ -66,6 +77,32 @@ def scores(folder: pathlib.Path, videos: list[Video]) -> None:
     assert_type(result.average_mean_ap, float)
     assert_type(result.mean_ap, np.ndarray)
     assert_type(result.per_class_table(), str)
+
+
+def models(folder: pathlib.Path) -> None:
+    grid = FeatureGrid(fps=50, stride_frames=25, window_frames=50)
+    assert_type(grid.with_fps(25).step_sec, float)
+    settings = PostProcess(nms_method="hard", max_seg_num=100)
+    model = ActionFormer(300, 12, embd_dim=128, postprocess=settings, grid=grid, name="mine")
+    model.compile(AdamW(1e-4))
+    assert_type(model.architecture, Architecture)
+    assert_type(Architecture(300, 12, backbone_arch=(2, 2, 4)).strides, tuple[int, ...])
+    model = ActionFormer.from_preset("simulated", num_classes=["pour", "cut"], droppath=0.2)
+    assert_type(model, ActionFormer)
+    print(model.detect(feats, fps=30, score_threshold=0.3).top_k(5).names)
+    for found in model.detect([feats, feats], fps=[30.0, 25.0]):
+        print(found.names)
+    model.save_to_preset(folder, description="Kitchens.", scores={"0.5": 70.9})
+    assert_type(model.export_detector(folder, "tflite"), tuple[pathlib.Path, dict[str, Any]])
+    assert_type(list_presets("thumos*")["thumos14_i3d"]["description"], Any)
+
+
+def trained(folder: pathlib.Path, videos: list[Video]) -> None:
+    config = load_config("thumos14_i3d")
+    config.train.epochs = default_config("thumos14_i3d").train.epochs
+    assert_type(train(config, folder, resume=True), ActionFormer)
+    timing, lengths = Timing(stride_frames=4, window_frames=16, fps=30), Lengths(max_seq_len=2304)
+    train_dataset(videos, FeatureFiles(folder), timing, lengths, batch_size=2, epochs=range(3))
 
 
 def deployed(folder: pathlib.Path) -> None:
