@@ -81,7 +81,7 @@ setup(
         "openvino": ["openvino"],
         "pandas": ["pandas"],
         "plot": ["matplotlib"],
-        "serve": ["litserve==0.2.19", "msgspec>=0.19"],
+        "serve": ["msgspec>=0.19", "starlette>=0.40", "uvicorn>=0.30"],
         "tensorboard": ["tensorboard"],
         "test": [
             "jax",  # the network runs on it, too

@@ -51,7 +51,7 @@ _BATCH_TIMEOUT_MS = flags.DEFINE_float(
 
 
 def main():
-    for package in ("litserve", "msgspec"):
+    for package in ("starlette", "uvicorn", "msgspec"):
         import_extra(package, package, "serve", "Serving")
     from keras_actionformer.deploy.server import ServingLimits, serve
 

@@ -9,7 +9,8 @@ from typing import overload
 import numpy as np
 
 from keras_actionformer.checks import number, whole
-from keras_actionformer.deploy.client_transport import SIGNATURE, open_service
+from keras_actionformer.deploy.client_transport import open_service
+from keras_actionformer.deploy.exported import SIGNATURE
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.detection.inputs import check_sequences, one_each
 from keras_actionformer.errors import UserError

@@ -9,10 +9,9 @@ import urllib.request
 import numpy as np
 
 from keras_actionformer.checks import shown
+from keras_actionformer.deploy.exported import SIGNATURE
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
-
-SIGNATURE = "serving_default"
 
 _VERSION = r"(?:/versions/(?P<version>\d{1,18}))?/?"
 _REST_URL = re.compile(rf"https?://[^/?#@\s]+(?:/[^?#\s]+)?/v1/models/[^/:?#\s]+{_VERSION}")

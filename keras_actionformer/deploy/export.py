@@ -18,7 +18,15 @@ import keras_actionformer
 from keras_actionformer.checks import choice, whole
 from keras_actionformer.deploy.export_check import check_export, sequences_to_try
 from keras_actionformer.deploy.export_graphs import detection_graph, raw_graph
-from keras_actionformer.deploy.exported import FILES, LABELS, MANIFEST, RUNTIMES, import_runtime
+from keras_actionformer.deploy.exported import (
+    FILES,
+    LABELS,
+    MANIFEST,
+    RUNTIMES,
+    SIGNATURE,
+    import_runtime,
+    version_folders,
+)
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import atomic_folder, restore_folder
@@ -106,8 +114,9 @@ def _target(folder, format):
         raise UserError(f"'{folder}' is a file: choose a new folder.")
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if format == "saved_model":
-        others = sorted(name for name in names if not name.isdecimal() and name[0] != ".")
-        last = max((int(name) for name in names if name.isdecimal()), default=0)
+        versions = [path.name for path in version_folders(folder)] if names else []
+        others = sorted(name for name in names - set(versions) if name[0] != ".")
+        last = int(versions[-1]) if versions else 0
         folder = folder / str(last + 1)
     else:
         is_export = FILES[format] in names  # or a manifest and labels may be of something else
@@ -151,7 +160,7 @@ def _function(graph, model, batch_size=None, num_steps=None):
 def _write_saved_model(graph, model, folder, function):
     """One version in the layout of TF Serving."""
     module = _module(graph)
-    signatures = {"serving_default": function}
+    signatures = {SIGNATURE: function}
     if "fps" in graph.defaults:
         signatures["raw"] = _function(
             raw_graph(model), model, *function.input_signature[0].shape[:2]
@@ -207,7 +216,7 @@ def _write_warmup_requests(path, graph, model, function):
     with tf.io.TFRecordWriter(str(path)) as writer:
         for length in lengths:
             request = predict_pb2.PredictRequest()
-            request.model_spec.signature_name = "serving_default"
+            request.model_spec.signature_name = SIGNATURE
             # A frame rate or a duration may have to be given: any will do.
             values = {"feats": 0.0, "num_steps": length, "fps": 1.0, "duration_sec": 1.0}
             for spec in function.input_signature:

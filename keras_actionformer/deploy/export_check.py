@@ -8,8 +8,8 @@ import tempfile
 
 import numpy as np
 
-import keras_actionformer
 from keras_actionformer.data.grid import FeatureGrid
+from keras_actionformer.deploy.exported import SIGNATURE
 from keras_actionformer.detection.inputs import check_sequences
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import read_npz
@@ -154,12 +154,12 @@ def _pairs(calls, results):
     ]
 
 
-def _run_without_keras(folder, requests, signature="serving_default"):
+def _run_without_keras(folder, requests, signature=SIGNATURE):
     """Runs the export in a process of its own; returns its outputs, a dict for each request."""
     with tempfile.TemporaryDirectory() as scratch:
         source, target = pathlib.Path(scratch, "inputs.npz"), pathlib.Path(scratch, "outputs.npz")
         np.savez(source, **{f"{i}/{k}": x for i, r in enumerate(requests) for k, x in r.items()})
-        package = pathlib.Path(keras_actionformer.__file__).parent.parent
+        package = pathlib.Path(__file__).parents[2]
         program = (
             f"import sys; sys.path.append({str(package)!r}); "
             "from keras_actionformer.deploy.exported import main; main(sys.argv[1:])"

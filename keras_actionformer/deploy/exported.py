@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import sys
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +17,7 @@ from keras_actionformer.files import parse_json, read_npz, told_if_unreadable
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+SIGNATURE = "serving_default"  # of a SavedModel, the one that detects
 MANIFEST = "manifest.json"
 LABELS = "labels.txt"
 # The file of each format, None where it is a folder.
@@ -32,6 +34,26 @@ _EXTRAS = {
     "onnxruntime": ("onnxruntime", "onnxruntime", "onnx", "Running an ONNX file"),
     "openvino": ("openvino", "openvino", "openvino", "OpenVINO"),
 }
+
+
+def is_version(path):
+    """Whether a `pathlib.Path` is a folder that TF Serving takes for a version of a SavedModel."""
+    return re.fullmatch("[0-9]{1,18}", path.name) is not None and path.is_dir()
+
+
+def version_folders(folder):
+    """The versions of a SavedModel.
+
+    Args:
+      folder: `pathlib.Path`, what was exported to.
+
+    Returns:
+      List of `pathlib.Path`, the folder of each, the newest last.
+
+    Raises:
+      OSError: the folder is none, or cannot be read.
+    """
+    return sorted(filter(is_version, folder.iterdir()), key=lambda path: int(path.name))
 
 
 class ExportedModel:
@@ -138,13 +160,12 @@ def _find(folder):
     if (folder / MANIFEST).is_file():
         return folder
     try:
-        versions = [path for path in folder.iterdir() if path.name.isdecimal()]
+        versions = [path for path in version_folders(folder) if (path / MANIFEST).is_file()]
     except OSError as error:
         raise UserError(f"'{folder}' cannot be read ({error.strerror}).") from None
-    versions = [path for path in versions if (path / MANIFEST).is_file()]
     if not versions:
         raise UserError(f"'{folder}' holds no export: there is no {MANIFEST} in it.")
-    return max(versions, key=lambda path: int(path.name))
+    return versions[-1]
 
 
 def _read_manifest(folder):

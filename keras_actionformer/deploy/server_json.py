@@ -14,9 +14,9 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from keras_actionformer.deploy.exported import SIGNATURE
 from keras_actionformer.errors import UserError
 
-SIGNATURE = "serving_default"
 # A call of the model computes at most so many times the steps that it was asked for.
 _MAX_PADDING = 1.25
 

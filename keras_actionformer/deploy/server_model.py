@@ -1,18 +1,13 @@
-"""A SavedModel that answers many sequences at a time: of `serving`, the part with TensorFlow."""
+"""A SavedModel that answers many sequences at a time: of the server, the part with TensorFlow."""
 
 import pathlib
-import re
 from typing import NamedTuple
 
 import numpy as np
 from absl import logging
 
-from keras_actionformer.deploy.server_json import (
-    SIGNATURE,
-    Instance,
-    group_by_length,
-    pad_instances,
-)
+from keras_actionformer.deploy.exported import SIGNATURE, is_version, version_folders
+from keras_actionformer.deploy.server_json import Instance, group_by_length, pad_instances
 from keras_actionformer.errors import UserError
 from keras_actionformer.quiet import quiet_start
 
@@ -37,23 +32,18 @@ def find_version(model):
     if not folder.is_dir():
         raise UserError(f"The model '{model}' is no folder; give the one that export wrote.")
     if (folder / "saved_model.pb").is_file():
-        if _is_version(folder):
+        if is_version(folder):
             return folder.parent.name, int(folder.name), folder
         return folder.name, 1, folder
-    versions = {int(path.name): path for path in folder.iterdir() if _is_version(path)}
+    versions = version_folders(folder)
     if not versions:
         raise UserError(
             f"The folder '{model}' holds neither saved_model.pb nor folders of versions (1, 2 and "
             "so on); give the one that export wrote."
         )
-    version = max(versions)
-    if not (versions[version] / "saved_model.pb").is_file():
-        raise UserError(f"The version '{versions[version]}' holds no saved_model.pb; remove it.")
-    return folder.name, version, versions[version]
-
-
-def _is_version(path):
-    return path.is_dir() and re.fullmatch("[0-9]{1,18}", path.name) is not None
+    if not (versions[-1] / "saved_model.pb").is_file():
+        raise UserError(f"The version '{versions[-1]}' holds no saved_model.pb; remove it.")
+    return folder.name, int(versions[-1].name), versions[-1]
 
 
 class Description(NamedTuple):

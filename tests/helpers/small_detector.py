@@ -10,6 +10,7 @@ import tensorflow as tf
 NUM_CHANNELS = 4
 NUM_DETECTIONS = 3
 POISON = 666.0  # a feature at which the model raises
+TOIL = 555.0  # a feature at which the model computes for minutes
 
 _DEFAULTS = {"num_steps": 0, "fps": 0.0, "duration_sec": 0.0}
 
@@ -47,7 +48,9 @@ def save_small_detector(
 def _detect(feats, num_steps, fps, duration_sec):
     batch, length = tf.shape(feats)[0], tf.shape(feats)[1]
     check = tf.debugging.assert_less(feats, POISON, "poison")
-    with tf.control_dependencies([check]):
+    num_rounds = tf.where(tf.reduce_any(feats == TOIL), tf.int32.max, 0)
+    toil = tf.while_loop(lambda i: i < num_rounds, lambda i: [i + 1], [0])
+    with tf.control_dependencies([check, *toil]):
         num_steps = tf.broadcast_to(tf.where(num_steps > 0, num_steps, length), (batch,))
     fps = tf.broadcast_to(tf.where(fps > 0, fps, 10.0), (batch,))
     limit = tf.broadcast_to(tf.where(duration_sec > 0, duration_sec, 3e38), (batch,))
