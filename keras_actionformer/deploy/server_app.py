@@ -156,17 +156,18 @@ class DetectorApp:
 
     async def refuse(self, request, error):
         """The response to an `HTTPException`, of this class or of Starlette."""
-        sentence, path = error.detail, request.url.path
+        sentence, headers, path = error.detail, error.headers, request.url.path
         if error.status_code == 404:
             sentence = (
                 f"There is nothing at {path[:200]}: this server has the model {self._name!r}, "
                 f"version {self._version}, at {predict_path(self._name)}."
             )
         elif error.status_code == 405:
-            # Starlette lets HEAD pass wherever it lets GET pass.
-            allowed = "GET" if "GET" in error.headers["Allow"] else "POST"
+            # Starlette names HEAD, too, in no certain order, which it takes wherever it takes GET.
+            allowed = "GET" if "GET" in headers["Allow"] else "POST"
+            headers = {"Allow": allowed}
             sentence = f"{path} does not take {request.method}, but {allowed}."
-        return _json(server_json.write_error(sentence), error.status_code, error.headers)
+        return _json(server_json.write_error(sentence), error.status_code, headers)
 
     async def fail(self, request, error):
         """The response where something is wrong with the server itself."""
