@@ -7,7 +7,7 @@ Data: 120 sequences of 2 to 6 minutes with 1,053 actions of 5 classes, 80 to tra
 a feature has 32 channels and sees 16 frames, every 8 frames at 30 frames a second.
 
 Measured on 2 CPU cores (TensorFlow 2.21, Keras 3.15.1, seed 0): 133 s for the 24 epochs of 20
-steps; mAP on the test subset 91.2 90.9 88.8 85.9 82.0 at tIoU 0.3 to 0.7, 87.8 on average.
+steps; mAP on the test subset 91.4 90.9 88.9 86.0 82.1 at tIoU 0.3 to 0.7, 87.8 on average.
 """
 
 from keras_actionformer import default_config
