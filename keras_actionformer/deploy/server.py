@@ -130,13 +130,16 @@ def _until_sigterm():
     def stop(signum, frame):
         raise _Terminated
 
-    before = signal.signal(signal.SIGTERM, stop)
+    # SIGINT, too: a shell has what it starts in the background ignore it.
+    handlers = {signal.SIGTERM: stop, signal.SIGINT: signal.default_int_handler}
+    before = {signum: signal.signal(signum, handler) for signum, handler in handlers.items()}
     try:
         yield
     except _Terminated:
         pass
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 @contextlib.contextmanager
