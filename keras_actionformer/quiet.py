@@ -35,6 +35,12 @@ def quiet_start():
             sys.modules["tensorflow"].config.list_physical_devices()
 
 
+def look_for_devices():
+    """Has TensorFlow, where it is loaded, look for GPUs quietly, before the first model does."""
+    with quiet_start():
+        pass
+
+
 def import_quietly(name):
     """Imports and returns a module; what TensorFlow says if this loads it is dropped.
 
