@@ -7,19 +7,19 @@ several streams, resizing, a position embedding and a feature pyramid (`streams.
 """
 
 import json
+import pathlib
 import shutil
 
 import keras
 import numpy as np
 import pytest
 
-from helpers.golden_files import GOLDEN
 from keras_actionformer import ActionFormer, train
 from keras_actionformer.presets.runs import load_model
 from keras_actionformer.training.config import run_config
 from keras_actionformer.training.run_scores import evaluate_workdir
 
-OLD = GOLDEN / "k_before_packages"
+OLD = pathlib.Path(__file__).parents[1] / "older_files"
 
 
 @pytest.fixture(scope="module")
