@@ -49,7 +49,8 @@ class ServingLimits(NamedTuple):
 def serve(model, name=None, host="127.0.0.1", port=8501, limits=ServingLimits()):  # noqa: B008
     """Serves a detector until SIGINT (Ctrl-C) or SIGTERM comes; to be called in the main thread.
 
-    What it has taken on by then is answered first, if that takes no more than 10 seconds.
+    What it has taken on by then is answered first; where that takes more than 10 seconds, the
+    signal ends the process.
 
     Args:
       model: str or `os.PathLike`, folder of an exported model, whose highest version is served,
@@ -67,7 +68,7 @@ def serve(model, name=None, host="127.0.0.1", port=8501, limits=ServingLimits())
     name = default_name if name is None else name
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
         raise UserError(f"The name {name!r} fits no URL: give one of A-Z a-z 0-9 _ . - by --name.")
-    with _until_sigterm(), _reserved(host, port) as listener:
+    with _stopped_by_signals(), _reserved(host, port) as listener:
         detector = ServedSavedModel(folder, limits.max_batch_size, limits.max_steps)
         batches = BatchQueue(
             functools.partial(answer_all, detector),
@@ -123,15 +124,15 @@ class _Terminated(BaseException):
     """SIGTERM came, as KeyboardInterrupt says that SIGINT came."""
 
 
+def _terminate(signum, frame):
+    raise _Terminated
+
+
 @contextlib.contextmanager
-def _until_sigterm():
-    """Leaves the block, without an exception, when SIGTERM comes."""
-
-    def stop(signum, frame):
-        raise _Terminated
-
-    # SIGINT, too: a shell has what it starts in the background ignore it.
-    handlers = {signal.SIGTERM: stop, signal.SIGINT: signal.default_int_handler}
+def _stopped_by_signals():
+    """In the block SIGINT raises KeyboardInterrupt, and SIGTERM leaves it without an exception."""
+    # SIGINT, too: a shell lets what it starts in the background ignore it.
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _terminate}
     before = {signum: signal.signal(signum, handler) for signum, handler in handlers.items()}
     try:
         yield

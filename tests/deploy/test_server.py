@@ -522,14 +522,23 @@ def test_a_model_that_cannot_be_served_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "signum, status, told",
-    [(signal.SIGINT, 130, "serve: Interrupted.\n"), (signal.SIGTERM, 0, "")],
+    "signum, status, told, inherited",
+    [
+        (signal.SIGINT, 130, "serve: Interrupted.\n", signal.SIG_DFL),
+        # As a shell starts what is to run in the background.
+        (signal.SIGINT, 130, "serve: Interrupted.\n", signal.SIG_IGN),
+        (signal.SIGTERM, 0, "", signal.SIG_DFL),
+    ],
 )
-def test_signals_stop_all_processes(exports, signum, status, told):
-    process, port = start(
-        f"--model={exports / 'small'}", "--batch_timeout_ms=1500",
-        program=(str(ROOT / "bin" / "serve"),),
-    )  # fmt: skip
+def test_signals_stop_all_processes(exports, signum, status, told, inherited):
+    before = signal.signal(signal.SIGINT, inherited)
+    try:
+        process, port = start(
+            f"--model={exports / 'small'}", "--batch_timeout_ms=1500",
+            program=(str(ROOT / "bin" / "serve"),),
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
     wait_until_ready(process, port)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(predict, port, json.loads(rows(ONE)))
