@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from helpers.models import small_model
+from helpers.programs import ROOT, run_program
 from helpers.small_run import small_config, write_data
 from keras_actionformer import ActionFormer
 from keras_actionformer.benchmark import cases
@@ -20,8 +20,6 @@ from keras_actionformer.benchmark.process import measure_alone
 from keras_actionformer.detection.decode import decode
 from keras_actionformer.detection.suppression import suppress
 from keras_actionformer.errors import UserError
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 def small_meter(**changes):
@@ -275,17 +273,6 @@ def test_plot_without_matplotlib(tmp_path, monkeypatch):
 # --- program -------------------------------------------------------------------------------------
 
 
-def run(folder, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "keras_actionformer.cli", "benchmark", *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize(
     "arguments, text",
     [
@@ -301,7 +288,7 @@ def run(folder, *arguments):
     ],
 )
 def test_wrong_options(tmp_path, arguments, text):
-    done = run(tmp_path, *arguments)
+    done = run_program(tmp_path, "benchmark", *arguments)
     assert done.returncode == 2 and not done.stdout
     (line,) = done.stderr.splitlines()
     assert line.startswith("benchmark: ") and text in line
@@ -310,8 +297,8 @@ def test_wrong_options(tmp_path, arguments, text):
 @pytest.mark.slow
 def test_program(tmp_path):
     small_model().save_to_preset(tmp_path / "preset")
-    done = run(
-        tmp_path, "--preset=preset", "--lengths=16,32", "--runs=1", "--what=forward",
+    done = run_program(
+        tmp_path, "benchmark", "--preset=preset", "--lengths=16,32", "--runs=1", "--what=forward",
         "--dtype=bfloat16", "--json=all.json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -1,11 +1,9 @@
 """The reader of UCI's HAPT recordings, on a small folder made up in the same form."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
+from helpers.programs import run_program
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.datasets.hapt import prepare_hapt, window_features
 from keras_actionformer.errors import UserError
@@ -124,11 +122,7 @@ def test_wrong_places(tmp_path):
 
 def test_program(raw, tmp_path):
     def run(source):
-        return subprocess.run(
-            [sys.executable, "-m", "keras_actionformer.cli", "prepare", "--dataset=hapt",
-             f"--from={source}", f"--to={tmp_path / 'out'}"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        return run_program(tmp_path, "prepare", "--dataset=hapt", f"--from={source}", "--to=out")
 
     done = run(raw)
     assert done.returncode == 0 and "Wrote 1 training recordings" in done.stdout

@@ -4,15 +4,13 @@ import dataclasses
 import hashlib
 import io
 import json
-import pathlib
-import subprocess
-import sys
 import tarfile
 import zipfile
 
 import numpy as np
 import pytest
 
+from helpers.programs import run_program
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.datasets import prepare
@@ -321,18 +319,14 @@ def test_scores_of_another_form(tmp_path):
         prepare_dataset("hacs", source, tmp_path / "out", lambda line: None)
 
 
-def run(*arguments):
-    program = [sys.executable, "-m", "keras_actionformer.cli", "prepare", *map(str, arguments)]
-    root = pathlib.Path(__file__).parents[2]
-    return subprocess.run(program, capture_output=True, text=True, cwd=root)
-
-
 def test_program(thumos, tmp_path):
-    to = f"--to={tmp_path / 'out'}"
-    done = run("--dataset=thumos14", f"--from={thumos}", to)
+    def run(*arguments):
+        return run_program(tmp_path, "prepare", "--dataset=thumos14", "--to=out", *arguments)
+
+    done = run(f"--from={thumos}")
     assert done.returncode == 0 and "Linked" in done.stdout, done.stderr
-    done = run("--dataset=thumos14", "--from=thumos.tar.gz", to)
+    done = run("--from=thumos.tar.gz")
     assert done.returncode == 2 and "README of github.com/happyharrycn" in done.stderr
-    done = run("--dataset=thumos14", f"--from={thumos}", to, "--stride_frames=3")
+    done = run(f"--from={thumos}", "--stride_frames=3")
     assert done.returncode == 2
     assert "--stride_frames means nothing for --dataset=thumos14" in done.stderr

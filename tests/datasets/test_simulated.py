@@ -1,12 +1,11 @@
 """The made-up data set: its form, its repeatability, and that single steps do not solve it."""
 
 import dataclasses
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
+from helpers.programs import run_program
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.annotations import Annotations, Video
 from keras_actionformer.data.features import FeatureFiles
@@ -116,11 +115,7 @@ def f1(found, truth):
 
 
 def test_program(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "keras_actionformer.cli", "simulate",
-         f"--output={tmp_path / 'out'}"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = run_program(tmp_path, "simulate", "--output=out")
     assert done.returncode == 0 and "Wrote 120 sequences" in done.stdout
     size = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*.*") if path.is_file())
     assert size < 30e6

@@ -17,7 +17,6 @@ from helpers.served_detector import (
     assert_found,
     expected,
     metadata,
-    rest_server,
     sequence,
     tensor_info,
 )
@@ -26,13 +25,6 @@ from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
 
 ROOT = pathlib.Path(__file__).parents[2]
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("no_proxy", "*")
-    with rest_server() as server:
-        yield server
 
 
 # === Detecting over REST ===

@@ -5,16 +5,14 @@ Clients of the stubs alone must get the same.
 
 import concurrent.futures
 import contextlib
-import os
 import pathlib
-import subprocess
-import sys
 import threading
 
 import keras
 import numpy as np
 import pytest
 
+from helpers.programs import run_program
 from helpers.served_detector import (
     CHANNELS,
     CLASSES,
@@ -22,7 +20,6 @@ from helpers.served_detector import (
     OUTPUTS,
     assert_found,
     expected,
-    rest_server,
     sequence,
 )
 from keras_actionformer import ServedModel
@@ -41,16 +38,6 @@ from tensorflow_serving.apis import (  # noqa: E402
     predict_pb2,
     prediction_service_pb2_grpc,
 )
-
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-@pytest.fixture
-def server(monkeypatch):
-    """A REST server of the same detector."""
-    monkeypatch.setenv("no_proxy", "*")
-    with rest_server() as server:
-        yield server
 
 
 class TensorFlowDetector(tf.Module):
@@ -287,11 +274,9 @@ def test_grpc_answers_that_are_no_detections(grpc_server):
 def test_detect_over_grpc(grpc_server, tmp_path):
     feats = sequence(30)
     np.save(tmp_path / "a.npy", feats)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "no_proxy": "*"}
-    done = subprocess.run(
-        [sys.executable, "-m", "keras_actionformer.cli", "detect", "--feats=a.npy",
-         f"--server=grpc://{grpc_server.address}/fake", "--output=found.json"],
-        capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment, check=False,
+    done = run_program(
+        tmp_path, "detect", "--feats=a.npy", f"--server=grpc://{grpc_server.address}/fake",
+        "--output=found.json", no_proxy="*",
     )  # fmt: skip
     assert done.returncode == 0 and not done.stderr, done.stderr
     scores = load_detections(tmp_path / "found.json")["a"].scores

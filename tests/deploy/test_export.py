@@ -1,10 +1,9 @@
 """Making exports: every kind of model, what is refused, and what stays when one fails."""
 
+import dataclasses
+import functools
 import json
-import os
-import pathlib
 import shutil
-import subprocess
 import sys
 
 import keras
@@ -13,14 +12,14 @@ import pytest
 
 from helpers.exports import assert_detects, detect, ragged_batch, small_sequences
 from helpers.models import CHANNELS, small_model, to_numpy
+from helpers.programs import run_here, run_program
 from keras_actionformer import ActionFormer, FeatureGrid, PostProcess, UserError, evaluate
 from keras_actionformer.data.examples import resize_feats
 from keras_actionformer.datasets.simulated import simulate_dataset
-from keras_actionformer.deploy import export
+from keras_actionformer.deploy import export, export_graphs
 from keras_actionformer.deploy.exported import ExportedModel
 from keras_actionformer.network.padding import ResizeTo
 
-ROOT = pathlib.Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports are made with TensorFlow"
 )
@@ -210,28 +209,29 @@ def test_resizing_in_the_graph_is_that_of_the_data():
 
 
 @pytest.fixture(scope="module")
-def model():
-    return small_model()
+def graph_of():
+    """As `detection_graph`, but traced once for all exports of a model: that takes seconds."""
+    import tensorflow as tf
 
+    @functools.cache
+    def graph_of(model):
+        graph = export_graphs.detection_graph(model)
+        return dataclasses.replace(graph, function=tf.function(graph.function, autograph=False))
 
-@pytest.fixture(scope="module")
-def exports(model, tmp_path_factory):
-    """An export of the model to TFLite, and one of its network alone."""
-    folder = tmp_path_factory.mktemp("exports")
-    model.export_detector(folder / "detector", "tflite")
-    model.export_detector(folder / "raw", "tflite", raw=True)
-    return folder
+    return graph_of
 
 
 @pytest.fixture
-def converter(exports, monkeypatch):
-    """A converter to TFLite that is wrong: it always writes these exports."""
+def converter(export, graph_of, monkeypatch):
+    """A converter to TFLite that is wrong: it always writes the exports of `model`."""
+    detector, raw = export("tflite"), export("tflite", raw=True)
 
     def write(graph, folder, function, precision):
-        which = "detector" if "fps" in graph.defaults else "raw"
-        shutil.copy(exports / which / "model.tflite", folder)
+        right = detector if "fps" in graph.defaults else raw
+        shutil.copy(right / "model.tflite", folder)
 
     monkeypatch.setattr("keras_actionformer.deploy.export._write_tflite", write)
+    monkeypatch.setattr("keras_actionformer.deploy.export.detection_graph", graph_of)
 
 
 def shifted(variable_path):
@@ -319,8 +319,8 @@ def test_a_file_that_does_not_run(tmp_path, monkeypatch, model):
     assert_refused(model, tmp_path / "export", message, "tflite")
 
 
-def test_an_older_export_stays_until_a_new_one_is_good(converter, exports, tmp_path, model):
-    folder = shutil.copytree(exports / "detector", tmp_path / "export")
+def test_an_older_export_stays_until_a_new_one_is_good(converter, export, tmp_path, model):
+    folder = shutil.copytree(export("tflite"), tmp_path / "export")
     (folder / "manifest.json").write_text("{}")
     other = shifted("heads/cls_head/out/bias")
     assert_refused(other, folder, "disagrees", "tflite")
@@ -349,8 +349,6 @@ def test_a_model_that_detects_nothing(converter, tmp_path):
 
 @pytest.mark.slow
 def test_times_that_are_wrong_in_the_graph(tmp_path, monkeypatch, model):
-    from keras_actionformer.deploy import export_graphs
-
     to_sec = export_graphs._to_sec
     monkeypatch.setattr(export_graphs, "_to_sec", lambda *inputs: 1.001 * to_sec(*inputs))
     assert_refused(model, tmp_path / "export", "times in seconds differ by", "tflite")
@@ -469,14 +467,6 @@ def test_a_name_of_several_lines_is_one_label(converter, tmp_path):
 # === The program ===
 
 
-def run_program(folder, *options):
-    return subprocess.run(
-        [sys.executable, "-m", "keras_actionformer.cli", "export", *options],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize(
     "options, message",
     [
@@ -489,14 +479,13 @@ def run_program(folder, *options):
     ],
 )
 def test_wrong_options(tmp_path, options, message):
-    done = run_program(tmp_path, *options)
+    done = run_program(tmp_path, "export", *options)
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith("export: ") and message in line
     assert not done.stdout and not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "options, message",
     [
@@ -507,7 +496,7 @@ def test_wrong_options(tmp_path, options, message):
 )
 def test_wrong_options_for_the_model(tmp_path, options, message):
     np.save(tmp_path / "wrong.npy", np.zeros((9, 5)))
-    done = run_program(tmp_path, "--output=x", *options)
+    done = run_here(tmp_path, "export", "--output=x", *options)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
     assert not done.stdout and not (tmp_path / "x").exists()
@@ -519,8 +508,8 @@ def test_the_program(tmp_path, model):
     for i, feats in enumerate(small_sequences((30, 50))):
         np.save(tmp_path / f"v{i}.npy", feats)
     done = run_program(
-        tmp_path, "--preset=preset", "--format=tflite", "--output=out", "--precision=float16",
-        "--feats=v0.npy,v1.npy",
+        tmp_path, "export", "--preset=preset", "--format=tflite", "--output=out",
+        "--precision=float16", "--feats=v0.npy,v1.npy",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == "Exporting, then comparing with Keras ...\n"
@@ -536,10 +525,12 @@ def test_the_program(tmp_path, model):
     assert wrote.startswith(f"Wrote {tmp_path / 'out'} (3 files, ")
     assert ExportedModel(tmp_path / "out").manifest["precision"] == "float16"
 
-    done = run_program(tmp_path, "--preset=preset", "--output=served")
+    done = run_here(tmp_path, "export", "--preset=preset", "--output=served")
     assert done.returncode == 0, done.stderr
     assert " detections; largest difference " in done.stdout
     assert f"Wrote {tmp_path / 'served' / '1'} (" in done.stdout
-    done = run_program(tmp_path, "--preset=preset", "--format=tflite", "--output=raw", "--raw")
+    done = run_here(
+        tmp_path, "export", "--preset=preset", "--format=tflite", "--output=raw", "--raw"
+    )
     assert "output logits             float32 (batch, points, 3): the sigmoid" in done.stdout
     assert " strides in offsets.\n" in done.stdout

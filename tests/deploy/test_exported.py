@@ -1,7 +1,6 @@
 """Running exported detectors: every runtime gives what Keras gives, in any batch."""
 
 import contextlib
-import functools
 import hashlib
 import json
 import shutil
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 
 from helpers.exports import assert_detects, detect, ragged_batch, small_sequences
-from helpers.models import CHANNELS, LONGEST, small_model, to_numpy
+from helpers.models import CHANNELS, LONGEST, to_numpy
 from keras_actionformer import UserError
 from keras_actionformer.deploy.exported import ExportedModel
 
@@ -25,24 +24,6 @@ pytestmark = pytest.mark.skipif(
 FPS = (0.0, 30.0, 12.5, 0.0)
 DURATION_SEC = (0.0, 4.0, 0.0, 0.5)
 OUTPUTS = {"detection_segments", "detection_scores", "detection_classes", "num_detections"}
-
-
-@pytest.fixture(scope="module")
-def model():
-    return small_model()
-
-
-@pytest.fixture(scope="module")
-def export(model, tmp_path_factory):
-    """Exports the model and returns the folder; each export is made once."""
-    folder = tmp_path_factory.mktemp("exports")
-
-    @functools.cache
-    def export(format, **options):
-        path = folder / "-".join([format, *(f"{key}={x}" for key, x in options.items())])
-        return model.export_detector(path, format, **options)[0]
-
-    return export
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ pytest.importorskip("msgspec")
 
 import tensorflow as tf
 
+from helpers.programs import ROOT, run_here
 from helpers.small_detector import NUM_CHANNELS, POISON, TOIL, save_small_detector
 from keras_actionformer.deploy.server import serve
 from keras_actionformer.deploy.server_json import (
@@ -34,7 +35,6 @@ from keras_actionformer.deploy.server_json import (
 from keras_actionformer.deploy.server_model import ServedSavedModel, find_version
 from keras_actionformer.errors import UserError
 
-ROOT = pathlib.Path(__file__).parents[2]
 PATH = "/v1/models/small:predict"
 PATIENCE_SEC = 180  # for what takes seconds, on a machine that has much else to do
 MAX_PENDING = 20
@@ -504,11 +504,10 @@ def test_too_many_requests(port):
 
 @pytest.mark.parametrize("package", ["starlette", "uvicorn", "msgspec"])
 def test_the_extra_is_named(monkeypatch, package):
-    from keras_actionformer.cli import serve as verb
-
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=rf"{package}: pip install 'keras-actionformer\[serve\]'"):
-        verb.main()
+    done = run_here(".", "serve", "--model=absent")
+    assert done.returncode == 2
+    assert f"{package}: pip install 'keras-actionformer[serve]'" in done.stderr
 
 
 def test_a_model_that_cannot_be_served_is_told(tmp_path):

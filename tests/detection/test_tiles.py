@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from helpers.models import to_numpy
-from helpers.small_run import detect_here
+from helpers.programs import run_here
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.detection.batching import pad_batch
@@ -380,7 +380,7 @@ def test_wrong_tiles():
 # --- the program ---------------------------------------------------------------------------------
 
 
-def test_detect_runs_files_in_tiles(tmp_path, capsys):
+def test_detect_runs_files_in_tiles(tmp_path):
     h5py = pytest.importorskip("h5py")
     model = small_model(class_names=["a", "b", "c"])
     model.save_to_preset(tmp_path / "preset")
@@ -388,20 +388,18 @@ def test_detect_runs_files_in_tiles(tmp_path, capsys):
     np.save(tmp_path / "v.npy", feats)
     with h5py.File(tmp_path / "others.h5", "w") as file:
         file["w"] = feats[:4000]
-    detect_here(
-        f"--preset={tmp_path / 'preset'}", f"--output={tmp_path / 'd.json'}", "--tile_steps=1000",
-        f"--feats={tmp_path / 'v.npy'},{tmp_path / 'others.h5'}",
+    done = run_here(
+        tmp_path, "detect", "--preset=preset", "--output=d.json", "--tile_steps=1000",
+        "--feats=v.npy,others.h5",
     )  # fmt: skip
     found = load_detections(tmp_path / "d.json")
     for name, count in ("v", 5001), ("w", 4000):
         expected = model.detect(feats[:count].astype("float32"))
         np.testing.assert_allclose(found[name].scores, expected.scores, rtol=0, atol=1e-5)
         np.testing.assert_allclose(found[name].segments_sec, expected.segments_sec, atol=1e-4)
-    assert "6/6" in capsys.readouterr().out
-    with pytest.raises(UserError, match="--tile_steps is for a model that runs here"):
-        detect_here(
-            "--preset=", "--server=http://x", f"--feats={tmp_path / 'v.npy'}", "--tile_steps=9"
-        )
+    assert "6/6" in done.stdout
+    done = run_here(tmp_path, "detect", "--server=http://x", "--feats=v.npy", "--tile_steps=9")
+    assert done.returncode == 2 and "--tile_steps is for a model that runs here" in done.stderr
 
 
 _MEASURE = """

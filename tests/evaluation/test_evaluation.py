@@ -2,15 +2,13 @@
 
 import functools
 import json
-import pathlib
-import subprocess
-import sys
 import types
 
 import numpy as np
 import pytest
 
 from helpers import golden_files
+from helpers.programs import run_program
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.instances import usable_instances
 from keras_actionformer.detection.detections import Detections, save_detections
@@ -283,17 +281,6 @@ def test_errors_tell_what_is_wrong(call, text):
 # --- the program ---------------------------------------------------------------------------------
 
 
-def run_program(*arguments):
-    return subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "keras_actionformer.cli", "evaluate"]
-        + list(arguments),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=pathlib.Path(__file__).parents[2],
-    )
-
-
 @pytest.fixture
 def files(tmp_path):
     """A ground truth whose ids are not alphabetical, and detections that carry names."""
@@ -311,12 +298,10 @@ def files(tmp_path):
 
 def test_program_matches_classes_by_name_and_needs_no_framework(files):
     done = run_program(
-        f"--ground_truth={files / 'gt.json'}",
-        f"--detections={files / 'found.json'}",
-        "--tiou=0.5,0.9",
-        "--per_class",
-        f"--output={files / 'scores' / 'out.json'}",
-    )
+        files, "evaluate", "--ground_truth=gt.json", "--detections=found.json", "--tiou=0.5,0.9",
+        "--per_class", "--output=scores/out.json",
+        program=("-X", "importtime", "-m", "keras_actionformer"),
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "mAP" in done.stdout and "100.00  100.00  100.00" in done.stdout
     assert "other classes, ignored: 1" in done.stdout
@@ -340,9 +325,7 @@ def test_program_matches_classes_by_name_and_needs_no_framework(files):
     ],
 )
 def test_program_tells_errors_without_traceback(files, arguments, text):
-    arguments = [one.replace("gt.json", str(files / "gt.json")) for one in arguments]
-    arguments = [one.replace("found.json", str(files / "found.json")) for one in arguments]
-    done = run_program(*arguments)
+    done = run_program(files, "evaluate", *arguments)
     assert done.returncode == 2
     assert text in done.stderr
     assert "Traceback" not in done.stderr

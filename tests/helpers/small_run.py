@@ -1,10 +1,9 @@
 """A data set and a configuration so small that a training takes seconds."""
 
+import contextlib
 import json
 
 import numpy as np
-from absl import flags
-from absl.testing import flagsaver
 
 from keras_actionformer.training.config import default_config
 
@@ -35,13 +34,13 @@ def write_data(folder, num_videos=6, feats_dim=4, seed=0):
 
 
 def small_config(folder):
-    """Settings for that data: a network of three levels, three epochs of two steps."""
+    """Settings for that data: a network of two levels, three epochs of two steps."""
     config = default_config()
     config.data.annotations = str(folder / "annotations.json")
     config.data.feats = str(folder / "feats")
     config.model.input_dim = 4
     config.model.num_classes = 2
-    config.model.backbone_arch = (1, 1, 2)
+    config.model.backbone_arch = (1, 0, 1)
     config.model.embd_dim = config.model.fpn_dim = config.model.head_dim = 8
     config.model.n_head = 2
     config.model.n_mha_win_size = 5
@@ -56,14 +55,13 @@ def small_config(folder):
     return config
 
 
-def detect_here(*options):
-    """Runs the verb `detect` in this process, where Keras needs no start.
+@contextlib.contextmanager
+def eagerly():
+    """Runs what TensorFlow would trace as it is: of a few steps, tracing takes most of the time."""
+    import tensorflow as tf
 
-    Flags of other verbs, which other tests may have imported, are not looked at.
-    """
-    from keras_actionformer.cli import detect
-
-    given = dict(option.removeprefix("--").split("=", 1) for option in options)
-    flags.FLAGS.mark_as_parsed()
-    with flagsaver.as_parsed(**given):
-        detect.main()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)

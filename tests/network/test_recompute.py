@@ -17,7 +17,7 @@ NETWORKS = {
     "transformer": {"backbone_type": "convTransformer", "droppath": 0.5, "use_rel_pe": True},
     "conv": {"backbone_type": "conv"},
 }
-TESTS = pathlib.Path(__file__).parents[1]
+HERE = str(pathlib.Path(__file__).parent)
 
 
 def small_batch():
@@ -106,7 +106,7 @@ def test_gradients_are_the_same_from_less(network, jit_compile):
 
 PROGRAM = """
 import sys
-sys.path[:0] = [{root!r}, {tests!r}]
+sys.path[:0] = {path!r}
 from test_recompute import NETWORKS, assert_same_from_less, gradients_of_jax
 for network in NETWORKS:
     assert_same_from_less(gradients_of_jax, network)
@@ -117,7 +117,7 @@ for network in NETWORKS:
 def test_gradients_are_the_same_from_less_on_jax():
     pytest.importorskip("jax")
     subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(root=str(TESTS.parent), tests=str(TESTS))],
+        [sys.executable, "-c", PROGRAM.format(path=[HERE, *sys.path])],
         env={**os.environ, "KERAS_BACKEND": "jax"},
         check=True,
     )

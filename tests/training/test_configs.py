@@ -31,21 +31,9 @@ REPRESENTATIVES = [
     "anet_tsp", "ego4d_slowfast_omnivore_egovlp", "fineaction_videomae_h", "thumos14_i3d_strong",
 ]  # fmt: skip
 
-# Of TensorFlow, which reads the data in a graph all the same.
-pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 tensorflow_only = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="training pipelines are TensorFlow's"
 )
-
-
-@pytest.fixture
-def eagerly():
-    """Runs steps as they are: for one step of each network, compiling takes most of the time."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def config_of(name):
@@ -246,7 +234,7 @@ def test_prepare_writes_what_a_configuration_names(name):
 
 @tensorflow_only
 @pytest.mark.parametrize("name", REPRESENTATIVES)
-def test_a_narrow_network_trains_and_is_scored(eagerly, tmp_path, name):
+def test_a_narrow_network_trains_and_is_scored(run_eagerly, tmp_path, name):
     config = narrow(config_of(name))
     config.train.epochs, config.train.warmup_epochs, config.train.batch_size = 1, 0, 2
     write_data(tmp_path, config, num_videos=2, num_steps=150)
@@ -261,7 +249,7 @@ def test_a_narrow_network_trains_and_is_scored(eagerly, tmp_path, name):
 @pytest.mark.slow
 @tensorflow_only
 @pytest.mark.parametrize("name", NAMES)
-def test_the_network_trains_a_step_and_detects(eagerly, tmp_path, name):
+def test_the_network_trains_a_step_and_detects(run_eagerly, tmp_path, name):
     """At full width, with one video a batch."""
     config = config_of(name)
     config.model.max_seq_len = min(config.model.max_seq_len, 2304)

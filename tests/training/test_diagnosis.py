@@ -2,20 +2,19 @@
 
 import json
 import os
-import pathlib
 import re
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 
-from helpers.small_run import small_config, write_data
+from helpers.programs import ROOT, run_here, run_program
+from helpers.small_run import eagerly, small_config, write_data
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.errors import UserError
 from keras_actionformer.training import run_scores, trainer
 from keras_actionformer.training.diagnosis import diagnose
+from keras_actionformer.training.experiment import Experiment
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="training pipelines are TensorFlow's"
@@ -29,6 +28,7 @@ def good(tmp_path):
     change(tmp_path, lambda database: [video.update(fps=25) for video in database.values()])
     config = small_config(tmp_path)
     config.data.stride_frames = config.data.window_frames = 25.0
+    config.model.backbone_arch = (1, 0, 2)
     return tmp_path, config
 
 
@@ -230,8 +230,27 @@ FAULTS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def models():
+    """What `build_model` made, by settings and class names: building one takes a second."""
+    return {}
+
+
+@pytest.fixture
+def build_once(models, monkeypatch):
+    build = Experiment.build_model
+
+    def build_model(experiment, annotations):
+        key = (experiment.config.model.to_json(), annotations.class_names)
+        if key not in models:
+            models[key] = build(experiment, annotations)
+        return models[key]
+
+    monkeypatch.setattr(Experiment, "build_model", build_model)
+
+
 @pytest.mark.parametrize("plant, text", [fault[1:] for fault in FAULTS], ids=[f[0] for f in FAULTS])
-def test_a_fault_is_found_and_stops_the_training(good, monkeypatch, plant, text):
+def test_a_fault_is_found_and_stops_the_training(good, build_once, monkeypatch, plant, text):
     folder, config = good
     plant(folder, config)
     monkeypatch.setattr(trainer.ActionFormer, "fit", lambda *_, **__: pytest.fail("trains"))
@@ -513,18 +532,6 @@ def test_annotations_that_are_wrong_in_several_videos(good):
 
 # --- the program ---------------------------------------------------------------------------------
 
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-def run(folder, *arguments, verb="inspect"):
-    """Runs a program in a folder."""
-    return subprocess.run(
-        [sys.executable, "-m", "keras_actionformer.cli", verb, *arguments],
-        capture_output=True, text=True, timeout=120, cwd=folder, check=False,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
-    )  # fmt: skip
-
-
 CONFIG = """
 import pathlib
 from helpers.small_run import small_config
@@ -539,7 +546,11 @@ def get_config():
 def test_program_with_a_configuration(good):
     folder, _ = good
     (folder / "config.py").write_text(CONFIG)
-    done = run(folder, "--config=config.py", "--config.data.fps=50", "--json=-")
+    tests = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"  # which the configuration imports
+    done = run_program(
+        folder, "inspect", "--config=config.py", "--config.data.fps=50", "--json=-",
+        PYTHONPATH=tests,
+    )  # fmt: skip
     assert done.returncode == 1 and not done.stderr
     numbers = json.loads(done.stdout)
     assert len(numbers["errors"]) == 1 and "fps=25" in numbers["errors"][0]
@@ -550,8 +561,8 @@ def test_train_says_what_inspect_says_first(good):
     folder, _ = good
     (folder / "config.py").write_text(CONFIG)
     change(folder, lambda d: [video.pop("fps") for video in d.values()])
-    told = run(folder, "--config=config.py", "--json=-")
-    stopped = run(folder, "--config=config.py", "--workdir=run", verb="train")
+    told = run_here(folder, "inspect", "--config=config.py", "--json=-")
+    stopped = run_here(folder, "train", "--config=config.py", "--workdir=run")
     errors = json.loads(told.stdout)["errors"]
     assert len(errors) == 6 and "'v0' has no 'fps'" in errors[0]
     assert stopped.returncode and stopped.stderr.count(errors[0]) == 1
@@ -563,8 +574,9 @@ def test_without_an_evaluation_subset_a_training_ends_without_scores(good):
     folder, _ = good
     (folder / "config.py").write_text(CONFIG)
     settings = ["--config=config.py", "--config.data.eval_subset=", "--config.train.epochs=1"]
-    assert run(folder, *settings).returncode == 0
-    done = run(folder, *settings, "--workdir=run", verb="train")
+    assert run_here(folder, "inspect", *settings).returncode == 0
+    with eagerly():
+        done = run_here(folder, "train", *settings, "--workdir=run")
     assert done.returncode == 0, done.stderr
     files = {path.name for path in (folder / "run").iterdir()}
     assert "model.keras" in files and "evaluation.json" not in files
@@ -574,31 +586,33 @@ def test_program_with_a_csv_file_without_subsets(good):
     folder, _ = good
     (folder / "table.csv").write_text("video,start,end,label\nv0,2,6,a\nv1,3,8,b\n")
     options = ("--annotations=table.csv", "--fps=25", "--stride_frames=25", "--window_frames=25")
-    done = run(folder, *options, "--feats=feats")
+    done = run_here(folder, "inspect", *options, "--feats=feats")
     assert done.returncode == 1 and "lacks the field 'subset'" in done.stdout
-    done = run(folder, *options, "--feats=feats", "--default_subset=training")
+    done = run_here(folder, "inspect", *options, "--feats=feats", "--default_subset=training")
     assert done.returncode == 0, done.stdout
     (folder / "table.csv").write_text("video,start,end,label,duration\nv0,2,6,a,30\n")
     options = (*options, "--feats_dim=4", "--output=made_up")
-    assert "lacks the field 'subset'" in run(folder, *options, verb="simulate").stderr
-    done = run(folder, *options, "--default_subset=training", verb="simulate")
+    assert "lacks the field 'subset'" in run_here(folder, "simulate", *options).stderr
+    done = run_here(folder, "simulate", *options, "--default_subset=training")
     assert done.returncode == 0, done.stderr
 
 
 def test_program_with_a_setting_of_none(good):
     folder, _ = good
     (folder / "config.py").write_text(CONFIG)
-    done = run(folder, "--config=config.py", "--config.data.stride_frames=None", "--json=-")
+    done = run_here(
+        folder, "inspect", "--config=config.py", "--config.data.stride_frames=None", "--json=-"
+    )
     assert done.returncode == 0 and json.loads(done.stdout)["errors"] == [], done.stderr
-    done = run(folder, "--config=config.py", "--config.data.stride_frames=four")
+    done = run_here(folder, "inspect", "--config=config.py", "--config.data.stride_frames=four")
     assert done.returncode and "four" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_program_with_files(good):
     folder, _ = good
-    done = run(
-        folder, "--annotations=annotations.json", "--feats=feats", "--stride_frames=25",
+    done = run_here(
+        folder, "inspect", "--annotations=annotations.json", "--feats=feats", "--stride_frames=25",
         "--window_frames=25", "--eval_subset=test", "--json=numbers.json",
     )  # fmt: skip
     assert done.returncode == 0 and not done.stderr
@@ -608,5 +622,5 @@ def test_program_with_files(good):
 
 @pytest.mark.parametrize("arguments", [[], ["--annotations=a.json"], ["--feats=feats"]])
 def test_program_without_what_it_needs(tmp_path, arguments):
-    done = run(tmp_path, *arguments)
+    done = run_here(tmp_path, "inspect", *arguments)
     assert done.returncode == 2 and "Give either --config=FILE.py" in done.stderr

@@ -1,15 +1,13 @@
 """ActivityNet's protocol: a model of one class, video scores, and a score by class."""
 
 import json
-import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 
-from helpers.small_run import small_config, write_data
+from helpers.programs import run_here
+from helpers.small_run import eagerly, small_config, write_data
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.detection.detections import load_detections, save_detections
 from keras_actionformer.errors import UserError
@@ -46,7 +44,8 @@ def folder(tmp_path_factory):
     scores = {"results": scores, "class": ["b", "other", "a"]}
     (folder / "video_scores.json").write_text(json.dumps(scores))
     config = one_class_config(folder)
-    model = trainer.train(config, folder / "run")
+    with eagerly():
+        model = trainer.train(config, folder / "run")
     videos = load_annotations(config.data.annotations).subset("test")
     save_detections(folder / "raw.json", run_scores.detect_subset(model, config, videos))
     return folder
@@ -57,12 +56,6 @@ def by_hand(folder, num_pred=200, topk=2):
     video_scores = load_video_scores(folder / "video_scores.json", annotations.class_names)
     fused = fuse_videos(load_detections(folder / "raw.json"), video_scores, num_pred, topk)
     return evaluate(annotations.subset("test"), fused, class_names=annotations.class_names), fused
-
-
-def run(*arguments):
-    program = [sys.executable, "-m", "keras_actionformer.cli", *map(str, arguments)]
-    root = pathlib.Path(__file__).parents[2]
-    return subprocess.run(program, capture_output=True, text=True, cwd=root)
 
 
 def test_the_model_has_one_class_and_the_score_those_of_the_data(folder):
@@ -106,20 +99,20 @@ def test_missing_video_scores_are_told_before_a_training(folder):
 def test_programs(folder, tmp_path):
     scores, truth = folder / "video_scores.json", folder / "annotations.json"
     common = ("evaluate", f"--ground_truth={truth}", f"--video_scores={scores}")
-    done = run(*common, f"--detections={folder / 'raw.json'}", f"--output={tmp_path / 'a.json'}")
+    done = run_here(tmp_path, *common, f"--detections={folder / 'raw.json'}", "--output=a.json")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "a.json").read_text()) == by_hand(folder)[0].to_dict()
     model = load_model(folder / "run", ActionFormer)
     model.save_to_preset(tmp_path / "preset")
-    done = run(
-        *common, f"--preset={tmp_path / 'preset'}", f"--feats={folder / 'feats'}",
-        f"--output={tmp_path / 'b.json'}",
+    done = run_here(
+        tmp_path, *common, "--preset=preset", f"--feats={folder / 'feats'}",
+        "--output=b.json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "b.json").read_text() == (tmp_path / "a.json").read_text()
-    done = run(
-        "detect", f"--workdir={folder / 'run'}", f"--feats={folder / 'feats' / 'v4.npy'}",
-        f"--video_scores={scores}", "--top_k=7", f"--output={tmp_path / 'c.json'}",
+    done = run_here(
+        tmp_path, "detect", f"--workdir={folder / 'run'}", f"--feats={folder / 'feats' / 'v4.npy'}",
+        f"--video_scores={scores}", "--top_k=7", "--output=c.json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found, fused = load_detections(tmp_path / "c.json")["v4"], by_hand(folder)[1]["v4"]
@@ -128,10 +121,10 @@ def test_programs(folder, tmp_path):
 
 
 def test_settings_of_the_fusion_as_options(folder, tmp_path):
-    done = run(
-        "evaluate", f"--ground_truth={folder / 'annotations.json'}",
+    done = run_here(
+        tmp_path, "evaluate", f"--ground_truth={folder / 'annotations.json'}",
         f"--video_scores={folder / 'video_scores.json'}", f"--detections={folder / 'raw.json'}",
-        "--num_pred=3", "--topk=1", f"--output={tmp_path / 'a.json'}",
+        "--num_pred=3", "--topk=1", "--output=a.json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     expected = by_hand(folder, num_pred=3, topk=1)[0].to_dict()
@@ -145,10 +138,10 @@ def test_a_preset_of_several_streams(folder, tmp_path):
         for path in (folder / "feats").iterdir():
             np.save(tmp_path / name / path.name, np.load(path)[:, channels])
     load_model(folder / "run", ActionFormer).save_to_preset(tmp_path / "preset")
-    done = run(
-        "evaluate", f"--ground_truth={folder / 'annotations.json'}",
-        f"--video_scores={folder / 'video_scores.json'}", f"--preset={tmp_path / 'preset'}",
-        f"--feats={tmp_path / 'rgb'},{tmp_path / 'flow'}", f"--output={tmp_path / 'a.json'}",
+    done = run_here(
+        tmp_path, "evaluate", f"--ground_truth={folder / 'annotations.json'}",
+        f"--video_scores={folder / 'video_scores.json'}", "--preset=preset",
+        "--feats=rgb,flow", "--output=a.json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "a.json").read_text()) == by_hand(folder)[0].to_dict()

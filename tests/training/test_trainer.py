@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from helpers.models import to_numpy
-from helpers.small_run import small_config, write_data
+from helpers.small_run import eagerly, small_config, write_data
 from keras_actionformer import ActionFormer
 from keras_actionformer.errors import UserError
 from keras_actionformer.presets.runs import load_model
@@ -40,6 +40,15 @@ def finished(data, tmp_path_factory):
     """A run of three epochs that nobody disturbed."""
     workdir = tmp_path_factory.mktemp("runs") / "whole"
     trainer.train(small_config(data), workdir)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def finished_eagerly(data, tmp_path_factory):
+    """As `finished`; the last digits are others."""
+    workdir = tmp_path_factory.mktemp("runs") / "eagerly"
+    with eagerly():
+        trainer.train(small_config(data), workdir)
     return workdir
 
 
@@ -121,7 +130,9 @@ def accumulating_config(data):
     return config
 
 
-def test_steps_of_several_batches_go_on_over_epochs_and_interruptions(data, tmp_path, monkeypatch):
+def test_steps_of_several_batches_go_on_over_epochs_and_interruptions(
+    run_eagerly, data, tmp_path, monkeypatch
+):
     config, whole, run = accumulating_config(data), tmp_path / "whole", tmp_path / "run"
     original = callbacks.RunWriter.on_epoch_end
 
@@ -212,7 +223,9 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(finished, data, tmp_pat
     assert_same_state(workdir, finished)
 
 
-def test_a_full_disk_keeps_the_last_epoch(finished, data, tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_last_epoch(
+    run_eagerly, finished_eagerly, data, tmp_path, monkeypatch
+):
     workdir = tmp_path / "run"
     savez, calls = np.savez, []
 
@@ -229,12 +242,12 @@ def test_a_full_disk_keeps_the_last_epoch(finished, data, tmp_path, monkeypatch)
     assert not [path for path in workdir.rglob("*") if ".part" in path.name]
     assert len((workdir / "log.csv").read_text().splitlines()) == 1 + 1
     trainer.train(small_config(data), workdir, resume=True)
-    assert_same_state(workdir, finished)
+    assert_same_state(workdir, finished_eagerly)
 
 
 @pytest.mark.parametrize("killed_before", ["atomic_path", "csv"])
 def test_a_kill_between_the_last_files_loses_nothing(
-    finished, data, tmp_path, monkeypatch, killed_before
+    run_eagerly, finished_eagerly, data, tmp_path, monkeypatch, killed_before
 ):
     workdir = tmp_path / "run"
 
@@ -256,14 +269,14 @@ def test_a_kill_between_the_last_files_loses_nothing(
     (workdir / ".model.1.part.keras").write_bytes(b"half")  # what a real kill leaves
     trainer.train(small_config(data), workdir, resume=True)
     assert not list(workdir.glob(".*.part*"))
-    assert_same_state(workdir, finished)
+    assert_same_state(workdir, finished_eagerly)
     assert (workdir / "log.csv").read_text().count("\n") == 1 + 3
-    ours, theirs = load_model(workdir, ActionFormer), load_model(finished, ActionFormer)
+    ours, theirs = load_model(workdir, ActionFormer), load_model(finished_eagerly, ActionFormer)
     for a, b in zip(ours.weights, theirs.weights, strict=True):
         np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
 
 
-def test_a_diverged_training_stops_and_leaves_the_last_good_epoch(data, tmp_path):
+def test_a_diverged_training_stops_and_leaves_the_last_good_epoch(run_eagerly, data, tmp_path):
     config = small_config(data)
     config.train.learning_rate = 1e30
     config.train.clip_norm = 0.0
@@ -402,7 +415,7 @@ def test_settings_that_an_older_run_did_not_know_have_their_defaults(finished, d
         run_config(workdir)
 
 
-def test_videos_without_features_can_be_left_out(tmp_path, monkeypatch):
+def test_videos_without_features_can_be_left_out(run_eagerly, tmp_path):
     write_data(tmp_path)
     (tmp_path / "feats" / "v0.npy").unlink()
     (tmp_path / "feats" / "v5.npy").unlink()
@@ -417,7 +430,7 @@ def test_videos_without_features_can_be_left_out(tmp_path, monkeypatch):
     assert run_scores.evaluate_workdir(tmp_path / "run").num_videos_without_detections == 1
 
 
-def test_sliding_windows_train_and_detect(data, tmp_path):
+def test_sliding_windows_train_and_detect(run_eagerly, data, tmp_path):
     config = small_config(data)
     config.train.epochs = config.train.warmup_epochs = 1
     config.data.window_steps = 16
