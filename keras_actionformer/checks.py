@@ -85,6 +85,17 @@ def whole(name, value):
         raise UserError(f"{name} must be a whole number, but it is {shown(value)}.") from None
 
 
+def positive_whole(name, value):
+    """A whole number of at least 1 as an int, or UserError."""
+    try:
+        found = _index(value)
+    except TypeError:
+        found = 0
+    if found < 1:
+        raise UserError(f"{name} must be a whole number from 1 up, but it is {shown(value)}.")
+    return found
+
+
 def number(name, value):
     """A finite number as an int or float, or UserError."""
     try:

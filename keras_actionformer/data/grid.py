@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from keras_actionformer.checks import number
+from keras_actionformer.checks import flag, number, positive_whole
 from keras_actionformer.errors import UserError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class FeatureGrid:
 
     def with_fps(self, fps: float | None) -> FeatureGrid:
         """Returns the grid of a sequence with `fps` frames a second; None changes nothing."""
-        return self if fps is None else dataclasses.replace(self, fps=float(fps))
+        return self if fps is None else dataclasses.replace(self, fps=fps)
 
     def downsample(self, rate: int) -> FeatureGrid:
         """Returns the grid of `feats[::rate]`: the stride grows, the window stays.
@@ -88,8 +88,7 @@ class FeatureGrid:
         Raises:
           UserError: `rate` is not a whole number of at least 1.
         """
-        if rate != int(rate) or rate < 1:
-            raise UserError(f"downsample_rate must be a whole number from 1 up, but it is {rate}.")
+        rate = positive_whole("downsample_rate", rate)
         return dataclasses.replace(self, stride_frames=self.stride_frames * rate)
 
     def resize(self, num_steps: int, new_steps: int) -> FeatureGrid:
@@ -133,6 +132,9 @@ class Timing:
       downsample_rate: int; of the steps in a file every `downsample_rate`-th is used.
       check_durations: bool, whether it is an error when the length of most training files does not
         fit the videos' durations; otherwise a warning.
+
+    Raises:
+      UserError: a value is not of its kind or out of its range, as for `FeatureGrid`.
     """
 
     stride_frames: float | None
@@ -140,6 +142,12 @@ class Timing:
     fps: float | None = None
     downsample_rate: int = 1
     check_durations: bool = True
+
+    def __post_init__(self):
+        spread = self.stride_frames is None  # window_frames is not used then
+        FeatureGrid(self.fps, *((1, 1) if spread else (self.stride_frames, self.window_frames)))
+        positive_whole("downsample_rate", self.downsample_rate)
+        flag("check_durations", self.check_durations)
 
     def grid_of(self, video: Video, num_steps: int | None = None) -> FeatureGrid:
         """Returns the `FeatureGrid` of the steps of one video that are used.
@@ -150,7 +158,7 @@ class Timing:
 
         Raises:
           UserError: nobody says the frame rate, or the annotations do not say the duration that is
-            to be shared out, or a setting is wrong.
+            to be shared out.
         """
         fps = video.fps if self.fps is None else self.fps
         if self.stride_frames is None:

@@ -5,6 +5,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_actionformer.checks import entries, number, positive_whole, shown, whole
 from keras_actionformer.errors import UserError
 
 _MAX_TRIALS = 200  # windows that `truncate` draws before it takes one without an action
@@ -44,13 +45,13 @@ class Lengths:
     padded_steps: collections.abc.Callable[[int], int] | None = None
 
     def __post_init__(self):
-        if self.max_seq_len < 1:
+        if whole("max_seq_len", self.max_seq_len) < 1:
             raise UserError(f"max_seq_len must be 1 or more, but it is {self.max_seq_len}.")
-        if not 0 < self.trunc_thresh <= 1:
+        if not 0 < number("trunc_thresh", self.trunc_thresh) <= 1:
             raise UserError(f"trunc_thresh must lie in (0, 1], but it is {self.trunc_thresh}.")
-        crop = self.crop_ratio
-        if crop is not None and not (len(crop) == 2 and 0 < crop[0] <= crop[1] <= 1):
-            raise UserError(f"crop_ratio must be (low, high) with 0 < low <= high <= 1: {crop}.")
+        _check_crop_ratio(self.crop_ratio)
+        if self.resize_to is not None:
+            positive_whole("resize_to", self.resize_to)
         if self.window_steps is None:
             return
         check_windows(self.window_steps, self.window_overlap)
@@ -184,7 +185,16 @@ def sliding_windows(num_steps, window_steps, window_overlap):
 
 def check_windows(window_steps, window_overlap):
     """Raises UserError where sliding windows have no length or would not move on."""
-    if window_steps != int(window_steps) or window_steps < 1:
-        raise UserError(f"window_steps must be a whole number from 1 up, but it is {window_steps}.")
-    if not 0 <= window_overlap < 1:
+    positive_whole("window_steps", window_steps)
+    if not 0 <= number("window_overlap", window_overlap) < 1:
         raise UserError(f"window_overlap must lie in [0, 1), but it is {window_overlap}.")
+
+
+def _check_crop_ratio(value):
+    if value is None:
+        return
+    ratios = [number("crop_ratio", ratio) for ratio in entries(value) or ()]
+    if len(ratios) != 2 or not 0 < ratios[0] <= ratios[1] <= 1:
+        raise UserError(
+            f"crop_ratio must be (low, high) with 0 < low <= high <= 1, but is {shown(value)}."
+        )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_actionformer.data.grid import FeatureGrid
+from keras_actionformer.data.grid import FeatureGrid, Timing
 from keras_actionformer.errors import UserError
 
 
@@ -47,7 +47,32 @@ def test_wrong_values(values, text):
         FeatureGrid(*values)
 
 
-@pytest.mark.parametrize("rate", [0, -1, 1.5])
+@pytest.mark.parametrize("rate", [0, -1, 1.5, "2", True, float("nan"), [2]])
 def test_wrong_downsampling(rate):
     with pytest.raises(UserError, match="downsample_rate must be a whole number"):
         FeatureGrid(30, 4, 16).downsample(rate)
+
+
+@pytest.mark.parametrize("fps", [0, "25", float("inf"), [25]])
+def test_wrong_frame_rates(fps):
+    with pytest.raises(UserError, match="fps must be"):
+        FeatureGrid(None, 4, 16).with_fps(fps)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(stride_frames="4"), "stride_frames must be a finite number, but it is '4'"),
+        (dict(stride_frames=0), "stride_frames must be above 0"),
+        (dict(window_frames=float("nan")), "window_frames must be a finite number, but it is nan"),
+        (dict(window_frames=-1), "window_frames must be 0 or more"),
+        (dict(fps=-25), "fps must be above 0"),
+        (dict(downsample_rate=1.5), "downsample_rate must be a whole number from 1 up"),
+        (dict(downsample_rate=True), "downsample_rate must be a whole number from 1 up"),
+        (dict(stride_frames=None, downsample_rate=0), "downsample_rate must be a whole number"),
+        (dict(check_durations="no"), "check_durations must be True or False, but it is 'no'"),
+    ],
+)
+def test_a_timing_checks_what_it_is_made_of(changes, message):
+    with pytest.raises(UserError, match=message):
+        Timing(**{"stride_frames": 4, "window_frames": 16, **changes})

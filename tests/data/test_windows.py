@@ -7,6 +7,7 @@ import pytest
 
 from helpers.golden_files import ReplayedDraws
 from keras_actionformer.data.windows import (
+    Lengths,
     check_windows,
     cut_to_features,
     sliding_windows,
@@ -201,3 +202,24 @@ def test_wrong_windows():
     for overlap in (-0.1, 1.0):
         with pytest.raises(UserError, match="window_overlap must lie in"):
             check_windows(8, overlap)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(max_seq_len=2.5), "max_seq_len must be a whole number, but it is 2.5"),
+        (dict(max_seq_len="8"), "max_seq_len must be a whole number, but it is '8'"),
+        (dict(trunc_thresh=float("nan")), "trunc_thresh must be a finite number, but it is nan"),
+        (dict(trunc_thresh=None), "trunc_thresh must be a finite number, but it is None"),
+        (dict(crop_ratio=0.9), "crop_ratio must be .low, high. .* but is 0.9"),
+        (dict(crop_ratio=("a", 1)), "crop_ratio must be a finite number, but it is 'a'"),
+        (dict(crop_ratio=(0.9, 0.95, 1)), "crop_ratio must be .low, high."),
+        (dict(resize_to=0), "resize_to must be a whole number from 1 up, but it is 0"),
+        (dict(resize_to=True), "resize_to must be a whole number from 1 up, but it is True"),
+        (dict(window_steps=3.5), "window_steps must be a whole number from 1 up, but it is 3.5"),
+        (dict(window_steps=4, window_overlap="half"), "window_overlap must be a finite number"),
+    ],
+)
+def test_lengths_check_what_they_are_made_of(changes, message):
+    with pytest.raises(UserError, match=message):
+        Lengths(**{"max_seq_len": 8, **changes})

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from keras import ops
 from helpers.golden_files import cases, group, load, padded_training_batch
 from helpers.models import reference_model, to_numpy, without_stochastic_depth
 from keras_actionformer.presets.reference import from_reference
+from keras_actionformer.training import vector_update
 from keras_actionformer.training.config import default_config
 from keras_actionformer.training.experiment import Experiment
 from keras_actionformer.training.optimizers import SGD, AdamW, WarmupSchedule
@@ -263,6 +265,16 @@ def test_another_backend_fits(backend):
         text=True,
     )
     assert done.stdout.endswith("trained\n"), done.stderr[-2000:]
+
+
+def test_keras_still_has_what_is_overridden():
+    told = set(re.findall(r"`(\w+)`", vector_update.__doc__.partition("this file\n")[2]))
+    told -= {"_updated", "test_keras_still_has_what_is_overridden"}
+    optimizer = keras.optimizers.AdamW(use_ema=True)
+    optimizer.build([keras.Variable([1.0])])
+    assert [name for name in told if not hasattr(optimizer, name)] == []
+    ours = [name for name in vars(vector_update.VectorUpdate) if not name.startswith("__")]
+    assert {name for name in ours if hasattr(optimizer, name)} <= told
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="counts a graph's operations")
