@@ -18,9 +18,21 @@ def read_steps(feats, start, stop):
     """
     with np.errstate(over="ignore"):  # too large for float32 becomes infinite
         steps = feats[start:stop].astype("float32", copy=isinstance(feats, np.memmap))
-    if isinstance(feats, np.memmap) and feats.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
-        feats._mmap.madvise(mmap.MADV_DONTNEED)  # changes of mode "c" are in these pages alone
+    file = _mapped_file(feats)
+    if file is not None and hasattr(mmap, "MADV_DONTNEED"):
+        file.madvise(mmap.MADV_DONTNEED)
     return steps
+
+
+def _mapped_file(feats):
+    """The `mmap.mmap` whose pages `feats` shows and can do without, or None."""
+    # Changes of mode "c" are in its pages alone.
+    if not isinstance(feats, np.memmap) or feats.mode == "c":
+        return None
+    base = feats.base
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base  # None of a copy, which numpy calls a memmap, too
 
 
 def not_finite(feats):
