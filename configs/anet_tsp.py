@@ -4,8 +4,8 @@ Data: anet_1.3.tar.gz of the authors (github.com/happyharrycn/actionformer_relea
 c415f50120b9425ee1ede9ac3ce11203), with the class scores of the CUHK classifier for the 200 classes.
 Training videos train, validation videos are scored.
 
-    bin/prepare --dataset=activitynet --from=anet_1.3.tar.gz --to=data/activitynet
-    bin/train --config=configs/anet_tsp.py --workdir=runs/anet_tsp
+    keras-actionformer prepare --dataset=activitynet --from=anet_1.3.tar.gz --to=data/activitynet
+    keras-actionformer train --config=anet_tsp --workdir=runs/anet_tsp
 
 The network finds actions of one class, in features resized to 192 steps; each then counts for the
 two best classes of its video.

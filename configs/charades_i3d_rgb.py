@@ -3,8 +3,8 @@
 Data: charades.json and the features; tools/prepare_data/charades of github.com/sming256/OpenTAD
 links them (no MD5 is published). With both below one folder:
 
-    bin/prepare --dataset=charades --from=FOLDER --to=data/charades
-    bin/train --config=configs/charades_i3d_rgb.py --workdir=runs/charades_i3d_rgb
+    keras-actionformer prepare --dataset=charades --from=FOLDER --to=data/charades
+    keras-actionformer train --config=charades_i3d_rgb --workdir=runs/charades_i3d_rgb
 
 What OpenTAD does that is not done here: all that `configs/thumos14_i3d_strong.py` lists for every
 data set; training ends after 15 of the 20 epochs; videos of more than 768 steps are resized to 768

@@ -1,7 +1,7 @@
 """Charades, 157 classes, from VideoMAE-L features at 30 frames a second: OpenTAD's settings.
 
-    bin/prepare --dataset=charades --from=FOLDER --to=data/charades
-    bin/train --config=configs/charades_videomae_l.py --workdir=runs/charades_videomae_l
+    keras-actionformer prepare --dataset=charades --from=FOLDER --to=data/charades
+    keras-actionformer train --config=charades_videomae_l --workdir=runs/charades_videomae_l
 
 What differs from `configs/charades_i3d_rgb.py`, which says where the data comes from: features,
 eight levels instead of seven and windows of 512 steps. A feature is taken to stand for the middle

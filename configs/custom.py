@@ -1,12 +1,12 @@
 """A template for your own data: copy this file and change what is marked with "yours".
 
-    bin/inspect --config=configs/custom.py                        # is the data as it should be?
-    bin/train --config=configs/custom.py --workdir=runs/custom
-    bin/detect --workdir=runs/custom --feats=new.npy --output=found.json
+    keras-actionformer inspect --config=mine.py                    # is the data as it should be?
+    keras-actionformer train --config=mine.py --workdir=runs/mine
+    keras-actionformer detect --workdir=runs/mine --feats=new.npy --output=found.json
 
-`docs/settings.md` explains every setting, and `docs/your-own-data.md` the form of the data. What
-is not set here keeps its default, and `bin/train --config.section.name=value` changes a setting
-without changing the file.
+if the copy is called mine.py. The project's `docs/settings.md` explains every setting, and its
+`docs/your-own-data.md` the form of the data. What is not set here keeps its default, and the option
+`--config.section.name=value` changes a setting without changing the file.
 """
 
 from keras_actionformer import default_config
@@ -33,7 +33,7 @@ def get_config():
     config.model.max_seq_len = 1152
     # Embedding convolutions, blocks at full length, levels of half the length each. The coarsest of
     # 1 + 5 levels has strides of 32 steps, and every level finds actions of its own lengths
-    # (regression_range, in steps): `bin/inspect` tells how yours fall onto them.
+    # (regression_range, in steps): `inspect` tells how yours fall onto them.
     config.model.backbone_arch = (2, 2, 5)
     # Less data or weaker features want a smaller network: 128 or 256, and n_head a divisor of it.
     config.model.embd_dim = config.model.fpn_dim = config.model.head_dim = 512

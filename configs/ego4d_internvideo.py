@@ -4,8 +4,8 @@ Data: the official annotations (moments_train.json and moments_val.json of ego4d
 needs a licence), and OpenTAD's features of the clips (VideoMAE-L of InternVideo, every 8 frames;
 tools/prepare_data/ego4d of github.com/sming256/OpenTAD links them; no MD5 is published).
 
-    bin/prepare --dataset=ego4d --from=FOLDER --to=data/ego4d
-    bin/train --config=configs/ego4d_internvideo.py --workdir=runs/ego4d_internvideo
+    keras-actionformer prepare --dataset=ego4d --from=FOLDER --to=data/ego4d
+    keras-actionformer train --config=ego4d_internvideo --workdir=runs/ego4d_internvideo
 
 A feature is taken to stand for the middle of its 8 frames, as OpenTAD has it.
 

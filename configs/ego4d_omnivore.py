@@ -1,7 +1,7 @@
 """Ego4D Moment Queries from Omnivore features.
 
-    bin/prepare --dataset=ego4d --from=FOLDER --to=data/ego4d
-    bin/train --config=configs/ego4d_omnivore.py --workdir=runs/ego4d_omnivore
+    keras-actionformer prepare --dataset=ego4d --from=FOLDER --to=data/ego4d
+    keras-actionformer train --config=ego4d_omnivore --workdir=runs/ego4d_omnivore
 
 The network has eight levels instead of seven; all else is as in `configs/ego4d_slowfast.py`, which
 says where the data comes from. The folder below must have ego4d.json and omnivore_features.

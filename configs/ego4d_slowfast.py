@@ -4,8 +4,8 @@ Data: annotations and features of ego4d-data.org (a licence is needed; no MD5 is
 clips by tools/convert_ego4d_trainval.py of github.com/happyharrycn/actionformer_release, which
 writes ego4d.json and slowfast_features. Training clips train, validation clips are scored.
 
-    bin/prepare --dataset=ego4d --from=FOLDER --to=data/ego4d
-    bin/train --config=configs/ego4d_slowfast.py --workdir=runs/ego4d_slowfast
+    keras-actionformer prepare --dataset=ego4d --from=FOLDER --to=data/ego4d
+    keras-actionformer train --config=ego4d_slowfast --workdir=runs/ego4d_slowfast
 
 Published by the authors of the reference, not measured here: mAP 20.09 17.45 14.44 12.46 10.00 at
 tIoU 0.1 to 0.5, 14.89 on average, of the checkpoint after 10 of the 15 epochs.

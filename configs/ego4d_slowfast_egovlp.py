@@ -1,7 +1,7 @@
 """Ego4D Moment Queries from SlowFast and EgoVLP features in one projection.
 
-    bin/prepare --dataset=ego4d --from=FOLDER --to=data/ego4d
-    bin/train --config=configs/ego4d_slowfast_egovlp.py --workdir=runs/ego4d_slowfast_egovlp
+    keras-actionformer prepare --dataset=ego4d --from=FOLDER --to=data/ego4d
+    keras-actionformer train --config=ego4d_slowfast_egovlp --workdir=runs/ego4d_slowfast_egovlp
 
 The network has eight levels, a width of 768; all else is as in `configs/ego4d_slowfast.py`, which
 says where the data comes from. The folder below must have ego4d.json and slowfast_features and

@@ -3,8 +3,8 @@
 Data: epic_kitchens.tar.gz of the authors (github.com/happyharrycn/actionformer_release links it;
 MD5 add9803756afd9a023bc9a9c547e0229). Training videos train, validation videos are scored.
 
-    bin/prepare --dataset=epic100 --from=epic_kitchens.tar.gz --to=data/epic100
-    bin/train --config=configs/epic_slowfast_verb.py --workdir=runs/epic_slowfast_verb
+    keras-actionformer prepare --dataset=epic100 --from=epic_kitchens.tar.gz --to=data/epic100
+    keras-actionformer train --config=epic_slowfast_verb --workdir=runs/epic_slowfast_verb
 
 Published by the authors of the reference, not measured here: mAP 26.58 25.42 24.15 22.29 19.09 at
 tIoU 0.1 to 0.5, 23.51 on average.

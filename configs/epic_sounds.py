@@ -5,10 +5,10 @@ EPIC_Sounds_validation.csv, with EPIC_100_video_info.csv of EPIC-KITCHENS-100 be
 features that the README of github.com/epic-kitchens/C10-epic-sounds-detection links (no MD5 is
 published). With both below one folder:
 
-    bin/prepare --dataset=epic_sounds --from=FOLDER --to=data/epic_sounds
-    bin/train --config=configs/epic_sounds.py --workdir=runs/epic_sounds
+    keras-actionformer prepare --dataset=epic_sounds --from=FOLDER --to=data/epic_sounds
+    keras-actionformer train --config=epic_sounds --workdir=runs/epic_sounds
 
-The challenge's evaluation leaves out the class "background" (id 13); `bin/evaluate` does not.
+The challenge's evaluation leaves out the class "background" (id 13); `evaluate` does not.
 
 Published score: none was found for these settings; nothing is measured here.
 """

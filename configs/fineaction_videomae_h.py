@@ -4,8 +4,8 @@ Data: annotations_gt.json, features (VideoMAE-H of InternVideo) and video scores
 (new_swinB_1x1x256_views2x3_max_label_avg_prob.json); tools/prepare_data/fineaction of
 github.com/sming256/OpenTAD links them (no MD5 is published). With all three below one folder:
 
-    bin/prepare --dataset=fineaction --from=FOLDER --to=data/fineaction
-    bin/train --config=configs/fineaction_videomae_h.py --workdir=runs/fineaction_videomae_h
+    keras-actionformer prepare --dataset=fineaction --from=FOLDER --to=data/fineaction
+    keras-actionformer train --config=fineaction_videomae_h --workdir=runs/fineaction_videomae_h
 
 Features are resized to 192 steps, over which a video's duration is shared out.
 

@@ -2,8 +2,8 @@
 
 Data: as there, with fineaction_mae_g.tar.gz of OpenGVLab/VideoMAEv2 (docs/TAD.md), unpacked.
 
-    bin/prepare --dataset=fineaction --from=FOLDER --to=data/fineaction
-    bin/train --config=configs/fineaction_videomaev2_g.py --workdir=runs/fineaction_videomaev2_g
+    keras-actionformer prepare --dataset=fineaction --from=FOLDER --to=data/fineaction
+    keras-actionformer train --config=fineaction_videomaev2_g --workdir=runs/fineaction_videomaev2_g
 
 Published by OpenTAD, not measured here: mAP 29.85 19.72 5.17 at tIoU 0.5, 0.75 and 0.95, 19.62 on
 average over 0.5, 0.55, ... 0.95 (of the best epoch).

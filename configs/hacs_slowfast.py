@@ -4,8 +4,8 @@ Data: annotations (HACS_segments_v1.1.1.json), features (SlowFast-R101 fine-tune
 video scores of TCANet for the 200 classes (validation94.32.json); tools/prepare_data/hacs of
 github.com/sming256/OpenTAD links them (no MD5 is published). With all three below one folder:
 
-    bin/prepare --dataset=hacs --from=FOLDER --to=data/hacs
-    bin/train --config=configs/hacs_slowfast.py --workdir=runs/hacs_slowfast
+    keras-actionformer prepare --dataset=hacs --from=FOLDER --to=data/hacs
+    keras-actionformer train --config=hacs_slowfast --workdir=runs/hacs_slowfast
 
 What OpenTAD does that is not done here: all that `configs/thumos14_i3d_strong.py` lists for every
 data set; as there is one class, candidates of any score go into suppression; videos of more than

@@ -3,8 +3,8 @@
 Data: UCI "Smartphone-Based Recognition of Human Activities and Postural Transitions", version
 2.1 (Reyes-Ortiz et al., Neurocomputing 2015; no commercial use). Unpack UCI's zip, then
 
-    bin/prepare --dataset=hapt --from=PATH/RawData --to=data/hapt
-    bin/train --config=configs/hapt.py --workdir=runs/hapt
+    keras-actionformer prepare --dataset=hapt --from=PATH/RawData --to=data/hapt
+    keras-actionformer train --config=hapt --workdir=runs/hapt
 
 Features are windows of 50 samples every 25 samples of the six channels at 50 Hz, flattened
 channel by channel to 300 numbers. 21 users train (42 recordings), 9 test (19 recordings).

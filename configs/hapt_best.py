@@ -1,7 +1,8 @@
-"""UCI HAPT as well as twice the training time of `configs/hapt.py` allows.
+r"""UCI HAPT as well as twice the training time of `configs/hapt.py` allows.
 
-    bin/prepare --dataset=hapt --from=PATH/RawData --to=data/hapt_stride12 --stride_frames=12
-    bin/train --config=configs/hapt_best.py --workdir=runs/hapt_best
+    keras-actionformer prepare --dataset=hapt --from=PATH/RawData --to=data/hapt_stride12 \
+        --stride_frames=12
+    keras-actionformer train --config=hapt_best --workdir=runs/hapt_best
 
 What differs from `configs/hapt.py`, chosen on the training users alone (10 of the 21 trained, the
 other 11 were scored; 35 epochs, one seed each):

@@ -1,7 +1,7 @@
 """MultiTHUMOS from two-stream I3D features; all else is as in `configs/multithumos_i3d_rgb.py`.
 
-    bin/prepare --dataset=multithumos --from=FOLDER --to=data/multithumos
-    bin/train --config=configs/multithumos_i3d.py --workdir=runs/multithumos_i3d
+    keras-actionformer prepare --dataset=multithumos --from=FOLDER --to=data/multithumos
+    keras-actionformer train --config=multithumos_i3d --workdir=runs/multithumos_i3d
 
 Published by OpenTAD, not measured here: mAP 60.18 45.01 24.56 at tIoU 0.2, 0.5 and 0.7, 39.19 on
 average over 0.1 to 0.9.

@@ -4,8 +4,8 @@ Data: multithumos_anno.json (tools/prepare_data/multi-thumos of github.com/sming
 it) and the features of thumos.tar.gz (`configs/thumos14_i3d.py`), unpacked. With both below one
 folder:
 
-    bin/prepare --dataset=multithumos_rgb --from=FOLDER --to=data/multithumos_rgb
-    bin/train --config=configs/multithumos_i3d_rgb.py --workdir=runs/multithumos_i3d_rgb
+    keras-actionformer prepare --dataset=multithumos_rgb --from=FOLDER --to=data/multithumos_rgb
+    keras-actionformer train --config=multithumos_i3d_rgb --workdir=runs/multithumos_i3d_rgb
 
 What OpenTAD does that is not done here: all that `configs/thumos14_i3d_strong.py` lists for every
 data set; training ends after 45 of the 65 epochs.

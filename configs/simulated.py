@@ -1,7 +1,7 @@
 """A small model on the made-up data set, to see everything work within minutes.
 
-    bin/simulate --output=data/simulated
-    bin/train --config=configs/simulated.py --workdir=runs/simulated
+    keras-actionformer simulate --output=data/simulated
+    keras-actionformer train --config=simulated --workdir=runs/simulated
 
 Data: 120 sequences of 2 to 6 minutes with 1,053 actions of 5 classes, 80 to train and 40 to test;
 a feature has 32 channels and sees 16 frames, every 8 frames at 30 frames a second.

@@ -3,8 +3,8 @@
 Data: thumos.tar.gz of the authors (github.com/happyharrycn/actionformer_release links it; MD5
 375f76ffbf7447af1035e694971ec9b2). 200 validation videos train, the test videos are scored.
 
-    bin/prepare --dataset=thumos14 --from=thumos.tar.gz --to=data/thumos14
-    bin/train --config=configs/thumos14_i3d.py --workdir=runs/thumos14_i3d
+    keras-actionformer prepare --dataset=thumos14 --from=thumos.tar.gz --to=data/thumos14
+    keras-actionformer train --config=thumos14_i3d --workdir=runs/thumos14_i3d
 
 Published by the authors of the reference, not measured here: mAP 82.13 77.80 70.95 59.40 43.87 at
 tIoU 0.3 to 0.7, 66.83 on average.

@@ -1,7 +1,7 @@
 """THUMOS14 with the choices that OpenTAD made for ActionFormer.
 
-    bin/prepare --dataset=thumos14 --from=thumos.tar.gz --to=data/thumos14
-    bin/train --config=configs/thumos14_i3d_strong.py --workdir=runs/thumos14_i3d_strong
+    keras-actionformer prepare --dataset=thumos14 --from=thumos.tar.gz --to=data/thumos14
+    keras-actionformer train --config=thumos14_i3d_strong --workdir=runs/thumos14_i3d_strong
 
 What differs from `configs/thumos14_i3d.py`, where data, features and training are described:
   - a training step drops 20 % of the input channels; the reference drops none;

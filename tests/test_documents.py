@@ -93,6 +93,13 @@ def test_configurations_presets_and_modules_that_a_text_names_exist():
     assert not wrong
 
 
+def test_what_the_wheel_brings_names_no_program_of_a_checkout():
+    programs = re.compile(rf"\bbin/(?:{'|'.join([*VERBS, 'demo', 'test'])})\b")
+    parts = [ROOT / "configs", ROOT / "keras_actionformer"]
+    texts = {path: text_of(path) for path in SOURCES if set(parts) & set(path.parents)}
+    assert not {path: found for path, text in texts.items() if (found := programs.findall(text))}
+
+
 # === Pages and links ===
 
 README, DOCS = ROOT / "README.md", ROOT / "docs"

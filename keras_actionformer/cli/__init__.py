@@ -47,7 +47,8 @@ def main():
         print(_overview())
         return
     if verb not in VERBS:
-        hint = suggest(verb, VERBS) or f"; there are {', '.join(VERBS)}."
+        meant = "--version" if verb in ("-v", "-V") else verb
+        hint = suggest(meant, [*VERBS, "help", "--version"]) or f"; there are {', '.join(VERBS)}."
         _stop("keras-actionformer", f"There is no verb {verb!r}{hint}")
     sys.argv[:] = [f"{sys.argv[0]} {verb}", *rest]
     run(verb)

@@ -83,8 +83,8 @@ def _evaluate(tiou_thresholds):
         return evaluate_workdir(_WORKDIR.value, _SUBSET.value, tiou_thresholds, _VIDEO_SCORES.value)
     if _WORKDIR.value or not _GROUND_TRUTH.value or bool(_DETECTIONS.value) == bool(_PRESET.value):
         raise UserError(
-            "Give --workdir=DIR, or --ground_truth=FILE.json and --detections=FILE, or "
-            "--ground_truth=FILE.json, --preset=NAME and --feats=DIR."
+            "Give --workdir=DIR, or --ground_truth=FILE and --detections=FILE, or "
+            "--ground_truth=FILE, --preset=NAME and --feats=DIR."
         )
     # Published scores count annotations that reach beyond their video, so they stay as they are.
     annotations = load_annotations(

@@ -4,8 +4,9 @@
   train --config=hapt --workdir=runs/hapt --resume
   train --config=mine.py --workdir=runs/long --config.train.epochs=60 --config.seed=1
 
-A configuration is a Python file, or the name of one that comes with this package: `train --help`
-lists these and tells where they lie. The first lines of each say how to get its data.
+A configuration is a Python file, or the name of one that comes with this package. A list of these,
+and the folder they lie in, end what `keras-actionformer help train` prints; the first lines of each
+say how to get its data.
 """
 
 from absl import flags

@@ -1,4 +1,8 @@
-"""Rows of text below each other: how detections, scores and statistics are printed."""
+"""Rows of text below each other: how detections, scores and statistics are printed.
+
+It stands here because detections are the first thing that is printed so: what every later package
+shares has its place in the first one that needs it.
+"""
 
 
 def table(rows, columns=("<", ">"), gap="  "):

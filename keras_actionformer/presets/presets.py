@@ -180,7 +180,7 @@ def _open_checkpoint(path, ema, config):
     else:
         raise UserError(
             f"'{checkpoint}' does not say what network it is for: put the config.txt or YAML of "
-            "its training beside it, or pass config= (bin/convert --config=) with that file or a "
+            "its training beside it, or pass config= (--config= of `convert`) with that file or a "
             "built-in name."
         )
     return _Opened(

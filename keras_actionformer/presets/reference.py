@@ -223,8 +223,8 @@ def read_parameters(path, ema=True):
         parameters = read_torch_file(path, keys=(wanted,))[wanted]
     elif other in keys:
         raise UserError(
-            f"'{path}' has no {wanted!r}, only {other!r}: pass ema={not ema} (bin/convert "
-            f"--{'no' if ema else ''}ema) to take that."
+            f"'{path}' has no {wanted!r}, only {other!r}: pass ema={not ema} "
+            f"(--{'no' if ema else ''}ema of `convert`) to take that."
         )
     else:  # a bare state dict
         parameters = read_torch_file(path)

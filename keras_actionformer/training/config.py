@@ -38,7 +38,7 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     config.seed = 0  # initial weights, order of the data, truncation, stochastic depth
 
     data = config.data = ml_collections.ConfigDict()
-    data.annotations = ""  # ActivityNet-style JSON
+    data.annotations = ""  # JSON of ActivityNet's form, or CSV
     # Folder with one feature file a video, or a .h5 file; a tuple of them: one a stream.
     data.feats = config_dict.FieldReference("", field_type=object)
     data.prefix = ""  # a feature file is <prefix><video id><suffix>

@@ -157,6 +157,8 @@ def test_programs_of_the_checkout(tmp_path):
     "arguments, texts",
     [
         (["tarin"], ["no verb 'tarin'", "did you mean 'train'?"]),
+        (["version"], ["no verb 'version'; did you mean '--version'?"]),
+        (["-v"], ["no verb '-v'; did you mean '--version'?"]),
         (["simulate", "--outptu=x"], ["no option --outptu", "did you mean 'output'?"]),
         (["simulate", "--output=x", "y"], ["Unknown arguments ['y']"]),
         (["simulate", "--output=x", "--seed=a"], ["--seed=a: expected a non-negative integer."]),
