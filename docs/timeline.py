@@ -13,6 +13,7 @@ import tempfile
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
 from matplotlib.patches import Patch
 
 from keras_actionformer import ActionFormer, evaluate, load_annotations, simulate_dataset
@@ -69,12 +70,12 @@ def draw(video, found):
     axes.tick_params(axis="y", length=0)
     axes.spines[["left", "top", "right"]].set_visible(False)
     scores = (0.3, 0.5, 0.7)
+    strips = [tuple(Patch(color=c, alpha=s, linewidth=0) for c in COLOURS) for s in scores]
     figure.legend(
-        handles=[
-            Patch(color=TRUTH, label="what happened"),
-            *(Patch(facecolor="#0072B2", alpha=s, label=f"detected, score {s}") for s in scores),
-        ],
-        loc="outside upper center", ncols=4, frameon=False, fontsize=13, handlelength=1.6,
+        [Patch(color=TRUTH), *strips],
+        ["what happened", *(f"detected, score {s}" for s in scores)],
+        handler_map={tuple: HandlerTuple(ndivide=None, pad=0)},  # side by side
+        loc="outside upper center", ncols=4, frameon=False, fontsize=13, handlelength=1.9,
     )  # fmt: skip
     return figure
 
