@@ -11,7 +11,8 @@ VERSION = re.search(
     r'^__version__ = "(.+)"$', (HERE / "keras_actionformer" / "__init__.py").read_text(), re.M
 )[1]
 
-# The one place that says where the project lives; README's links, relative to it, become absolute.
+# Where the project lives; README's links, relative to it, become absolute. CITATION.cff must repeat
+# it and the version, for it is data: a test compares them.
 URL = "https://github.com/keras-actionformer/keras-actionformer"
 
 
