@@ -11,6 +11,7 @@ import math
 import numbers
 import operator
 import reprlib
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -153,7 +154,7 @@ def check_class_names(value, num_classes=None, source=""):
     """Class names as a tuple, empty for None.
 
     Args:
-      value: what should be class names.
+      value: what should be class names, in the order of their ids.
       num_classes: int, how many they must be where there are any; None for any number.
       source: str, where they come from, to begin the sentence with.
 
@@ -161,9 +162,11 @@ def check_class_names(value, num_classes=None, source=""):
       UserError: they are not `num_classes` different strings.
     """
     where = f"{source}: class_names" if source else "class_names"
-    if value is not None and not isinstance(value, list | tuple):
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    ordered = isinstance(value, Iterable) and not isinstance(value, str | bytes | dict | set)
+    if value is not None and not ordered:
         raise UserError(f"{where} must be a list of names, but is {shown(value)}.")
-    names = tuple(value or ())
+    names = tuple(value) if ordered else ()
     for name in names:
         if not isinstance(name, str) or not name:
             raise UserError(

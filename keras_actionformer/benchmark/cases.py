@@ -303,7 +303,7 @@ def benchmark_data(config, num_runs=7, batches_per_run=50):
     """
     experiment = Experiment(config)
     annotations = experiment.read_annotations()
-    videos = experiment.present_videos(annotations.subset(config.data.train_subset))
+    videos = experiment.training_videos(annotations)
     steps = experiment.count_batches(videos)
     num_epochs = -(-(num_runs + 1) * batches_per_run // steps)
     for case, cache_gb in (("data, in memory", config.data.cache_gb), ("data, from files", 0.0)):

@@ -5,9 +5,11 @@ import pathlib
 import re
 import traceback
 
+import ml_collections
 from absl import flags
 
 from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.training.config import default_config
 from keras_actionformer.training.config_files import find_config
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -36,9 +38,6 @@ def find_config_file(argv, options):
 
 def check_sections(config):
     """Raises UserError for a configuration that does not come from `default_config`."""
-    # Here, as it loads Keras.
-    from keras_actionformer.training.config import default_config
-
     if list(config) != list(default_config()):
         raise UserError(
             "get_config() of the configuration file must start with config = default_config(), "
@@ -158,11 +157,6 @@ def _setting_problem(error, argv):
 
 
 def _setting_names():
-    # Here, as both take long to import and few programs need them.
-    import ml_collections
-
-    from keras_actionformer.training.config import default_config
-
     names = []
     for section, value in default_config().items():
         is_section = isinstance(value, ml_collections.ConfigDict)

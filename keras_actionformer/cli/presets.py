@@ -16,7 +16,7 @@ import json
 from absl import flags
 
 from keras_actionformer.errors import UserError, suggest
-from keras_actionformer.files import atomic_write
+from keras_actionformer.files import write_json
 from keras_actionformer.presets.builtin import list_presets
 
 _JSON = flags.DEFINE_string("json", None, "JSON file for the list; - prints it as JSON.")
@@ -36,9 +36,7 @@ def main(pattern="*"):
         return
     print("\n\n".join(_told(name, preset) for name, preset in presets.items()))
     if _JSON.value:
-        with atomic_write(_JSON.value) as file:
-            json.dump(presets, file, indent=1)
-            file.write("\n")
+        write_json(_JSON.value, presets, indent=1)
 
 
 def _told(name, preset):

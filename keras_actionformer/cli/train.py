@@ -15,6 +15,7 @@ from ml_collections import config_flags
 from keras_actionformer.cli.explain import check_sections
 from keras_actionformer.detection.text_table import table
 from keras_actionformer.quiet import import_keras
+from keras_actionformer.training.config import check_config
 from keras_actionformer.training.config_files import built_in_configs, built_in_folder
 
 AFTER_STOP = "go on with the same command and --resume"
@@ -32,12 +33,13 @@ flags.mark_flag_as_required("config")
 
 
 def main():
+    config = _CONFIG.value
+    check_sections(config)
+    check_config(config)  # what is missing is told before Keras, seconds long, is started
     import_keras()
     from keras_actionformer.training.run_scores import check_evaluation, evaluate_workdir
     from keras_actionformer.training.trainer import train
 
-    config = _CONFIG.value
-    check_sections(config)
     evaluates = _EVALUATE.value and config.data.eval_subset
     # After the training data, as `inspect` has it: one cause, one sentence.
     before_fit = (lambda: check_evaluation(config)) if evaluates else None

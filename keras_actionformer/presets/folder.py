@@ -10,11 +10,12 @@ from keras_actionformer.files import parse_json, told_if_unreadable
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
 
-def read_part(path):
+def read_part(path, fix="get the preset again"):
     """Reads a JSON object of a preset, or of a run.
 
     Args:
       path: `pathlib.Path`.
+      fix: str, what to do about a damaged one.
 
     Returns:
       dict.
@@ -24,7 +25,7 @@ def read_part(path):
     """
     if not path.exists():
         raise UserError(f"'{path}' does not exist: the preset is not complete.")
-    with told_if_unreadable(f"'{path}' is damaged", "get the preset again"):
+    with told_if_unreadable(f"'{path}' is damaged", fix):
         content = parse_json(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise UserError(f"'{path}' must hold a JSON object, but holds a {type(content).__name__}.")

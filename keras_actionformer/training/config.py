@@ -137,7 +137,8 @@ def check_config(config):
             if not pathlib.Path(path).exists():
                 raise UserError(
                     f"data.{name} is '{path}', which does not exist here: the first lines of the "
-                    "configuration file say how to get the data, or set "
+                    "configuration file say how to get the data (`keras-actionformer help train` "
+                    "tells where the built-in ones lie), or set "
                     f"--config.data.{name}=PATH."
                 )
     for name in ("input_dim", "num_classes"):
@@ -176,20 +177,36 @@ def check_config(config):
             f"train.recompute needs model.dropout=0, but it is {config.model.dropout}: what is "
             "computed again would drop something else."
         )
-    data, max_seq_len = config.data, config.model.max_seq_len
+    data = config.data
     if data.stride_frames is not None:  # Its field takes anything, for the sake of None.
         number("data.stride_frames", data.stride_frames)
     check_seed(config.seed)
-    Lengths(
-        max_seq_len,
-        data.trunc_thresh,
-        data.crop_ratio,
-        max_seq_len if config.model.force_upsampling else None,
-        data.window_steps or None,
-        data.window_overlap,
+    lengths_of(config)
+    postprocess_of(config)
+    architecture_of(config)
+
+
+def lengths_of(config):
+    """The `Lengths` of its training sequences."""
+    data, max_seq_len = config.data, config.model.max_seq_len
+    return Lengths(
+        max_seq_len=max_seq_len,
+        trunc_thresh=data.trunc_thresh,
+        crop_ratio=data.crop_ratio,
+        resize_to=max_seq_len if config.model.force_upsampling else None,
+        window_steps=data.window_steps or None,
+        window_overlap=data.window_overlap,
     )
-    PostProcess(**config.postprocess.to_dict())
-    Architecture(**config.model)
+
+
+def postprocess_of(config):
+    """The `PostProcess` of its model."""
+    return PostProcess(**config.postprocess.to_dict())
+
+
+def architecture_of(config):
+    """The `Architecture` of its model."""
+    return Architecture(**config.model.to_dict())
 
 
 def to_plain(config):

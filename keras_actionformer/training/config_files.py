@@ -21,9 +21,18 @@ def load_config(name: str | os.PathLike[str], **arguments: Any) -> Any:
       **arguments: those of its `get_config`, where it has some.
 
     Raises:
-      UserError: there is no such configuration.
+      UserError: there is no such configuration, or it is no Python file with a `get_config()`.
     """
-    return runpy.run_path(str(find_config(name)))["get_config"](**arguments)
+    path = find_config(name)
+    try:
+        get_config = runpy.run_path(str(path)).get("get_config")
+    except SyntaxError as error:
+        raise UserError(
+            f"Configuration file '{path}', line {error.lineno}, is not Python: {error.msg}."
+        ) from error
+    if get_config is None:
+        raise UserError(f"Configuration file '{path}' has no function get_config().")
+    return get_config(**arguments)
 
 
 def find_config(name):
@@ -35,10 +44,16 @@ def find_config(name):
     Raises:
       UserError: there is none.
     """
+    if not isinstance(name, str | os.PathLike) or not str(name):
+        raise UserError(
+            f"A configuration is a built-in name or the path of a file, but got {name!r}."
+        )
     path = pathlib.Path(name)
     if path.is_file():
         return path
     if path.suffix or len(path.parts) != 1:  # no name but a path
+        if path.is_dir():
+            raise UserError(f"'{path}' is a folder, not a configuration file.")
         known = [entry.name for entry in path.parent.glob("*.py")] + list(built_in_configs())
         raise UserError(
             f"Configuration file '{path}' does not exist{suggest(path.name, known) or '.'}"

@@ -21,9 +21,8 @@ from keras_actionformer.data.feature_checks import (
 )
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError
-from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.training.annotation_warnings import annotation_warnings, some_names
-from keras_actionformer.training.config import check_config
+from keras_actionformer.training.config import architecture_of, check_config
 from keras_actionformer.training.experiment import Experiment
 from keras_actionformer.training.pyramid import suggest_pyramid
 from keras_actionformer.training.run_scores import check_scoring
@@ -118,7 +117,7 @@ def diagnose(config, data_only=False, progress=None):
         if findings.problems:  # What follows from wrong settings is not worth telling.
             return Diagnosis(findings.problems, {})
     experiment = Experiment(config)
-    pyramid = None if data_only else Architecture(**config.model)
+    pyramid = None if data_only else architecture_of(config)
     annotations = findings.attempt(experiment.read_annotations, findings.add_error)
     if annotations is None:
         return Diagnosis(findings.problems, {})

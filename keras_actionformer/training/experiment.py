@@ -9,12 +9,10 @@ from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.batches import count_items, steps_per_epoch, train_dataset
 from keras_actionformer.data.features import FeatureFiles, videos_with_features
 from keras_actionformer.data.grid import Timing
-from keras_actionformer.data.windows import Lengths
-from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.video_scores import load_video_scores
 from keras_actionformer.model import ActionFormer
-from keras_actionformer.network.architecture import Architecture
+from keras_actionformer.training.config import architecture_of, lengths_of, postprocess_of
 from keras_actionformer.training.optimizers import SGD, AdamW, WarmupSchedule
 from keras_actionformer.training.pyramid import check_reach
 
@@ -70,6 +68,10 @@ class Experiment:
         data = self.config.data
         return FeatureFiles(data.feats, self.config.model.input_dim, data.prefix, data.suffix)
 
+    def training_videos(self, annotations):
+        """The videos of the training subset to use, see `present_videos`."""
+        return self.present_videos(annotations.subset(self.config.data.train_subset))
+
     def present_videos(self, videos):
         """The videos to use: all, or (`data.missing_features`) those that have features."""
         if self.config.data.missing_features == "skip":
@@ -91,15 +93,7 @@ class Experiment:
     @functools.cached_property
     def lengths(self):
         """The `Lengths` of its training sequences."""
-        data, max_seq_len = self.config.data, self.config.model.max_seq_len
-        return Lengths(
-            max_seq_len=max_seq_len,
-            trunc_thresh=data.trunc_thresh,
-            crop_ratio=data.crop_ratio,
-            resize_to=max_seq_len if self.config.model.force_upsampling else None,
-            window_steps=data.window_steps or None,
-            window_overlap=data.window_overlap,
-        )
+        return lengths_of(self.config)
 
     @property
     def detection_windows(self):
@@ -130,7 +124,7 @@ class Experiment:
         if self.config.model.force_upsampling or self.config.data.stride_frames is None:
             return  # The grid then depends on the features.
         grids = [self.timing.grid_of(video) for video in videos]
-        check_reach(videos, grids, Architecture(**self.config.model))
+        check_reach(videos, grids, architecture_of(self.config))
 
     def training_stream(self, videos, epochs, padded_steps=None):
         """The training batches, see `train_dataset` and `Lengths`."""
@@ -155,7 +149,7 @@ class Experiment:
             arguments["head_empty_cls"] = sorted({*annotations.empty_label_ids(), *unknown})
         return ActionFormer(
             **arguments,
-            postprocess=PostProcess(**self.config.postprocess.to_dict()),
+            postprocess=postprocess_of(self.config),
             grid=grid,
             class_names=names,
             dtype="mixed_bfloat16" if self.config.train.mixed_precision else None,

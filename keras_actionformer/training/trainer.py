@@ -48,7 +48,7 @@ def train(
     # === Data ===
     experiment = Experiment(config)
     annotations = experiment.read_annotations()
-    videos = experiment.present_videos(annotations.subset(config.data.train_subset))
+    videos = experiment.training_videos(annotations)
     steps_per_epoch = experiment.count_batches(videos)
     experiment.check_levels(videos)
     num_epochs = config.train.warmup_epochs + config.train.epochs

@@ -299,7 +299,7 @@ def test_program(tmp_path):
     small_model().save_to_preset(tmp_path / "preset")
     done = run_program(
         tmp_path, "benchmark", "--preset=preset", "--lengths=16,32", "--runs=1", "--what=forward",
-        "--dtype=bfloat16", "--json=all.json",
+        "--dtype=bfloat16", "--json=all.json", timeout_sec=1200,  # XLA compiles in each process
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("processor ") and HEADER in done.stdout.splitlines()

@@ -70,6 +70,22 @@ def test_spelling_of_the_file(tmp_path):
     assert loaded.videos[0].video_id == "v,1" and loaded.class_names == ('say "été"',)
 
 
+@pytest.mark.parametrize(
+    "names", [np.array(["c", "b"]), {"c": 0, "b": 1}.keys(), (name for name in "cb")]
+)
+def test_class_names_may_be_anything_in_order(tmp_path, names):
+    loaded = load(tmp_path, HEADER + "v,1,2,b,t\n", class_names=names)
+    assert loaded.class_names == ("c", "b") and loaded.videos[0].labels.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    "names", ["cb", {"c", "b"}, {"c": 0}, 3, np.array("c"), ["c", 1], ["c", ""]]
+)
+def test_what_is_no_list_of_class_names(tmp_path, names):
+    with pytest.raises(UserError, match="class_names must be"):
+        load(tmp_path, HEADER + "v,1,2,b,t\n", class_names=names)
+
+
 def test_given_class_names_decide_the_ids(tmp_path):
     table = "video,start,end,label,subset\nv,1,2,b,t\n"
     loaded = load(tmp_path, table, class_names=["c", "b"])

@@ -17,7 +17,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 app.define_help_flags()  # once for all, as the flags of the first verb are forgotten
 
 
-def run_program(folder, *arguments, program=("-m", "keras_actionformer"), **variables):
+def run_program(
+    folder, *arguments, program=("-m", "keras_actionformer"), timeout_sec=300, **variables
+):
     """Runs a program of this checkout in a folder, with more environment variables.
 
     Returns:
@@ -25,7 +27,7 @@ def run_program(folder, *arguments, program=("-m", "keras_actionformer"), **vari
     """
     return subprocess.run(
         [sys.executable, *program, *map(str, arguments)],
-        capture_output=True, text=True, timeout=300, cwd=folder, check=False,
+        capture_output=True, text=True, timeout=timeout_sec, cwd=folder, check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
     )  # fmt: skip
 

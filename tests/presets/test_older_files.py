@@ -1,16 +1,19 @@
 """What earlier versions have written opens, and detects the same.
 
 The files were written when all modules of the package still lay in one folder: a run of
-`small_config` (`run/`, evaluated, on the data in `data/`), a preset of its model, and a model with
-several streams, resizing, a position embedding and a feature pyramid (`streams.keras`).
+`small_config` (`run/`, evaluated, on the data in `data/`), what the same run held after four of its
+nine epochs (`stopped/`, without its model), a preset of its model, and a model with several
+streams, resizing, a position embedding and a feature pyramid (`streams.keras`).
 `detections.npz` holds features and what that version detected in them.
 """
 
+import csv
 import json
 import pathlib
 import shutil
 
 import keras
+import ml_collections
 import numpy as np
 import pytest
 
@@ -68,20 +71,37 @@ def test_a_preset_is_saved_as_it_was(tmp_path):
         assert now == was
 
 
-@pytest.mark.skipif(
+@pytest.fixture
+def copies(tmp_path, monkeypatch):
+    """The files where a test may write; their configurations name the data from there."""
+    shutil.copytree(OLD, tmp_path / "old")
+    monkeypatch.chdir(tmp_path / "old")
+
+
+trains = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="training pipelines are TensorFlow's"
 )
-def test_a_run_is_evaluated_and_goes_on(tmp_path, monkeypatch):
-    shutil.copytree(OLD, tmp_path / "old")
-    monkeypatch.chdir(tmp_path / "old")  # its configuration names the data from there
+
+
+@trains
+def test_a_run_is_evaluated_and_goes_on(copies):
     scores = json.loads((OLD / "run" / "evaluation.json").read_text())
     found = evaluate_workdir("run").to_dict()
     assert found["average_mean_ap"] == pytest.approx(scores["average_mean_ap"], abs=1e-6)
     # All epochs are done: a model comes back, and nothing is written but what it follows from.
-    import ml_collections
+    assert_ends_as_the_old_run("run", atol=1e-7)
 
-    config = ml_collections.ConfigDict(run_config("run"))
-    model = train(config, "run", resume=True)
+
+@trains
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(copies):
+    assert_ends_as_the_old_run("stopped", atol=1e-4)  # five epochs on another machine
+    logs = [list(csv.DictReader(open(f"{run}/log.csv"))) for run in ("stopped", "run")]
+    losses = np.array([[float(row["loss"]) for row in rows] for rows in logs])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+
+
+def assert_ends_as_the_old_run(workdir, atol):
+    model = train(ml_collections.ConfigDict(run_config(workdir)), workdir, resume=True)
     expected = load_model(OLD / "run", ActionFormer)
     for a, b in zip(model.weights, expected.weights, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-7)
+        np.testing.assert_allclose(a, b, atol=atol)

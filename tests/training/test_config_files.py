@@ -54,7 +54,9 @@ def test_a_file_here_comes_before_a_built_in_name(copies):
         ("bas.py", "file 'bas.py' does not exist; did you mean 'base.py'"),
         ("configs/hapt.py", "file 'configs/hapt.py' does not exist; did you mean 'hapt'"),
         ("no/hapt", r"file 'no/hapt' does not exist; did you mean 'hapt'"),
-        ("", "does not exist"),
+        ("", "built-in name or the path of a file, but got ''"),
+        (None, "built-in name or the path of a file, but got None"),
+        (".", "is a folder"),
     ],
 )
 def test_what_there_is_not(copies, name, message):
@@ -70,3 +72,16 @@ def test_where_they_are(tmp_path, monkeypatch):
     monkeypatch.setattr(config_files, "__file__", str(module))
     assert config_files.find_config("hapt") == tmp_path / "package" / "configs" / "hapt.py"
     assert set(config_files.built_in_configs()) == {path.stem for path in CONFIGS.glob("*.py")}
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("settings = 1", "'mine.py' has no function get_config"),
+        ("\ndef get_config(:", "'mine.py', line 2, is not Python"),
+    ],
+)
+def test_a_file_that_is_no_configuration(copies, text, message):
+    (copies / "mine.py").write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_config("mine.py")
