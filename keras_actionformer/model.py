@@ -135,10 +135,12 @@ class ActionFormer(keras.Model):
 
         # === What it knows of itself ===
         self.architecture = architecture
-        self.postprocess = postprocess
-        self.grid = grid
-        self.class_names = class_names
-        self.provenance = {}  # what a preset tells of its origin, for when it is saved again
+        self.postprocess: PostProcess = postprocess
+        self.grid: FeatureGrid | None = grid
+        self.class_names: tuple[str, ...] = class_names
+        self.provenance: dict[
+            str, Any
+        ] = {}  # what a preset tells of its origin, for when it is saved again
         # Not through __setattr__: Keras would count these graphs as layers of this model.
         self.__dict__["_detectors"] = {}
 

@@ -1,6 +1,7 @@
 """The network's settings: what each means, its default, its limits, and what follows from them."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from keras_actionformer.checks import choice, entries, flag, ints, number, shown, whole
@@ -152,6 +153,8 @@ class Architecture:
     """The network's settings, under the names of the reference's configuration files.
 
     Values may be NumPy's and lists, as a file has them; they become Python's numbers and tuples.
+    Ranges that were None are those of this number of levels: `dataclasses.replace` with another
+    number needs `regression_range=None`, too.
 
     Example:
 
@@ -204,19 +207,19 @@ class Architecture:
         any machine; the message says which.
     """
 
-    input_dim: int | tuple[int, ...] = _setting(_widths)
+    input_dim: int | Sequence[int] = _setting(_widths)
     num_classes: int = _setting(_whole_from, 1, _MAX_CLASSES)
     _: dataclasses.KW_ONLY
     backbone_type: Literal["convTransformer", "conv"] = _setting(
         choice, "convTransformer", "conv", default="convTransformer"
     )
-    backbone_arch: tuple[int, int, int] = _setting(_arch, default=(2, 2, 5))
+    backbone_arch: Sequence[int] = _setting(_arch, default=(2, 2, 5))
     scale_factor: int = _setting(choice, 2, 4, default=2)
-    embd_dim: int | tuple[int, ...] = _setting(_widths, default=512)
+    embd_dim: int | Sequence[int] = _setting(_widths, default=512)
     embd_kernel_size: int = _setting(_odd, default=3)
     embd_with_ln: bool = _setting(flag, default=True)
     n_head: int = _setting(_whole_from, 1, _MAX_WIDTH, default=4)
-    n_mha_win_size: int | tuple[int, ...] = _setting(_windows, default=19)
+    n_mha_win_size: int | Sequence[int] = _setting(_windows, default=19)
     use_abs_pe: bool = _setting(flag, default=False)
     use_rel_pe: bool = _setting(flag, default=False)
     fpn_type: Literal["identity", "fpn"] = _setting(choice, "identity", "fpn", default="identity")
@@ -227,14 +230,14 @@ class Architecture:
     head_kernel_size: int = _setting(_odd, default=3)
     head_num_layers: int = _setting(_whole_from, 1, _MAX_BLOCKS, default=3)
     head_with_ln: bool = _setting(flag, default=True)
-    regression_range: tuple[tuple[float, float], ...] | None = _setting(_ranges, default=None)
+    regression_range: Sequence[Sequence[float]] | None = _setting(_ranges, default=None)
     max_seq_len: int = _setting(_whole_from, 1, _MAX_STEPS, default=2304)
     force_upsampling: bool = _setting(flag, default=False)
     input_dropout: float = _setting(_number_from, 0, 0.99, default=0.0)
     dropout: float = _setting(_number_from, 0, 0.99, default=0.0)
     droppath: float = _setting(_number_from, 0, 0.99, default=0.1)
     cls_prior_prob: float = _setting(_number_from, 1e-6, 1 - 1e-6, default=0.01)
-    head_empty_cls: tuple[int, ...] = _setting(_class_ids, default=())
+    head_empty_cls: Sequence[int] = _setting(_class_ids, default=())
     center_sample: Literal["radius", "none"] = _setting(choice, "radius", "none", default="radius")
     center_sample_radius: float = _setting(_number_from, 1e-6, 1e6, default=1.5)
     loss_weight: float = _setting(_number_from, -1e6, 1e6, default=1.0)
