@@ -138,9 +138,7 @@ class ActionFormer(keras.Model):
         self.postprocess: PostProcess = postprocess
         self.grid: FeatureGrid | None = grid
         self.class_names: tuple[str, ...] = class_names
-        self.provenance: dict[
-            str, Any
-        ] = {}  # what a preset tells of its origin, for when it is saved again
+        self.provenance: dict[str, Any] = {}  # of a preset, for when it is saved again
         # Not through __setattr__: Keras would count these graphs as layers of this model.
         self.__dict__["_detectors"] = {}
 

@@ -46,7 +46,7 @@ class ServingLimits(NamedTuple):
     batch_timeout_ms: float = 2
 
 
-def serve(model, name=None, host="127.0.0.1", port=8501, limits=ServingLimits()):  # noqa: B008
+def serve(model, name=None, host="127.0.0.1", port=8501, limits=ServingLimits()):
     """Serves a detector until SIGINT (Ctrl-C) or SIGTERM comes; to be called in the main thread.
 
     What it has taken on by then is answered first; where that takes more than 10 seconds, the
