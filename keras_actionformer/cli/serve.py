@@ -14,7 +14,7 @@ The sequences of a request may have different lengths. Ctrl-C or SIGTERM ends th
 has answered what it has taken on, after 10 seconds at the latest.
 """
 
-from absl import flags
+from absl import flags, logging
 
 from keras_actionformer.extras import import_extra
 
@@ -55,6 +55,7 @@ def main():
         import_extra(package, package, "serve", "Serving")
     from keras_actionformer.deploy.server import ServingLimits, serve
 
+    logging.set_verbosity(logging.WARNING)  # TensorFlow tells what it misses in an export
     limits = ServingLimits(
         max_body_mb=_MAX_BODY_MB.value,
         max_steps=_MAX_STEPS.value,

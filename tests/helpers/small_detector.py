@@ -4,6 +4,7 @@ All that it answers depends on all that it is told, so that a mix-up of requests
 """
 
 import inspect
+import pathlib
 
 import tensorflow as tf
 
@@ -43,6 +44,7 @@ def save_small_detector(
     call.__signature__ = inspect.Signature(parameters)
     function = tf.function(call, input_signature=[specs[name] for name in names], autograph=False)
     tf.saved_model.save(tf.Module(), str(folder), {signature: function})
+    pathlib.Path(folder, "fingerprint.pb").unlink()  # an export has none
 
 
 def _detect(feats, num_steps, fps, duration_sec):
