@@ -58,7 +58,7 @@ def load_annotations(
     Args:
       path: str or `os.PathLike`, a `.csv` file (see `csv_entries`) or a JSON file (see the
         head of this module).
-      class_names: list of str, the known classes in the order of their ids, or None.
+      class_names: sequence of str, the known classes in the order of their ids, or None.
       num_classes: int, how many classes there are, or None for those the file has.
       outside: what to do about a segment that lies outside its video (starts before 0 or ends
         after `duration`) by more than `ROUNDING_SEC`: `"error"`, or `"keep"` as it stands. Some

@@ -164,7 +164,7 @@ class Architecture:
 
     Args:
       input_dim: int, channels of a feature, or one int a stream.
-      num_classes: int, K.
+      num_classes: int, how many classes there are, K.
       backbone_type: `"convTransformer"`, or `"conv"`, the paper's convolutional baseline.
       backbone_arch: three ints: embedding convolutions, stem blocks, downsampling blocks.
       scale_factor: int, stride between levels, 2 or 4.
@@ -196,11 +196,13 @@ class Architecture:
       droppath: float, stochastic depth: share of a block's branches that a training step skips.
       cls_prior_prob: float, probability every class starts from (Lin et al. 2017, section 3.3).
       head_empty_cls: ids of classes without training instances; they start from 1e-6.
-      center_sample: `"radius"`, or `"none"`: all points inside an action learn it.
-      center_sample_radius: float, in strides.
+      center_sample: `"radius"`: of the points inside an action, those near its middle learn it; or
+        `"none"`: all of them.
+      center_sample_radius: float, how near, in strides.
       loss_weight: float, weight of the regression loss; 0 or less balances the two losses.
-      label_smoothing: float.
-      init_loss_norm: float, positives per batch the running average starts from.
+      label_smoothing: float, share s: class targets t become `t * (1 - s) + s / (K + 1)`.
+      init_loss_norm: float, positive points of a batch, by whose running average losses are
+        divided: where it starts.
 
     Raises:
       UserError: a value is wrong or contradicts another, or the network would be too large for
