@@ -168,7 +168,9 @@ def _write_saved_model(graph, model, folder, function):
     with tempfile.TemporaryDirectory() as assets:
         if model.class_names:
             module.labels = tf.saved_model.Asset(str(_write_labels(model, pathlib.Path(assets))))
-        tf.saved_model.save(module, str(folder), signatures)
+        # Gradients, whose tracing takes as long as all else, are for training: there is none here.
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(module, str(folder), signatures, options)
     _declare_defaults(folder / "saved_model.pb", graph, function.input_signature[0].shape[0])
     extra = folder / "assets.extra"
     extra.mkdir()

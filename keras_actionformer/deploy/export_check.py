@@ -86,17 +86,21 @@ def check_export(model, folder, manifest, sequences):
         inputs = _padded([sequences[i] for i in call], num_steps)
         inputs["fps"] = np.array([fps[i] or 0.0 for i in call], "float32")
         inputs["duration_sec"] = np.array([durations_sec[i] or 0.0 for i in call], "float32")
-        requests.append({name: inputs[name] for name in manifest["inputs"]})
+        requests.append((SIGNATURE, {name: inputs[name] for name in manifest["inputs"]}))
     precision = manifest["precision"]
-    pairs = _pairs(calls, _run_without_keras(folder, requests))
+    has_raw = manifest["format"] == "saved_model" and "logits" not in manifest["outputs"]
+    if has_raw:
+        requests.append(("raw", requests[-1][1]))
+    results = _run_without_keras(folder, requests)
+    pairs = _pairs(calls, results[: len(calls)])
     if "logits" in manifest["outputs"]:
         result = _compare_raw(model, sequences, pairs)
     else:
         expected = _expected(model, sequences, fps, durations_sec)
         result = _compare_detections(model.postprocess, expected, pairs, precision)
     _refuse_disagreement(result, precision)
-    if manifest["format"] == "saved_model" and "logits" not in manifest["outputs"]:
-        pairs = _pairs(calls[-1:], _run_without_keras(folder, requests[-1:], "raw"))
+    if has_raw:
+        pairs = _pairs(calls[-1:], results[-1:])
         _refuse_disagreement(_compare_raw(model, sequences, pairs), precision)
     return {
         "num_steps": [len(x) for x in sequences],
@@ -154,11 +158,24 @@ def _pairs(calls, results):
     ]
 
 
-def _run_without_keras(folder, requests, signature=SIGNATURE):
-    """Runs the export in a process of its own; returns its outputs, a dict for each request."""
+def _run_without_keras(folder, requests):
+    """Runs the export in a process of its own.
+
+    Args:
+      folder: path of the export.
+      requests: list of (signature, dict of inputs).
+
+    Returns:
+      list of dicts, the outputs for each request.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         source, target = pathlib.Path(scratch, "inputs.npz"), pathlib.Path(scratch, "outputs.npz")
-        np.savez(source, **{f"{i}/{k}": x for i, r in enumerate(requests) for k, x in r.items()})
+        arrays = {
+            f"{i}/{signature}/{name}": array
+            for i, (signature, inputs) in enumerate(requests)
+            for name, array in inputs.items()
+        }
+        np.savez(source, **arrays)
         package = pathlib.Path(__file__).parents[2]
         program = (
             f"import sys; sys.path.append({str(package)!r}); "
@@ -168,7 +185,7 @@ def _run_without_keras(folder, requests, signature=SIGNATURE):
         settings = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
         try:
             process = subprocess.run(
-                [sys.executable, "-c", program, folder, source, target, signature],
+                [sys.executable, "-c", program, folder, source, target],
                 env={**os.environ, **settings},
                 capture_output=True,
                 text=True,

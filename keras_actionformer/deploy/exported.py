@@ -231,21 +231,22 @@ def _open_openvino(path, num_threads):
 
 
 def main(argv):
-    """`FOLDER INPUTS OUTPUTS SIGNATURE`: runs an export on a file of inputs, without Keras.
+    """`FOLDER INPUTS OUTPUTS`: runs an export on a file of inputs, without Keras.
 
     Args:
-      argv: list of str: the export's folder; a `.npz` file with arrays `CALL/INPUT`; the `.npz`
-        file to write, with arrays `CALL/OUTPUT`; the signature to run, of a SavedModel.
+      argv: list of str: the export's folder; a `.npz` file with arrays `CALL/SIGNATURE/INPUT`; the
+        `.npz` file to write, with arrays `CALL/OUTPUT`.
     """
     sys.modules["keras"] = None  # any import of it raises now
-    folder, source, target, signature = argv
-    model = ExportedModel(folder, signature=signature)
+    folder, source, target = argv
     calls = {}
     for name, array in read_npz(source).items():
-        call, key = name.split("/")
-        calls.setdefault(call, {})[key] = array
+        call, signature, key = name.split("/")
+        calls.setdefault((call, signature), {})[key] = array
+    signatures = {signature for _, signature in calls}
+    models = {signature: ExportedModel(folder, signature=signature) for signature in signatures}
     results = {}
-    for call, arrays in calls.items():
-        for name, array in model(**arrays).items():
+    for (call, signature), arrays in calls.items():
+        for name, array in models[signature](**arrays).items():
             results[f"{call}/{name}"] = array
     np.savez(target, **results)
