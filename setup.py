@@ -76,6 +76,7 @@ setup(
             "pre-commit",
             "ruff",
         ],
+        "excel": ["defusedxml", "openpyxl>=3.1"],  # the one guards the XML that the other reads
         "grpc": ["tensorflow-serving-api>=2.21"],
         "hub": ["huggingface_hub"],
         "onnx": ["onnxruntime", "tf2onnx>=1.17"],
@@ -86,7 +87,8 @@ setup(
         "tensorboard": ["tensorboard"],
         "test": [
             "jax",  # the network runs on it, too
-            "keras-actionformer[grpc,onnx,openvino,serve,tflite]",
+            "keras-actionformer[excel,grpc,onnx,openvino,serve,tflite]",
+            "pympi-ling>=1.71",  # writes files of ELAN
             "pytest>=8",
         ],
         "tflite": ["ai-edge-litert"],

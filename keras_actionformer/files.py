@@ -18,12 +18,40 @@ from keras_actionformer.errors import UserError
 # === Reading ===
 
 
-def read_text(path, kind):
-    """Reads a text file: UTF-8, with or without a byte order mark.
+def read_bytes(path, kind, most_bytes=None):
+    """Reads a file.
 
     Args:
       path: str or `os.PathLike`.
       kind: str, what messages call the file, e.g. `"Annotation file"`.
+      most_bytes: int, what a larger file is refused for; None for any size.
+
+    Returns:
+      bytes.
+
+    Raises:
+      UserError: the file does not exist, cannot be read or is too large.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(-1 if most_bytes is None else most_bytes + 1)
+    except FileNotFoundError:
+        raise UserError(f"{kind} '{path}' does not exist; check its path.") from None
+    except OSError as error:
+        raise UserError(f"{kind} '{path}' cannot be read: {error.strerror}.") from None
+    if most_bytes is not None and len(content) > most_bytes:
+        raise UserError(
+            f"{kind} '{path}' has more than {most_bytes // 2**20} MB; check that it is the right "
+            "file, or split it."
+        )
+    return content
+
+
+def read_text(path, kind):
+    """Reads a text file: UTF-8, with or without a byte order mark.
+
+    Args:
+      path, kind: as `read_bytes`.
 
     Returns:
       str.
@@ -31,13 +59,9 @@ def read_text(path, kind):
     Raises:
       UserError: the file does not exist, cannot be read, or is not UTF-8 (in which line is told).
     """
+    content = read_bytes(path, kind).removeprefix(codecs.BOM_UTF8)
     try:
-        content = pathlib.Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
         return content.decode("utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{kind} '{path}' does not exist; check its path.") from None
-    except OSError as error:
-        raise UserError(f"{kind} '{path}' cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UserError(

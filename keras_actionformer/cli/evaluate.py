@@ -19,6 +19,7 @@ from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.grid import Timing
+from keras_actionformer.data.table_times import PLAIN_UNITS
 from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS, evaluate
@@ -31,7 +32,18 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run to eva
 _PRESET = flags.DEFINE_string(
     "preset", None, "Preset (name, folder or hf://...) or reference checkpoint to evaluate."
 )
-_GROUND_TRUTH = flags.DEFINE_string("ground_truth", None, "JSON or CSV file of annotations.")
+_GROUND_TRUTH = flags.DEFINE_string(
+    "ground_truth", None, "JSON, table or file of a labelling tool, or a folder of them."
+)
+_FPS = flags.DEFINE_float(
+    "fps", None, "Frames a second of videos for which --ground_truth counts frames and says none."
+)
+_TIME_UNIT = flags.DEFINE_enum(
+    "time_unit",
+    None,
+    list(PLAIN_UNITS),
+    "What plain numbers of --ground_truth are if it says none.",
+)
 _DEFAULT_SUBSET = flags.DEFINE_string(
     "default_subset", None, "Subset of the videos for which --ground_truth names none."
 )
@@ -88,7 +100,11 @@ def _evaluate(tiou_thresholds):
         )
     # Published scores count annotations that reach beyond their video, so they stay as they are.
     annotations = load_annotations(
-        _GROUND_TRUTH.value, outside="keep", default_subset=_DEFAULT_SUBSET.value
+        _GROUND_TRUTH.value,
+        outside="keep",
+        default_subset=_DEFAULT_SUBSET.value,
+        fps=_FPS.value,
+        time_unit=_TIME_UNIT.value,
     )
     videos = annotations.subset(_SUBSET.value or _DEFAULT_SUBSET.value or "test")
     class_names, video_scores = annotations.class_names, None

@@ -19,6 +19,7 @@ from absl import flags, logging
 from ml_collections import config_flags
 
 from keras_actionformer.cli.explain import check_sections
+from keras_actionformer.data.table_times import PLAIN_UNITS
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import write_json
 from keras_actionformer.quiet import quiet_start
@@ -28,7 +29,9 @@ _CONFIG = config_flags.DEFINE_config_file(
     help_string="Configuration, file or built-in name; --config.section.name=value changes one of "
     "its settings.",
 )
-_ANNOTATIONS = flags.DEFINE_string("annotations", None, "JSON or CSV file of annotations.")
+_ANNOTATIONS = flags.DEFINE_string(
+    "annotations", None, "JSON, table or file of a labelling tool, or a folder of them."
+)
 _FEATS = flags.DEFINE_list("feats", None, "Folder of feature files, or one a stream.")
 _PREFIX = flags.DEFINE_string("prefix", "", "What file names have before the video id.")
 _SUFFIX = flags.DEFINE_string("suffix", ".npy", "What file names end with.")
@@ -39,6 +42,9 @@ _SUBSET = flags.DEFINE_string("subset", "training", "Subset to train on.")
 _EVAL_SUBSET = flags.DEFINE_string("eval_subset", "", "Subset to evaluate on, if any.")
 _DEFAULT_SUBSET = flags.DEFINE_string(
     "default_subset", "", "Subset of the videos for which the annotations name none."
+)
+_TIME_UNIT = flags.DEFINE_enum(
+    "time_unit", None, list(PLAIN_UNITS), "What plain numbers are where the annotations say none."
 )
 _OUTSIDE = flags.DEFINE_enum(
     "outside", "error", ["error", "keep"], "What to do about actions that end after their video."
@@ -82,6 +88,7 @@ def _config_of_files():
     config.data.train_subset = _SUBSET.value
     config.data.eval_subset = _EVAL_SUBSET.value
     config.data.default_subset = _DEFAULT_SUBSET.value
+    config.data.time_unit = _TIME_UNIT.value or ""
     config.data.outside = _OUTSIDE.value
     return config
 

@@ -19,7 +19,9 @@ from keras_actionformer.errors import UserError
 
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write the data set to.", required=True)
 _SEED = flags.DEFINE_integer("seed", 0, "Another seed gives another data set.", lower_bound=0)
-_ANNOTATIONS = flags.DEFINE_string("annotations", None, "JSON or CSV file of real annotations.")
+_ANNOTATIONS = flags.DEFINE_string(
+    "annotations", None, "Real annotations: JSON, a table or a file of a labelling tool."
+)
 _DEFAULT_SUBSET = flags.DEFINE_string(
     "default_subset", None, "Subset of the videos for which the annotations name none."
 )
@@ -44,7 +46,10 @@ def _simulate_features(folder):
         if flag.value is None:
             raise UserError(f"--annotations needs --{flag.name}, too.")
     annotations = load_annotations(
-        _ANNOTATIONS.value, outside="keep", default_subset=_DEFAULT_SUBSET.value
+        _ANNOTATIONS.value,
+        outside="keep",
+        default_subset=_DEFAULT_SUBSET.value,
+        fps=_FPS.value,
     )
     grid = FeatureGrid(_FPS.value, _STRIDE.value, _WINDOW.value)
     simulate_features(annotations, folder / "feats", grid, _FEATS_DIM.value, _SEED.value)

@@ -1,4 +1,4 @@
-"""Annotation files, read and written: the JSON form of ActivityNet, and tables.
+"""Annotation files, read and written: the JSON form of ActivityNet, tables, labelling tools' files.
 
 ```json
 {"class_names": ["jump", "run"],
@@ -7,36 +7,38 @@
                                            "segment": [3.2, 4.75]}]}}}
 ```
 
-`class_names`, `duration`, `fps` and `label_id` may be absent. A CSV file with one action a line is
-read as well; other formats of published data sets have readers of their own (datasets/formats.py).
-Here is what files say; whether it makes sense, `annotations.build_annotations` checks.
+`class_names`, `duration`, `fps` and `label_id` may be absent. A table with an action a line is read
+as well (tables.py), and so is what BORIS, ELAN, VIA, Label Studio and Audacity write (a module
+each); other formats of published data sets have readers of their own (datasets/formats.py). Here is
+what files say; whether it makes sense, `annotations.build_annotations` checks.
 """
 
-import csv
-import io
-import math
+import dataclasses
 import os
 import pathlib
-import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from keras_actionformer.checks import check_class_names
-from keras_actionformer.data.annotations import Annotations, build_annotations
-from keras_actionformer.errors import UserError, suggest
-from keras_actionformer.files import read_json, read_text, write_json
+from absl import logging
 
-# What a column is called here -> what a header may call it (any case, "-" and " " as "_").
-CSV_COLUMNS = {
-    "video": ("video", "video_id", "video_name"),
-    "start": ("start", "start_sec", "t_start", "start_time"),
-    "end": ("end", "end_sec", "t_end", "end_time", "stop"),
-    "label": ("label", "class", "class_name", "action"),
-    "label_id": ("label_id", "class_id"),
-    "subset": ("subset", "split"),
-    "duration": ("duration", "duration_sec"),
-    "fps": ("fps",),
-}
+from keras_actionformer.checks import check_class_names, choice, number
+from keras_actionformer.data.annotations import Annotations, build_annotations
+from keras_actionformer.data.audacity import audacity_entries, is_audacity
+from keras_actionformer.data.elan import elan_entries
+from keras_actionformer.data.entries import Reading
+from keras_actionformer.data.label_studio import is_label_studio, label_studio_entries
+from keras_actionformer.data.table_files import MOST_BYTES, decode
+from keras_actionformer.data.table_times import PLAIN_UNITS
+from keras_actionformer.data.tables import table_entries
+from keras_actionformer.data.via import is_via, via_entries
+from keras_actionformer.data.workbooks import WORKBOOKS
+from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.files import read_bytes, read_json, write_json
+
+_LABEL_FILES = (".txt", ".tsv", ".tab")  # of Audacity, or tables
+_TABLES = (".csv", *_LABEL_FILES, *WORKBOOKS)
+_KINDS = (".json", ".eaf", *_TABLES)
+_OTHER_TABLES = (".xls", ".xlsb", ".ods", ".numbers")
 
 
 def load_annotations(
@@ -48,16 +50,21 @@ def load_annotations(
     drop_duplicates: bool = False,
     class_agnostic: bool = False,
     on_error: Callable[[UserError], object] | None = None,
+    on_note: Callable[[str], object] | None = None,
+    fps: float | None = None,
+    time_unit: Literal["seconds", "milliseconds", "minutes", "hours", "frames"] | None = None,
 ) -> Annotations:
-    """Loads and checks an annotation file.
+    """Loads and checks an annotation file, or a folder of one file a recording.
 
     Label ids are, in this order: the places in `class_names` when given; those in the file's own
     `class_names`; the `label_id`s of the file when it has them; the alphabetical order of the
     labels. An id that nobody uses is named `class_<id>`.
 
     Args:
-      path: str or `os.PathLike`, a `.csv` file (see `csv_entries`) or a JSON file (see the
-        head of this module).
+      path: str or `os.PathLike`: a JSON file (see the head of this module, or of VIA or Label
+        Studio), a table (`.csv`, `.tsv`, `.txt` or `.xlsx`, see `tables.table_entries`; of BORIS,
+        too), a file of ELAN (`.eaf`) or of Audacity (`.txt`); or a folder of such files of one
+        kind.
       class_names: sequence of str, the known classes in the order of their ids, or None.
       num_classes: int, how many classes there are, or None for those the file has.
       outside: what to do about a segment that lies outside its video (starts before 0 or ends
@@ -76,13 +83,16 @@ def load_annotations(
       `Annotations`.
 
     Raises:
-      UserError: the file is missing, is no JSON or CSV, lacks a field, or has a wrong value in one.
+      UserError: the file is missing or of no known form, lacks a field, has a wrong value in one,
+        or may be read in two ways.
     """
-    file_names = None
-    if pathlib.Path(path).suffix.lower() == ".csv":
-        entries = csv_entries(path)
-    else:
-        entries, file_names = json_entries(path)
+    if fps is not None and not number("fps", fps) > 0:
+        raise UserError(f"fps must be above 0, but it is {fps}.")
+    if time_unit is not None:
+        choice("time_unit", time_unit, *PLAIN_UNITS)
+    reading = Reading(on_note or (lambda note: logging.warning("%s", note)), fps, time_unit)
+    read = _folder_entries if pathlib.Path(path).is_dir() else _file_entries
+    entries, file_names = read(path, reading)
     if default_subset is not None:
         for entry in entries.values():
             entry.setdefault("subset", default_subset)
@@ -115,10 +125,69 @@ def _sound_entries(entries, build, on_error):
     return sound or entries
 
 
+def _file_entries(path, reading):
+    """Returns the entries that `build_annotations` takes, and the file's class names or None."""
+    path = pathlib.Path(path)
+    suffix = path.suffix.lower()
+    if suffix in _OTHER_TABLES:
+        raise UserError(f"Annotation file '{path}': save the table as .xlsx or .csv.")
+    if suffix == ".eaf":
+        return elan_entries(path, reading), None
+    if suffix in _LABEL_FILES:
+        source = f"Annotation file '{path}'"
+        text = decode(read_bytes(path, "Annotation file", MOST_BYTES), source, lambda note: None)
+        if is_audacity(text):
+            reading = dataclasses.replace(reading, recording=path.stem)
+            return audacity_entries(source, text, reading), None
+    if suffix in _TABLES:
+        return table_entries(path, reading), None
+    content = read_json(path, "Annotation file")
+    for is_of, entries in ((is_via, via_entries), (is_label_studio, label_studio_entries)):
+        if is_of(content):
+            return entries(f"Annotation file '{path}'", content, reading), None
+    return _database_entries(path, content)
+
+
+def _folder_entries(folder, reading):
+    """As `_file_entries`, of a folder in which each file is of one recording, or of some."""
+    paths = sorted(
+        path
+        for path in pathlib.Path(folder).iterdir()
+        if path.suffix.lower() in _KINDS and path.is_file() and not path.name.startswith((".", "~"))
+    )
+    kinds = sorted({path.suffix.lower() for path in paths})
+    if len(kinds) != 1:
+        raise UserError(
+            f"Annotation folder '{folder}' cannot be read: it must hold files of one kind "
+            f"({', '.join(_KINDS)}), but it holds {' and '.join(kinds) or 'none'}."
+        )
+    found, names, homes = {}, None, {}
+    for path in paths:
+        of_path = dataclasses.replace(reading, recording=path.stem)
+        entries, names = _file_entries(path, of_path)
+        if names:
+            raise UserError(
+                f"Annotation file '{path}' has class_names, which one file of a folder cannot give "
+                "for all of them; leave them out."
+            )
+        for video_id, entry in entries.items():
+            if video_id in found:
+                raise UserError(
+                    f"Annotation folder '{folder}': the video {video_id!r} stands in "
+                    f"'{homes[video_id].name}' and in '{path.name}'; which of them counts is not "
+                    "clear, so keep one."
+                )
+            found[video_id], homes[video_id] = entry, path
+    return found, None
+
+
 def json_entries(path):
     """Returns the entries that `build_annotations` takes, and the file's class names or None."""
+    return _database_entries(path, read_json(path, "Annotation file"))
+
+
+def _database_entries(path, content):
     where = f"Annotation file '{path}'"
-    content = read_json(path, "Annotation file")
     if not isinstance(content, dict) or "database" not in content:
         keys = list(content) if isinstance(content, dict) else []
         raise UserError(
@@ -153,148 +222,6 @@ def _json_entry(where, entry):
             raise UserError(f"{place} must be an object with 'label' and 'segment'.")
         entry["annotations"].append({**action, "where": place})
     return entry
-
-
-def csv_entries(path):
-    """Reads a table with the columns `video,start,end,label`, one action a line, times in seconds.
-
-    More columns may be `subset`, `duration` (seconds), `fps` and `label_id`; others are passed
-    over. What belongs to the video may stand in any of its lines, but not differ between them. A
-    line with neither start, end nor label is a video without actions. The header may say
-    `video-id`, `video_id`, `t-start`, `start_sec`, `class` and the like instead.
-
-    Args:
-      path: str or `os.PathLike`, the CSV file (UTF-8, commas).
-
-    Returns:
-      dict, the entries that `build_annotations` takes.
-
-    Raises:
-      UserError: the file is unreadable or empty, its header lacks a column, or a line is wrong.
-    """
-    entries = {}
-    for where, row in read_table(path, CSV_COLUMNS, ("video", "start", "end", "label")):
-        entry = video_entry(entries, where, row["video"])
-        if row["subset"]:
-            set_once(where, entry, "subset", row["subset"])
-        set_video_times(where, entry, row)
-        if row["start"] or row["end"] or row["label"]:
-            segment = [number(where, name, row[name]) for name in ("start", "end")]
-            action = {"where": where, "label": row["label"], "segment": segment}
-            if row["label_id"]:
-                action["label_id"] = whole_number(where, "label_id", row["label_id"])
-            entry["annotations"].append(action)
-    return entries
-
-
-def read_table(path, columns, required):
-    """Reads a CSV file with a header.
-
-    Args:
-      path: str or `os.PathLike`.
-      columns: dict, what a column is called here -> tuple of what the header may call it.
-      required: the names of the columns that the header must have.
-
-    Returns:
-      list of (str, the line as errors name it; dict from each of `columns` to the cell's text, ""
-      where there is none).
-    """
-    reader = csv.reader(io.StringIO(read_text(path, "Annotation file"), newline=""), strict=True)
-    lines = []
-    try:
-        for cells in reader:
-            if any(cells):
-                where = f"Annotation file '{path}', line {reader.line_num}"
-                lines.append((where, [cell.strip() for cell in cells]))
-    except csv.Error as error:
-        raise UserError(
-            f"Annotation file '{path}', line {reader.line_num}: no valid CSV ({error}); save it "
-            "with commas between the cells."
-        ) from None
-    expected = ",".join(columns[name][0] for name in required)
-    if not lines:
-        raise UserError(f"Annotation file '{path}' is empty; its first line must be {expected}.")
-    (where, header), rows = lines[0], lines[1:]
-    places = _column_places(where, header, columns)
-    missing = [name for name in required if name not in places]
-    for separator, called in ((";", "semicolons"), ("\t", "tabs")):
-        if missing and len(header) == 1 and separator in header[0]:
-            raise UserError(f"{where} has {called} between its cells; save the table with commas.")
-    if missing:
-        raise UserError(
-            f"{where} must be a header with the columns {expected}, but it is "
-            f"{','.join(header)!r:.100} and lacks {', '.join(columns[n][0] for n in missing)}."
-        )
-    if not rows:
-        raise UserError(f"Annotation file '{path}' has a header but no line below it.")
-    for where, cells in rows:
-        if len(cells) != len(header):
-            raise UserError(
-                f"{where} has {len(cells)} cells but the header {len(header)}; a text with a comma "
-                'needs "quotes".'
-            )
-    return [
-        (where, {name: cells[places[name]] if name in places else "" for name in columns})
-        for where, cells in rows
-    ]
-
-
-def _column_places(where, header, columns):
-    places = {}
-    for place, text in enumerate(header):
-        key = re.sub("[- ]", "_", text.lower())
-        for name, spellings in columns.items():
-            if key in spellings and name in places:
-                raise UserError(
-                    f"{where}: the columns {header[places[name]]!r} and {text!r} both mean "
-                    f"{name!r}; remove one."
-                )
-            if key in spellings:
-                places[name] = place
-    return places
-
-
-def video_entry(entries, where, video_id):
-    """Returns a video's entry, a new one when this is its first line."""
-    if not video_id:
-        raise UserError(f"{where} names no video.")
-    # Its errors name the first line.
-    where = f"{where} (video {video_id!r})"
-    return entries.setdefault(video_id, {"where": where, "annotations": []})
-
-
-def set_once(where, entry, name, value):
-    """Sets a field of a video's entry, which an earlier line may have set to the same value."""
-    if entry.setdefault(name, value) != value:
-        raise UserError(
-            f"{where}: {name!r} is {value!r}, but an earlier line of this video has "
-            f"{entry[name]!r}; a video has one."
-        )
-
-
-def set_video_times(where, entry, row):
-    """Sets `duration` and `fps` of a video's entry, where the line has them."""
-    for name in ("duration", "fps"):
-        if row[name]:
-            set_once(where, entry, name, number(where, name, row[name]))
-
-
-def number(where, name, text):
-    """Returns the finite float that `text` says."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise UserError(f"{where}: {name!r} must be a number, but it is {text!r}.")
-    return value
-
-
-def whole_number(where, name, text):
-    """Returns the int that `text` says."""
-    if not re.fullmatch(r"-?[0-9]{1,9}", text):
-        raise UserError(f"{where}: {name!r} must be a whole number, but it is {text!r}.")
-    return int(text)
 
 
 def save_annotations(path: str | os.PathLike[str], annotations: Annotations) -> None:

@@ -19,16 +19,12 @@ from typing import Literal
 
 from absl import logging
 
-from keras_actionformer.data.annotation_files import (
-    CSV_COLUMNS,
-    number,
-    read_table,
-    set_once,
-    set_video_times,
-    video_entry,
-    whole_number,
-)
 from keras_actionformer.data.annotations import Annotations, build_annotations
+from keras_actionformer.data.entries import set_once, video_entry
+from keras_actionformer.data.table_columns import choose_columns, spelled_columns
+from keras_actionformer.data.table_files import read_table
+from keras_actionformer.data.table_times import Cell, Times
+from keras_actionformer.data.tables import read_durations, whole_number
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import read_json, read_text
 
@@ -45,13 +41,21 @@ SUBSETS = {
 def _add_durations(entries, durations):
     """Adds what is known about videos apart from their annotations; unknown videos stay as is."""
     if isinstance(durations, str | os.PathLike):
-        for where, row in read_table(durations, CSV_COLUMNS, ("video", "duration")):
-            if row["video"] in entries:
-                set_video_times(where, entries[row["video"]], row)
+        for where, video_id, times in read_durations(durations, logging.warning):
+            for name, value in times.items():
+                if video_id in entries:
+                    set_once(where, entries[video_id], name, value)
     else:
         for video_id, duration in (durations or {}).items():
             if video_id in entries:
                 entries[video_id]["duration"] = duration
+
+
+def _read_rows(path, names):
+    """Yields (a line as errors name it, dict from each of `names` to the text of its column)."""
+    find_columns = spelled_columns(names)
+    table = read_table(path, find_columns, [names], logging.warning)
+    yield from table.rows(choose_columns(table.where, find_columns(table.header)))
 
 
 # THUMOS14 --------------------------------------------------------------
@@ -78,6 +82,7 @@ THUMOS14_CLASSES = (
     "ThrowDiscus",
     "VolleyballSpiking",
 )
+_PLAIN = Times(())  # numbers have decimal points, as always where no cell says otherwise
 # Neither action nor background: the annotators could not tell. The evaluation leaves them out.
 _AMBIGUOUS = "Ambiguous"
 
@@ -171,7 +176,8 @@ def _read_thumos14_file(path):
                 f"{where} must be a video, a start and an end in seconds, but it is {line!r:.80}."
             )
         if words:
-            segment = [number(where, *pair) for pair in zip(("start", "end"), words[1:])]
+            cells = [Cell(where, *pair) for pair in zip(("start", "end"), words[1:], strict=True)]
+            segment = [_PLAIN.number(cell) for cell in cells]
             rows.append((where, words[0], segment))
     return rows
 
@@ -229,21 +235,15 @@ def read_epic100(
             f"{suggest(target, _EPIC_TARGETS) or '.'}"
         )
     name_column, id_column, num_classes = _EPIC_TARGETS[target]
-    columns = {
-        "video": ("video_id",),
-        "start": ("start_timestamp",),
-        "end": ("stop_timestamp",),
-        "label": (name_column,),
-        "label_id": (id_column,),
-    }
+    times = ("start_timestamp", "stop_timestamp")
     entries, spellings = {}, [collections.Counter() for _ in range(num_classes)]
     for subset, path in _files_by_subset(csv_paths):
-        for where, row in read_table(path, columns, tuple(columns)):
-            entry = video_entry(entries, where, row["video"])
+        for where, row in _read_rows(path, ("video_id", *times, name_column, id_column)):
+            entry = video_entry(entries, where, row["video_id"])
             set_once(where, entry, "subset", subset)
-            id_ = _class_id(where, id_column, row["label_id"], num_classes)
-            spellings[id_][row["label"]] += 1
-            segment = [_seconds(where, columns[end][0], row[end]) for end in ("start", "end")]
+            id_ = _class_id(where, id_column, row[id_column], num_classes)
+            spellings[id_][row[name_column]] += 1
+            segment = [_seconds(where, name, row[name]) for name in times]
             entry["annotations"].append({"where": where, "label_id": id_, "segment": segment})
     if class_file is None:
         class_names = _most_frequent(spellings)
@@ -307,7 +307,7 @@ def _most_frequent(spellings):
 
 def _read_epic_classes(path, target, num_classes):
     names = {}
-    for where, row in read_table(path, {"id": ("id",), "key": ("key",)}, ("id", "key")):
+    for where, row in _read_rows(path, ("id", "key")):
         id_ = _class_id(where, "id", row["id"], num_classes)
         if not row["key"] or id_ in names:
             raise UserError(f"{where}: class {id_} must have one name; take the official file.")

@@ -15,6 +15,7 @@ from ml_collections import config_dict
 
 from keras_actionformer.checks import number
 from keras_actionformer.data.batches import check_seed
+from keras_actionformer.data.table_times import PLAIN_UNITS
 from keras_actionformer.data.windows import Lengths
 from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.errors import UserError, suggest
@@ -38,7 +39,7 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     config.seed = 0  # initial weights, order of the data, truncation, stochastic depth
 
     data = config.data = ml_collections.ConfigDict()
-    data.annotations = ""  # JSON of ActivityNet's form, or CSV
+    data.annotations = ""  # JSON, a table, or what a labelling tool has exported; or their folder
     # Folder with one feature file a video, or a .h5 file; a tuple of them: one a stream.
     data.feats = config_dict.FieldReference("", field_type=object)
     data.prefix = ""  # a feature file is <prefix><video id><suffix>
@@ -48,6 +49,7 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     data.eval_subset = "test"  # "": none, a training then ends without scores
     data.default_subset = ""  # of videos for which the annotations name none; "": an error
     data.outside = "error"  # segments beyond their video: "error", or "keep" as the reference
+    data.time_unit = ""  # of plain numbers where a file says none: "seconds", "frames" and so on
     data.drop_duplicates = False  # leaves out annotations that repeat one or last no 1 ms
     data.class_agnostic = False  # all labels are one class, "action": model.num_classes is 1
     data.fps = config_dict.placeholder(float)  # frames per second; None: each video's own
@@ -149,6 +151,7 @@ def check_config(config):
         ("train", "schedule"): ("cosine", "multistep"),
         ("train", "jit_compile"): ("auto", "on", "off"),
         ("data", "outside"): ("error", "keep"),
+        ("data", "time_unit"): ("", *PLAIN_UNITS),
         ("data", "missing_features"): ("error", "skip"),
     }
     for (section, name), known in choices.items():

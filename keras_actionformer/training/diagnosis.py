@@ -118,10 +118,12 @@ def diagnose(config, data_only=False, progress=None):
             return Diagnosis(findings.problems, {})
     experiment = Experiment(config)
     pyramid = None if data_only else architecture_of(config)
-    annotations = findings.attempt(experiment.read_annotations, findings.add_error)
+    annotations = findings.attempt(
+        experiment.read_annotations, findings.add_error, findings.add_warning
+    )
     if annotations is None:
         return Diagnosis(findings.problems, {})
-    all_videos_are_right = not findings.problems
+    all_videos_are_right = not any(problem.is_error for problem in findings.problems)
     features = findings.attempt(lambda: experiment.features)
     train_videos = _videos(annotations, config.data.train_subset, experiment, features, findings)
     eval_videos = ()
@@ -155,11 +157,11 @@ def diagnose(config, data_only=False, progress=None):
         if all_videos_are_right:
             _warn_of_orphans(annotations, features, findings)
     for sentence in annotation_warnings(annotations, train_videos, eval_videos):
-        findings.add(sentence, is_error=False)
+        findings.add_warning(sentence)
 
     numbers = _numbers(annotations, train, evaluation, experiment.lengths, pyramid)
     for sentence in pyramid_warnings(numbers["pyramid"]) if "pyramid" in numbers else ():
-        findings.add(sentence, is_error=False)
+        findings.add_warning(sentence)
     return Diagnosis(findings.problems, numbers)
 
 
@@ -178,6 +180,9 @@ class _Findings:
 
     def add_error(self, error):
         self.add(str(error), is_error=True)
+
+    def add_warning(self, sentence):
+        self.add(sentence, is_error=False)
 
     def attempt(self, function, *args):
         """Returns what a function returns, or None when it raises UserError, which is added."""

@@ -27,22 +27,33 @@ class Experiment:
 
     config: ml_collections.ConfigDict
 
-    def read_annotations(self, on_error=None):
+    def read_annotations(self, on_error=None, on_note=None):
         """The annotations it names, checked against its number of classes.
 
         Args:
-          on_error: see `load_annotations`.
+          on_error, on_note: see `load_annotations`.
         """
         data = self.config.data
         return load_annotations(
             data.annotations,
             num_classes=self.config.model.num_classes,
-            outside=data.outside,
-            default_subset=data.default_subset or None,
-            drop_duplicates=data.drop_duplicates,
             class_agnostic=data.class_agnostic,
             on_error=on_error,
+            on_note=on_note,
+            **self._reading,
         )
+
+    @property
+    def _reading(self):
+        """How its annotations are to be read, as arguments of `load_annotations`."""
+        data = self.config.data
+        return {
+            "outside": data.outside,
+            "default_subset": data.default_subset or None,
+            "drop_duplicates": data.drop_duplicates,
+            "fps": data.fps,
+            "time_unit": data.time_unit or None,
+        }
 
     def read_ground_truth(self):
         """The annotations to score against, and the video scores to fuse detections with.
@@ -50,16 +61,11 @@ class Experiment:
         Returns:
           (`Annotations`, `VideoScores`); without fusion the annotations of the training, and None.
         """
-        data, video_scores = self.config.data, self.config.fusion.video_scores
+        video_scores = self.config.fusion.video_scores
         if not video_scores:
             return self.read_annotations(), None
         # With the classes of the file, whatever those of the model are.
-        annotations = load_annotations(
-            data.annotations,
-            outside=data.outside,
-            default_subset=data.default_subset or None,
-            drop_duplicates=data.drop_duplicates,
-        )
+        annotations = load_annotations(self.config.data.annotations, **self._reading)
         return annotations, load_video_scores(video_scores, annotations.class_names)
 
     @functools.cached_property
