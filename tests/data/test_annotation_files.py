@@ -1,5 +1,7 @@
 """CSV tables of annotations: what they become, and what is told about wrong ones."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -175,3 +177,48 @@ def test_unknown_label(tmp_path):
 def test_missing_file(tmp_path):
     with pytest.raises(UserError, match="none.csv' does not exist"):
         load_annotations(tmp_path / "none.csv")
+
+
+# === Folders ===
+
+
+def test_a_folder_of_tables(tmp_path):
+    # One that names no video is of the recording it is called as.
+    (tmp_path / "a.csv").write_text("start,end,label\n1,2,run\n")
+    (tmp_path / "b.csv").write_text("video,start,end,label\nv,1,2,jump\nw,3,4,run\n")
+    (tmp_path / "notes.md").write_text("not read")
+    (tmp_path / "below.csv").mkdir()
+    annotations = load_annotations(tmp_path, default_subset="t")
+    assert [video.video_id for video in annotations.videos] == ["a", "v", "w"]
+    assert annotations.class_names == ("jump", "run")
+
+
+def test_a_folder_of_json_files(tmp_path):
+    for name in "ab":
+        content = {"database": {name: {"subset": "t", "annotations": []}}}
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    assert [video.video_id for video in load_annotations(tmp_path).videos] == ["a", "b"]
+    (tmp_path / "c.json").write_text(json.dumps({"class_names": ["x"], "database": {}}))
+    with pytest.raises(
+        UserError, match="c.json' has class_names, which one file of a folder cannot"
+    ):
+        load_annotations(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "files,text",
+    [
+        ({}, "cannot be read: it must hold files of one kind .*, but it holds none"),
+        ({"a.csv": HEADER, "a.eaf": ""}, "of one kind .*, but it holds .csv and .eaf"),
+        (
+            {"a.csv": HEADER + "v,1,2,a,t\n", "b.csv": HEADER + "v,1,2,a,t\n"},
+            "the video 'v' stands in 'a.csv' and in 'b.csv'; which of them counts is not clear",
+        ),
+        ({"a.csv": HEADER + ",1,2,a,t\n"}, "a.csv', line 2 names no video"),
+    ],
+)
+def test_wrong_folders(tmp_path, files, text):
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=text):
+        load_annotations(tmp_path)
