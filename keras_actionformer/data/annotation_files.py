@@ -78,6 +78,11 @@ def load_annotations(
       on_error: function of a `UserError`, called for what is wrong and for each video that is wrong
         in itself, which is then left out; or None to raise the first error. An error of the whole
         file is raised in any case.
+      on_note: function of a str, called with each sentence about what was assumed or left out, such
+        as the encoding of a table; None logs it as a warning.
+      fps: float, frames a second where a file counts frames and names no rate, or None.
+      time_unit: str, what plain numbers of times are where a file does not say it: None is
+        `"seconds"` for a table, and an error for Label Studio's time series.
 
     Returns:
       `Annotations`.
@@ -134,9 +139,11 @@ def _file_entries(path, reading):
     if suffix == ".eaf":
         return elan_entries(path, reading), None
     if suffix in _LABEL_FILES:
-        source = f"Annotation file '{path}'"
-        text = decode(read_bytes(path, "Annotation file", MOST_BYTES), source, lambda note: None)
+        source, notes = f"Annotation file '{path}'", []
+        text = decode(read_bytes(path, "Annotation file", MOST_BYTES), source, notes.append)
         if is_audacity(text):
+            for note in notes:
+                reading.tell(note)
             reading = dataclasses.replace(reading, recording=path.stem)
             return audacity_entries(source, text, reading), None
     if suffix in _TABLES:

@@ -94,8 +94,8 @@ def without_points(entries, source, tell):
     if labels:
         classes = ", ".join(map(repr, sorted(set(labels))[:5]))
         tell(
-            f"{source}: {len(labels)} point events are left out, since an action has a start and "
-            f"an end: {classes}."
+            f"{source}: point events are left out, as an action has a start and an end: "
+            f"{len(labels)} of {classes}."
         )
     return entries
 
@@ -105,5 +105,5 @@ def without_unlabelled(entries, source, tell):
     empty = [video_id for video_id, entry in entries.items() if not entry["annotations"]]
     if empty:
         names = ", ".join(map(repr, empty[:5]))
-        tell(f"{source}: {len(empty)} videos without any action are left out, first {names}.")
+        tell(f"{source}: videos without any action are left out: {len(empty)}, first {names}.")
     return {video_id: entry for video_id, entry in entries.items() if entry["annotations"]}

@@ -64,7 +64,7 @@ def label_studio_entries(source, content, reading):
                 for label in value[kind]:
                     add_action(entry, place, label, start_sec, end_sec)
     if unlabelled:
-        reading.tell(f"{source}: {unlabelled} tasks without annotations are left out.")
+        reading.tell(f"{source}: tasks without annotations are left out: {unlabelled}.")
     return without_points(entries, source, reading.tell)
 
 

@@ -11,6 +11,7 @@ import io
 import itertools
 import pathlib
 import re
+from collections.abc import Iterator
 
 from keras_actionformer.data.workbooks import WORKBOOKS, read_sheets
 from keras_actionformer.errors import UserError
@@ -18,7 +19,7 @@ from keras_actionformer.files import read_bytes
 
 # Some hundred times the largest published tables; reading takes a few times as much memory.
 MOST_BYTES = 256 * 2**20
-_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+_SEPARATORS = {",": "one with commas", ";": "one with semicolons", "\t": "one with tabs"}
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Titles, and what BORIS tells about an observation, stand above a header.
 _MOST_LINES_ABOVE = 200
@@ -71,13 +72,14 @@ def read_table(path, find_columns, required, tell):
       UserError: the file is unreadable or empty, has no header, or a line is wrong.
     """
     source = f"Annotation file '{path}'"
+    content = read_bytes(path, "Annotation file", MOST_BYTES)
     if pathlib.Path(path).suffix.lower() in WORKBOOKS:
-        content = read_bytes(path, "Annotation file", MOST_BYTES)
-        readings = [(f"the sheet {name!r}", lines) for name, lines in read_sheets(source, content)]
+        grids = [(f"the sheet {name!r}", lines) for name, lines in read_sheets(source, content)]
+        fit = _sheet_cells
     else:
-        text = decode(read_bytes(path, "Annotation file", MOST_BYTES), source, tell)
-        readings = _csv_readings(source, text)
-    drafts = [_draft(name, lines, find_columns, required) for name, lines in readings]
+        grids = _csv_grids(source, decode(content, source, tell))
+        fit = _csv_cells
+    drafts = [_draft(name, lines, find_columns, required) for name, lines in grids]
     draft = _only_draft(source, [draft for draft in drafts if draft.lines], required)
     where, header = draft.lines[-1]
     header = header[: _width(header)]
@@ -86,9 +88,7 @@ def read_table(path, find_columns, required, tell):
         above=[cells for _, cells in draft.lines[:-1]],
         where=where,
         header=header,
-        lines=[
-            (place, _cells(place, cells, len(header), draft.name)) for place, cells in draft.rest
-        ],
+        lines=[(place, fit(place, cells, len(header))) for place, cells in draft.rest],
     )
 
 
@@ -98,47 +98,49 @@ class _Draft:
 
     Args:
       name: str.
-      lines: list of (place, cells): those up to the header, or the first where none fits.
+      lines: list of (place, cells): those up to the header, or the first where none is one.
       rest: iterator of those below it.
       lacking: list of str, what a header needs and this one lacks.
     """
 
     name: str
     lines: list
-    rest: object
+    rest: Iterator
     lacking: list
 
 
 def _draft(name, lines, find_columns, required):
-    lines, above = iter(lines), []
+    lines, seen = iter(lines), []
     # Read with the wrong separator, a text may be no valid CSV.
     with contextlib.suppress(UserError):
         for line in itertools.islice(lines, _MOST_LINES_ABOVE):
-            above.append(line)
+            seen.append(line)
             if not _lacking(line[1], find_columns, required):
-                return _Draft(name, above, lines, [])
-    above = above[:1]
-    return _Draft(
-        name, above, (), [n for _, c in above for n in _lacking(c, find_columns, required)]
-    )
+                return _Draft(name, seen, lines, [])
+    lacking = _lacking(seen[0][1], find_columns, required) if seen else []
+    return _Draft(name, seen[:1], iter(()), lacking)
 
 
 def _lacking(cells, find_columns, required):
     """What of the first of `required` a line lacks as a header; nothing where it has another."""
     roles = {role for role, _ in find_columns(cells)}
     missing = [[one for one in names if roles.isdisjoint(one.split(" or "))] for names in required]
-    return [one.split(" or ")[0] for one in missing[0]] if all(missing) else []
+    return [_shown(one) for one in missing[0]] if all(missing) else []
+
+
+def _shown(name):
+    return name.split(" or ")[0]
 
 
 def _only_draft(source, drafts, required):
-    """The way to read a file that finds its header."""
-    expected = ",".join(name.split(" or ")[0] for name in required[0])
+    """The one way to read a file in which it has a header."""
+    expected = ",".join(map(_shown, required[0]))
     if not drafts:
         raise UserError(f"{source} is empty; its first line must be {expected}.")
     whole = [draft for draft in drafts if not draft.lacking]
     if len(whole) > 1:
         raise UserError(
-            f"{source} has a table in {' and in '.join(draft.name for draft in whole)}; which of "
+            f"{source} has several tables, {' and '.join(draft.name for draft in whole)}; which of "
             "them to read is not clear, so keep one."
         )
     if not whole:
@@ -156,14 +158,17 @@ def _width(cells):
     return max((place for place, text in enumerate(cells, start=1) if text), default=0)
 
 
-def _cells(where, cells, width, separator):
-    """The cells of a line, as many as the header has."""
-    if separator not in _SEPARATORS.values():
-        cells = [*cells, *[""] * (width - len(cells))]  # a workbook keeps no empty ones at the end
-    elif len(cells) < width or _width(cells) > width:
+def _sheet_cells(_, cells, width):
+    """The cells of a workbook's line: of empty ones at the end, it may keep fewer."""
+    return [*cells, *[""] * (width - len(cells))][:width]
+
+
+def _csv_cells(where, cells, width):
+    """The cells of a text's line: where their number is wrong, what is in which is not known."""
+    if len(cells) < width or _width(cells) > width:
         raise UserError(
-            f"{where} has {len(cells)} cells but the header {width}; a text or number with a "
-            f'{separator} needs "quotes".'
+            f"{where} has {len(cells)} cells but the header {width}; a text or number that holds "
+            'the separator needs "quotes".'
         )
     return cells[:width]
 
@@ -171,7 +176,7 @@ def _cells(where, cells, width, separator):
 # === Text ===
 
 
-def _csv_readings(source, text):
+def _csv_grids(source, text):
     """Yields (the separator in words, iterator of lines) for each separator that may be meant."""
     told = re.match(r"sep=(.)\r?\n", text)  # as some programs tell Excel
     for separator, name in _SEPARATORS.items():

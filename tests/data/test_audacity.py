@@ -26,8 +26,8 @@ def test_a_folder_of_files(tmp_path):
     rows = rows_of(load_annotations(tmp_path, default_subset="t", on_note=notes.append))
     assert rows[2:] == [("b", 0.0, 1.0, "song")] and [row[0] for row in rows[:2]] == ["a", "a"]
     points, unlabelled = notes
-    assert "empty.txt': 1 point events are left out" in points
-    assert "empty.txt': 1 videos without any action are left out, first 'empty'" in unlabelled
+    assert "empty.txt': point events are left out" in points
+    assert "empty.txt': videos without any action are left out: 1, first 'empty'" in unlabelled
 
 
 def test_decimal_commas(tmp_path):

@@ -132,8 +132,8 @@ def test_points_and_files_without_annotations(tmp_path):
     (tmp_path / "front.eaf").write_text(content)
     rows, notes = load(tmp_path)
     assert rows == [("a", 0.0, 1.0, "eat")]
-    assert any("b.eaf': 1 videos without any action are left out, first 'b'." in n for n in notes)
-    assert any("front.eaf': 1 point events are left out" in note for note in notes)
+    assert any("b.eaf': videos without any action are left out: 1, first 'b'." in n for n in notes)
+    assert any("front.eaf': point events are left out" in note for note in notes)
 
 
 @pytest.mark.parametrize(

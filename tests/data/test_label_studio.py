@@ -96,7 +96,7 @@ def test_sounds_are_in_seconds_and_moments_are_left_out(tmp_path):
     ]
     rows, (note,) = load(tmp_path, tasks, time_unit="seconds")
     assert rows == [("a", 0.5, 2.25, "call")]
-    assert "1 point events are left out, since an action has a start and an end: 'step'" in note
+    assert "point events are left out, as an action has a start and an end: 1 of 'step'" in note
 
 
 def test_tasks_that_nobody_has_labelled(tmp_path):
@@ -108,7 +108,7 @@ def test_tasks_that_nobody_has_labelled(tmp_path):
     ]
     rows, (note,) = load(tmp_path, tasks, fps=25.0)
     assert rows == [("v1", 0.0, 2.0, "eat")]
-    assert "2 tasks without annotations are left out" in note
+    assert "tasks without annotations are left out: 2" in note
 
 
 def test_other_regions_are_passed_over(tmp_path):
@@ -140,7 +140,7 @@ def test_json_min(tmp_path):
     unlabelled = {**MINIMAL, "video": "v2.mp4", "id": 2, "annotation_id": None, "videoLabels": []}
     rows, (note,) = load(tmp_path, [MINIMAL, unlabelled], fps=25.0)
     assert rows == [("v1", 0.0, 2.0, "eat")]
-    assert "1 tasks without annotations are left out" in note
+    assert "tasks without annotations are left out: 1" in note
 
 
 def test_a_folder_of_one_task_a_file(tmp_path):

@@ -115,8 +115,12 @@ def test_start_and_duration_add_up_to_what_a_person_would_write(tmp_path):
             "v,eat,25,2",
             "'Start .frame.' counts frames",
         ),
-        ("Video,Behaviour,Start,End", "v,eat,1,5,2,5", "has 6 cells .* number with a comma needs"),
-        ("Video;Behaviour;Start;End", "v;eat;1", "has 3 cells but the header 4; .* a semicolon"),
+        (
+            "Video,Behaviour,Start,End",
+            "v,eat,1,5,2,5",
+            "has 6 cells but the header 4; a text or number that",
+        ),
+        ("Video;Behaviour;Start;End", "v;eat;1", "has 3 cells but the header 4; a text"),
     ],
 )
 def test_wrong_or_ambiguous_tables(tmp_path, header, line, text):

@@ -74,8 +74,8 @@ def test_temporal_segments(tmp_path):
     # The value of a list to choose from may be the id of one of its options.
     assert rows == [("alioli", 2.0, 6.5, "break egg"), ("toast", 8.125, 23.0, "Default")]
     points, unlabelled = notes
-    assert "1 point events are left out, since an action has a start and an end: 'taste'" in points
-    assert "1 videos without any action are left out, first 'soup'" in unlabelled
+    assert "point events are left out, as an action has a start and an end: 1 of 'taste'" in points
+    assert "videos without any action are left out: 1, first 'soup'" in unlabelled
 
 
 def test_several_choices_are_several_actions(tmp_path):

@@ -61,7 +61,9 @@ def test_the_sheet_that_has_a_table(tmp_path):
     table = [["Bouts of May"], [], HEADER, ["v", "eat", 1, 2]]
     content = workbook([["Notes"], ["none"]], table)
     assert load_rows(tmp_path, "t.xlsx", content)[0] == [("v", 1.0, 2.0, "eat")]
-    with pytest.raises(UserError, match="table in the sheet 'Table 0' and in the sheet 'Table 1'"):
+    with pytest.raises(
+        UserError, match="several tables, the sheet 'Table 0' and the sheet 'Table 1'"
+    ):
         load_rows(tmp_path, "t.xlsx", workbook(table, table))
     book = openpyxl.load_workbook(io.BytesIO(workbook(table, table)))
     book.worksheets[0].sheet_state = "hidden"
