@@ -16,7 +16,7 @@ def get_config():
     config = default_config()
 
     # === Data ===
-    config.data.annotations = "data/custom/annotations.json"  # yours; JSON or CSV
+    config.data.annotations = "data/custom/annotations.json"  # yours; JSON or a table
     config.data.feats = "data/custom/feats"  # yours; files <video id>.npy (steps, channels)
     config.data.train_subset = "training"  # yours; what the annotations call them
     config.data.eval_subset = "validation"  # yours
