@@ -25,5 +25,6 @@ def get_config(streams=("slowfast",)):
     config.data.crop_ratio = (0.9, 1.0)
 
     config.train.epochs = 10
+    config.train.stop_after = 10  # the published model's, of 5 + 10
     config.tiou_thresholds = (0.1, 0.2, 0.3, 0.4, 0.5)
     return config

@@ -8,7 +8,7 @@ folder:
     keras-actionformer train --config=multithumos_i3d_rgb --workdir=runs/multithumos_i3d_rgb
 
 What OpenTAD does that is not done here: all that `configs/thumos14_i3d_strong.py` lists for every
-data set; training ends after 45 of the 65 epochs.
+data set. As there, training ends after 45 of the 65 epochs.
 
 Published by OpenTAD, not measured here: mAP 53.52 39.05 19.69 at tIoU 0.2, 0.5 and 0.7, 34.02 on
 average over 0.1 to 0.9.
@@ -39,5 +39,6 @@ def get_config():
     config.postprocess.min_score = 0.001
 
     config.train.epochs = 60
+    config.train.stop_after = 45
     config.tiou_thresholds = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     return config

@@ -16,7 +16,8 @@ What OpenTAD does with every data set, unlike the reference and unlike here:
   - a random window cuts actions at its own ends; here at half a feature window beyond them;
   - the `pre_nms_topk` best candidates of all levels together go into suppression; here those of
     each level;
-  - the model is scored after each of the last epochs, and the best is told; here the last one is;
+  - the model is scored after each of the last epochs, and the best is told; here the last one is,
+    unless `data.val_subset` names the subset of the test;
   - times of detections are rounded to 0.01 s and scores to 0.0001, and times of actions are cut to
     whole frames (not in HACS and FineAction).
 And with THUMOS14 alone: the videos video_test_0000270 and video_test_0001292 are left out of the

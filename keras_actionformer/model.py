@@ -1,7 +1,6 @@
 """ActionFormer: backbone, neck and heads wired, its training loss and its detections."""
 
 import dataclasses
-import functools
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,18 +15,17 @@ from keras_actionformer.detection.detections import Detections
 from keras_actionformer.detection.detector import Detector
 from keras_actionformer.detection.inputs import check_durations, grids_of, one_each, open_sequences
 from keras_actionformer.detection.postprocess import PostProcess
-from keras_actionformer.errors import UserError
 from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.network.backbone import Backbone
 from keras_actionformer.network.heads import Heads
-from keras_actionformer.network.losses import PositivesAverage, training_losses, weighted_sum
 from keras_actionformer.network.neck import Neck
 from keras_actionformer.network.padding import PadToStride
 from keras_actionformer.network.points import make_points
+from keras_actionformer.network.trainable import TrainableNetwork
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")
-class ActionFormer(keras.Model):
+class ActionFormer(TrainableNetwork):
     """Temporal action localization with a local-attention transformer, in one pass.
 
     Zhang, Wu, Li: "ActionFormer: Localizing Moments of Actions with Transformers", ECCV 2022.
@@ -124,14 +122,7 @@ class ActionFormer(keras.Model):
         )
 
         # === Training ===
-        self.positives_average = PositivesAverage(
-            architecture.init_loss_norm, name="positives_average"
-        )
-        self.positives_average.build(())
-        self.loss_trackers = [
-            keras.metrics.Mean(name=name)
-            for name in ("cls_loss", "reg_loss", "zero_starts", "zero_ends")
-        ]
+        self._add_losses(architecture.init_loss_norm)
 
         # === What it knows of itself ===
         self.architecture = architecture
@@ -161,53 +152,6 @@ class ActionFormer(keras.Model):
     def points(self, num_steps: int) -> Any:
         """Points of a sequence of `num_steps` (padded) steps, `(P, 4)`; see `make_points`."""
         return make_points(num_steps, self.strides, self.architecture.regression_range)
-
-    # ---- training -------------------------------------------------------------------------
-
-    @property
-    def recompute(self) -> bool:
-        """bool, whether training computes the insides of blocks and heads twice.
-
-        It then keeps only their inputs for the gradient: less memory for a quarter more time.
-        To be set before `compile`; a model with dropout cannot, for it would draw twice, too.
-        """
-        return self.get_layer("heads").recompute
-
-    @recompute.setter
-    def recompute(self, value: bool) -> None:
-        if value and self.architecture.dropout:
-            raise UserError(
-                f"recompute needs dropout=0, but dropout={self.architecture.dropout}: what is "
-                "computed again would drop something else."
-            )
-        backbone = self.get_layer("backbone")
-        for layer in (*backbone.stem, *backbone.branch, self.get_layer("heads")):
-            layer.recompute = value
-
-    def compile(self, optimizer: Any = "rmsprop", **kwargs: Any) -> None:
-        """As `keras.Model.compile`, without a loss: `compute_loss` has it."""
-        super().compile(optimizer, **kwargs)
-        # Now and not inside the traced step: averages start from the values of the weights.
-        self.optimizer.build(self.trainable_variables)
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Assigns targets and sums the losses (paper, eq. 7).
-
-        Args:
-          x: {"feats" (B, T, C), "mask" (B, T)}.
-          y: {"segments" (B, N, 2) in grid steps, "labels" (B, N) int, -1 = padding}.
-          y_pred: {"logits", "offsets"}, the call's outputs.
-
-        Returns:
-          Scalar loss.
-        """
-        _, mask = self.get_layer("pad")(x["feats"], x["mask"])
-        normalizer = functools.partial(self.positives_average, training=training)
-        losses = training_losses(self.architecture, mask, y, y_pred, normalizer)
-        for tracker, value in zip(self.loss_trackers, losses, strict=True):
-            tracker.update_state(value)
-        cls_loss, reg_loss, *_ = losses
-        return weighted_sum(cls_loss, reg_loss, self.architecture.loss_weight)
 
     # ---- inference ------------------------------------------------------------------------
 
@@ -396,6 +340,7 @@ class ActionFormer(keras.Model):
         batch_size: int | None = None,
         num_steps: int | None = None,
         feats: Sequence[npt.ArrayLike] | None = None,
+        verbose: int = 0,
     ) -> tuple[pathlib.Path, dict[str, Any]]:
         """Exports what `detect` does, to run without this library and without Keras.
 
@@ -418,6 +363,7 @@ class ActionFormer(keras.Model):
           batch_size, num_steps: ints, to export for so many sequences, of so many steps; None
             leaves it open.
           feats: list of (T, C) arrays to check the export on; None makes some up.
+          verbose: 1 to show in a terminal which of its steps is running.
 
         Returns:
           (`pathlib.Path` of the folder written, the manifest as a dict).
@@ -428,7 +374,9 @@ class ActionFormer(keras.Model):
         """
         from keras_actionformer.deploy.export import export_detector  # which imports TensorFlow
 
-        return export_detector(self, folder, format, precision, raw, batch_size, num_steps, feats)
+        return export_detector(
+            self, folder, format, precision, raw, batch_size, num_steps, feats, verbose
+        )
 
     # ---- serialization --------------------------------------------------------------------
 

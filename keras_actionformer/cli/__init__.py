@@ -7,16 +7,18 @@ depends on the machine.
 """
 
 import importlib
+import logging as standard_logging
 import os
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from keras_actionformer import __version__
 from keras_actionformer.cli import explain
 from keras_actionformer.detection.text_table import table
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.quiet import quiet_start
+from keras_actionformer.terminal import clear_line
 
 VERBS = {
     "inspect": "report what a data set holds and what is wrong with it",
@@ -74,6 +76,7 @@ def run(verb):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     for stream in (sys.stdout, sys.stderr):  # an ASCII terminal must not stop over a label
         stream.reconfigure(errors="backslashreplace")
+    logging.get_absl_handler().setFormatter(_Sentence())
     module = importlib.import_module(f"{__name__}.{verb}")
     go_on = getattr(module, "AFTER_STOP", "")
     try:
@@ -91,7 +94,15 @@ def run(verb):
         _stop(verb, f"Interrupted{go_on and f'; {go_on}'}.", status=130)
 
 
+class _Sentence(standard_logging.Formatter):
+    """What the library warns of, without the time and the place in the code."""
+
+    def format(self, record):
+        return f"{record.levelname.capitalize()}: {record.getMessage()}"
+
+
 def _stop(program, message, status=2):
+    clear_line()
     print(f"{program}: {message}", file=sys.stderr)
     sys.exit(status)
 

@@ -42,6 +42,7 @@ from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.evaluation.video_scores import load_video_scores
 from keras_actionformer.quiet import import_keras, quiet_start
+from keras_actionformer.terminal import RunningLine, is_terminal
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run.")
 _PRESET = flags.DEFINE_string(
@@ -104,8 +105,9 @@ def main():
         raise UserError(f"--duration is that of one video, but --feats names {len(videos)}.")
     for features, name in videos.values():  # a bad file is told before time is spent on others
         features.check(name)
-    found = {}
+    found, line = {}, RunningLine()
     for video_id, (features, name) in videos.items():
+        line.count(len(found), len(videos), "files")
         feats = features.open(name)
         if data["downsample_rate"] > 1:  # which reads what is no `.npy`
             feats = feats[:: data["downsample_rate"]]
@@ -117,6 +119,7 @@ def main():
         if _TOP_K.value is not None:
             detections = detections.top_k(_TOP_K.value)
         found[video_id] = detections
+        line.clear()
         print(f"{' and '.join(map(str, features.paths(name)))}: {detections}", flush=True)
     if _OUTPUT.value:
         save_detections(_OUTPUT.value, found)
@@ -148,7 +151,6 @@ def _local_model():
 
     from keras_actionformer.model import ActionFormer
     from keras_actionformer.presets.runs import load_model
-    from keras_actionformer.training.callbacks import verbosity
     from keras_actionformer.training.config import run_config
     from keras_actionformer.training.experiment import Experiment
 
@@ -164,7 +166,7 @@ def _local_model():
             "The model has no timing of its own, and a video's duration must be shared out over "
             "its features: name one video in --feats and its seconds in --duration."
         )
-    options = {**cut, "tile_steps": _TILE_STEPS.value, "verbose": verbosity()}
+    options = {**cut, "tile_steps": _TILE_STEPS.value, "verbose": int(is_terminal())}
     detect = functools.partial(_detect, model, data["downsample_rate"], options)
     return detect, model.architecture.channels, data, fusion
 

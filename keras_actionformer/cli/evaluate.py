@@ -7,6 +7,7 @@ From files, in about a second (no deep learning framework is started):
 or of a trained model, whose detections are computed first:
 
   evaluate --workdir=runs/thumos14
+  evaluate --workdir=runs/thumos14 --weights=last
   evaluate --preset=presets/thumos14 --ground_truth=annotations.json --feats=feats
 
 With --video_scores the segments (of a model of one class) are first repeated for the best classes
@@ -29,6 +30,12 @@ from keras_actionformer.files import write_json
 from keras_actionformer.quiet import import_keras
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run to evaluate.")
+_WEIGHTS = flags.DEFINE_string(
+    "weights",
+    None,
+    "Of --workdir: best, average, last, or the number of a kept epoch; without it, the best where "
+    "there is a validation subset, or the average.",
+)
 _PRESET = flags.DEFINE_string(
     "preset", None, "Preset (name, folder or hf://...) or reference checkpoint to evaluate."
 )
@@ -92,7 +99,11 @@ def _evaluate(tiou_thresholds):
         import_keras()  # seconds long, and files of detections do without
         from keras_actionformer.training.run_scores import evaluate_workdir
 
-        return evaluate_workdir(_WORKDIR.value, _SUBSET.value, tiou_thresholds, _VIDEO_SCORES.value)
+        return evaluate_workdir(
+            _WORKDIR.value, _SUBSET.value, tiou_thresholds, _VIDEO_SCORES.value, _WEIGHTS.value
+        )
+    if _WEIGHTS.value:
+        raise UserError("--weights is for --workdir alone: a run has several, files have none.")
     if _WORKDIR.value or not _GROUND_TRUTH.value or bool(_DETECTIONS.value) == bool(_PRESET.value):
         raise UserError(
             "Give --workdir=DIR, or --ground_truth=FILE and --detections=FILE, or "
@@ -146,7 +157,7 @@ def _detect(videos):
     features = FeatureFiles(_FEATS.value, channels, _PREFIX.value, _SUFFIX.value)
     timing = Timing(grid.stride_frames, grid.window_frames, grid.fps)
     items = evaluation_items(videos, features, timing)
-    return detect_items(model, items, len(videos))
+    return detect_items(model, items)
 
 
 def _thresholds(texts):

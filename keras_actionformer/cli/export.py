@@ -66,6 +66,7 @@ def main():
             batch_size=_BATCH_SIZE.value,
             num_steps=_NUM_STEPS.value,
             feats=feats,
+            verbose=1,
         )
     print(_signature_table(manifest))
     if _FORMAT.value == "saved_model" and not any("warmup" in name for name in manifest["files"]):

@@ -12,8 +12,8 @@ The exit status is 1 when there are errors, things that would make a training wr
 refuses with the same sentences; it is 0 when there are at most warnings.
 """
 
+import functools
 import json
-import sys
 
 from absl import flags, logging
 from ml_collections import config_flags
@@ -23,6 +23,7 @@ from keras_actionformer.data.table_times import PLAIN_UNITS
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import write_json
 from keras_actionformer.quiet import quiet_start
+from keras_actionformer.terminal import RunningLine
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -62,7 +63,7 @@ def main():
     logging.set_verbosity(logging.ERROR)
     config = _CONFIG.value or _config_of_files()
     check_sections(config)
-    progress = _show_progress if sys.stderr.isatty() else None
+    progress = functools.partial(RunningLine().count, what="videos", task="Reading features")
     diagnosis = diagnose(config, data_only=not _CONFIG.value, progress=progress)
     if _JSON.value == "-":
         print(json.dumps(diagnosis.to_dict(), indent=1))
@@ -91,9 +92,3 @@ def _config_of_files():
     config.data.time_unit = _TIME_UNIT.value or ""
     config.data.outside = _OUTSIDE.value
     return config
-
-
-def _show_progress(done, total):
-    """Writes over the last line of the terminal; at the end the line is cleared."""
-    text = f"Reading features: {done} of {total}" if done < total else ""
-    print(f"\r{text:<50}", end="" if text else "\r", file=sys.stderr, flush=True)

@@ -262,7 +262,8 @@ def evaluation_items(videos, features, timing):
       timing: `Timing`, how the feature files lie in time.
 
     Returns:
-      iterator of (`Video`, feats float32 (T, C), `FeatureGrid`).
+      iterable of (`Video`, feats float32 (T, C), `FeatureGrid`), which has a length, and reads the
+      files each time it is gone through.
 
     Raises:
       UserError: a video has no fps, or its feature file fails a check.
@@ -272,11 +273,22 @@ def evaluation_items(videos, features, timing):
     problem = length_problem(videos, grids, num_steps)
     if problem is not None:
         logging.warning("%s", problem[0])
-    return (
-        (
-            video,
-            np.ascontiguousarray(features.load(video.video_id)[:: timing.downsample_rate]),
-            grid,
-        )
-        for video, grid in zip(videos, grids, strict=True)
-    )
+    return _WholeSequences(videos, features, timing.downsample_rate, grids)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _WholeSequences:
+    """What `evaluation_items` returns; fields are its arguments, and a `FeatureGrid` a video."""
+
+    videos: Sequence
+    features: FeatureFiles
+    downsample_rate: int
+    grids: list
+
+    def __len__(self):
+        return len(self.videos)
+
+    def __iter__(self):
+        for video, grid in zip(self.videos, self.grids, strict=True):
+            feats = self.features.load(video.video_id)[:: self.downsample_rate]
+            yield video, np.ascontiguousarray(feats), grid

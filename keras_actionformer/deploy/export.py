@@ -31,11 +31,13 @@ from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import atomic_folder, restore_folder
 from keras_actionformer.presets.presets import model_metadata
+from keras_actionformer.terminal import RunningLine
 
 PRECISIONS = ("float32", "float16", "int8")
 _ONNX_OPSET = 18
 # Lengths of warm-up requests, in parts of the training length.
 _WARMUP_PARTS = (8, 4, 2, 1)
+_STEPS = ("Tracing", "Converting", "Comparing with Keras")
 _PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "tf2onnx", "onnx", "ai-edge-litert")
 
 # What stands in a manifest of each input and output: axes, unit or meaning.
@@ -54,14 +56,22 @@ _MEANING = {
 }
 
 
-def export_detector(model, folder, format, precision, raw, batch_size, num_steps, feats):
+def export_detector(model, folder, format, precision, raw, batch_size, num_steps, feats, verbose):
     """`ActionFormer.export_detector`, which documents it."""
+    line = RunningLine()
+
+    def begin(step):
+        if verbose:
+            line.count(step, len(_STEPS), "steps", "".join(_STEPS[step : step + 1]))
+
     _check_arguments(model, format, precision, batch_size, num_steps)
     folder = _target(pathlib.Path(os.path.realpath(pathlib.Path(folder).expanduser())), format)
     sequences = sequences_to_try(model, feats)
+    begin(0)
     graph = raw_graph(model) if raw else detection_graph(model)
     function = _function(graph, model, batch_size, num_steps)
     with _gone_on_failure(folder.parent), atomic_folder(folder) as temporary:
+        begin(1)
         if format == "saved_model":
             _write_saved_model(graph, model, temporary, function)
         elif format == "tflite":
@@ -72,11 +82,13 @@ def export_detector(model, folder, format, precision, raw, batch_size, num_steps
             _write_labels(model, temporary)
         manifest = _manifest(graph, model, temporary, function, format, precision)
         _write_json(temporary / MANIFEST, manifest)
+        begin(2)
         manifest["largest_difference"] = {
             "features": "made up" if feats is None else "given",
             **check_export(model, temporary, manifest, sequences),
         }
         _write_json(temporary / MANIFEST, manifest)
+    begin(len(_STEPS))
     return folder, manifest
 
 

@@ -52,20 +52,18 @@ def diou_loss_1d(targets, offsets):
     return 1.0 - intersection / ops.maximum(union, _EPSILON) + distance**2
 
 
-def training_losses(architecture, mask, actions, outputs, normalizer):
-    """Assigns targets to the points of a batch, and computes its losses (paper, eq. 7).
+def training_losses(architecture, mask, actions, outputs):
+    """Assigns targets to the points of a batch, and sums its losses (paper, eq. 7).
 
     Args:
       architecture: `Architecture`.
       mask: (B, T) bool, T a multiple of the coarsest stride.
       actions: {"segments" (B, N, 2) in grid steps, "labels" (B, N) int, -1 = padding}.
       outputs: {"logits" (B, P, K), "offsets" (B, P, 2)}.
-      normalizer: function from the number of positive points (scalar) to what both losses are
-        divided by.
 
     Returns:
-      Four scalars: classification loss, regression loss, and the shares of points whose offset to
-      the start, and to the end, is 0.
+      Five scalars: the sums of the classification and of the regression loss, the number of
+      positive points, and the shares of points whose offset to the start, and to the end, is 0.
     """
     valid = point_mask(mask, architecture.strides)
     cls_targets, reg_targets = assign_targets(
@@ -83,16 +81,13 @@ def training_losses(architecture, mask, actions, outputs, normalizer):
         outputs["logits"],
         outputs["offsets"],
         valid,
-        normalizer(num_positive),
         architecture.label_smoothing,
     )
-    return *losses, *zero_shares(outputs["offsets"], valid)
+    return *losses, num_positive, *zero_shares(outputs["offsets"], valid)
 
 
-def detection_losses(
-    cls_targets, reg_targets, logits, offsets, valid, normalizer, label_smoothing=0.0
-):
-    """Sums both losses over the valid points of a batch (paper, eq. 7, without its weight).
+def detection_losses(cls_targets, reg_targets, logits, offsets, valid, label_smoothing=0.0):
+    """Sums both losses over the valid points of a batch (paper, eq. 7, without its weights).
 
     Args:
       cls_targets: (B, P, K) float of zeros and ones.
@@ -100,7 +95,6 @@ def detection_losses(
       logits: (B, P, K) float.
       offsets: (B, P, 2) float >= 0.
       valid: (B, P) bool.
-      normalizer: scalar, running average of the number of positive points.
       label_smoothing: float; targets become `target * (1 - s) + s / (K + 1)`.
 
     Returns:
@@ -115,7 +109,7 @@ def detection_losses(
 
     # Elsewhere both segments are (1, 1): a loss of 0 with finite gradients to multiply by 0.
     loss = diou_loss_1d(ops.where(positive, reg_targets, 1.0), ops.where(positive, offsets, 1.0))
-    return cls_loss / normalizer, ops.sum(loss) / normalizer
+    return cls_loss, ops.sum(loss)
 
 
 def weighted_sum(cls_loss, reg_loss, weight):

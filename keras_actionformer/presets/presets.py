@@ -31,7 +31,7 @@ from keras_actionformer.presets.folder import (
     read_part,
     to_json,
 )
-from keras_actionformer.presets.runs import MODEL, load_model, run_scores
+from keras_actionformer.presets.runs import MODELS, load_model, run_scores
 from keras_actionformer.presets.weights import copy_weights, load_weights, save_weights
 from keras_actionformer.quiet import look_for_devices
 
@@ -106,16 +106,16 @@ def _open(cls, preset, load_weights, ema, config):
     restore_folder(path)
     if (path / METADATA).exists() or (path / WEIGHTS).exists():
         return _open_folder(path)
-    if (path / MODEL).exists():
+    if (path / MODELS["average"]).exists():
         return _open_run(cls, path)
-    if path.is_file() and path.name in (CONFIG, METADATA, WEIGHTS, MODEL):
+    if path.is_file() and path.name in (CONFIG, METADATA, WEIGHTS, *MODELS.values()):
         raise UserError(f"'{preset}' is a part: name its folder, '{path.parent}'.")
     if path.is_file() or (path.is_dir() and reference.experiment_checkpoints(path)):
         return _open_checkpoint(path, ema, config)
     if path.exists():
         raise UserError(
-            f"'{preset}' holds neither a preset ({METADATA}), nor a training run ({MODEL}), "
-            "nor a checkpoint of the reference (epoch_*.pth.tar)."
+            f"'{preset}' holds neither a preset ({METADATA}), nor a training run "
+            f"({MODELS['average']}), nor a checkpoint of the reference (epoch_*.pth.tar)."
         )
     names = list_presets()
     raise UserError(

@@ -5,7 +5,10 @@ A run's folder holds
   checkpoint.npz   everything a run needs to go on, written after each epoch;
   model.keras      the model with averaged weights after the last finished epoch; it may be up to
                    ten seconds older than the checkpoint;
-  log.csv          losses and learning rate, a row an epoch;
+  last.keras       the model with the last weights themselves, once the training is over;
+  best.keras       the better of both after the best epoch, where a subset is validated;
+  model_epoch_10.keras   averaged weights of an epoch that `train.keep_epochs` names;
+  log.csv          losses, learning rate and validation scores, a row an epoch;
   tensorboard/     the same, when TensorBoard is installed;
   evaluation.json, detections.json   results on the evaluation subset.
 Each file appears or changes in one step: whoever reads it never meets half of it.
@@ -17,8 +20,14 @@ from keras_actionformer.errors import UserError
 from keras_actionformer.files import parse_json, told_if_unreadable
 from keras_actionformer.presets.folder import read_part
 
-CONFIG, CHECKPOINT, MODEL, LOG = "config.json", "checkpoint.npz", "model.keras", "log.csv"
+CONFIG, CHECKPOINT, LOG = "config.json", "checkpoint.npz", "log.csv"
+MODELS = {"best": "best.keras", "average": "model.keras", "last": "last.keras"}
 EVALUATION, DETECTIONS = "evaluation.json", "detections.json"
+
+
+def kept_model(epoch):
+    """The file of an epoch's model that `train.keep_epochs` names."""
+    return f"model_epoch_{epoch}.keras"
 
 
 def read_config(workdir, defaults):
@@ -54,26 +63,46 @@ def _filled(saved, defaults):
     }
 
 
-def load_model(workdir, model_class):
-    """The model of a training folder, with averaged weights.
+def load_model(workdir, model_class, weights=None):
+    """The model of a training folder.
 
     Args:
       workdir: str or path.
       model_class: `ActionFormer`.
+      weights: str: `"best"` by validation, `"average"` or `"last"`, or the number of an epoch that
+        was kept. None: the best where there is one, or the average.
 
     Raises:
-      UserError: the folder has no model (yet).
+      UserError: the folder has no such model (yet).
     """
     import keras  # Here, so that a run's settings and scores can be read without it.
 
-    path = pathlib.Path(workdir) / MODEL
-    if not path.exists():
-        raise UserError(
-            f"{path} does not exist: {workdir} is no training folder, or no epoch is finished yet."
-        )
+    path = _model_path(pathlib.Path(workdir), weights)
     registered = {keras.saving.get_registered_name(model_class): model_class}
     with told_if_unreadable(f"{path} is damaged", "train with --resume, which writes it again"):
         return keras.saving.load_model(path, custom_objects=registered)
+
+
+def _model_path(workdir, weights):
+    if weights is None:
+        best = workdir / MODELS["best"]
+        path = best if best.exists() else workdir / MODELS["average"]
+        if path.exists():
+            return path
+        raise UserError(
+            f"{path} does not exist: {workdir} is no training folder, or no epoch is finished yet."
+        )
+    path = workdir / (MODELS.get(weights) or kept_model(weights))
+    if path.exists():
+        return path
+    kept = sorted(workdir.glob(kept_model("*")))
+    found = [key for key, name in MODELS.items() if (workdir / name).exists()]
+    found += [item.stem.rpartition("_")[2] for item in kept]
+    raise UserError(
+        f"{path} does not exist: {workdir} has the weights {', '.join(found) or '(none)'}. The "
+        "best are those of data.val_subset, the last are written when the training is over, and "
+        "an epoch's when train.keep_epochs names it."
+    )
 
 
 def run_scores(workdir):

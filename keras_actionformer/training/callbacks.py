@@ -1,4 +1,4 @@
-"""What happens beside the steps of a training: its folder is written, and dead outputs are told."""
+"""What happens beside the steps of a training: validation, its folder, and dead outputs."""
 
 import csv
 import json
@@ -12,23 +12,41 @@ import numpy as np
 
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_path, atomic_write, read_npz, told_if_unreadable
-from keras_actionformer.presets.runs import CHECKPOINT, LOG, MODEL
+from keras_actionformer.presets.runs import CHECKPOINT, LOG, MODELS, kept_model
+from keras_actionformer.training.epochs import best_of, is_over
 
 # Keras takes half a second to write a small model, which would be a tenth of a short epoch.
 _MODEL_EVERY_SEC = 10.0
 
 
 class RunWriter(keras.callbacks.Callback):
-    """Writes checkpoint, averaged model and log after every epoch, and reads them back."""
+    """Writes checkpoint, models and log after every epoch, reads them back, and ends a training.
 
-    def __init__(self, model, workdir):
+    Args:
+      model: `ActionFormer`, compiled.
+      workdir: `pathlib.Path`.
+      copy: `WeightsCopy` of the model.
+      train: section `train` of the configuration.
+
+    Attributes:
+      rows: list of dicts, what the log says of each finished epoch.
+      validation: `Validation` or None, to be set before the first epoch ends.
+    """
+
+    def __init__(self, model, workdir, copy, train):
         super().__init__()
+        self.rows = []
+        self.validation = None
         self._workdir = workdir
-        self._rows = []
+        self._copy = copy
+        self._train = train
         self._model_written = -math.inf
-        # A second model to write, so that the one in training is never touched.
-        self._averaged = type(model).from_config(model.get_config())
         self.set_model(model)
+
+    @property
+    def is_over(self):
+        """bool, whether no epoch is left."""
+        return bool(self.rows) and is_over(self.rows, self._train)
 
     def _state(self):
         """Every variable of the training by a unique name, random generators included."""
@@ -38,13 +56,13 @@ class RunWriter(keras.callbacks.Callback):
         return {f"{i:04d} {name}": v for i, (name, v) in enumerate(model + optimizer)}
 
     def restore(self):
-        """Loads the checkpoint; returns the number of finished epochs."""
+        """Loads the checkpoint."""
         path = self._workdir / CHECKPOINT
         with told_if_unreadable(
             f"{path} is damaged", "restore it, or train again in another --workdir"
         ):
             saved = read_npz(path)
-            self._rows = json.loads(str(saved.pop("log")))
+            self.rows = json.loads(str(saved.pop("log")))
         for name, variable in self._state().items():
             if name not in saved or saved[name].shape != tuple(variable.shape):
                 raise UserError(
@@ -53,9 +71,8 @@ class RunWriter(keras.callbacks.Callback):
                 )
             variable.assign(saved[name])
         # The run may have been killed after the checkpoint and before what follows from it.
-        self._write_model()
+        self._write_models()
         self._write_log()
-        return len(self._rows)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._start = time.perf_counter()
@@ -69,31 +86,45 @@ class RunWriter(keras.callbacks.Callback):
             )
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         row["learning_rate"] = float(self.model.optimizer.learning_rate)
-        row["seconds"] = round(time.perf_counter() - self._start, 2)
-        self._rows.append(row)
+        end = time.perf_counter()
+        row["seconds"] = round(end - self._start, 2)
+        if self.validation is not None and self.validation.is_due(epoch + 1):
+            scores = self.validation.scores(epoch + 1)
+            logs.update(scores)  # for the callbacks after this one
+            row |= {**scores, "val_seconds": round(time.perf_counter() - end, 2)}
+        self.rows.append(row)
         state = {k: keras.ops.convert_to_numpy(v) for k, v in self._state().items()}
         # The checkpoint comes first: everything else can be made from it.
         with atomic_write(self._workdir / CHECKPOINT, "wb") as file:
-            np.savez(file, log=json.dumps(self._rows), **state)
-        is_last = epoch + 1 == self.params["epochs"]
-        if is_last or time.monotonic() - self._model_written > _MODEL_EVERY_SEC:
-            self._write_model()
+            np.savez(file, log=json.dumps(self.rows), **state)
+        self._write_models()
         self._write_log()
+        self.model.stop_training = self.is_over
 
-    def _write_model(self):
-        averages = self.model.optimizer.averages()
-        for variable, average in zip(self._averaged.trainable_variables, averages, strict=True):
-            variable.assign(average)
-        self._averaged.positives_average.value.assign(self.model.positives_average.value)
-        with atomic_path(self._workdir / MODEL) as path:
-            self._averaged.save(path)
-        self._model_written = time.monotonic()
+    def _write_models(self):
+        """Writes what there is to write after the last of `rows`."""
+        epoch, best = len(self.rows), best_of(self.rows)
+        names = {"average": [], "last": []}
+        if self.is_over:
+            names["last"].append(MODELS["last"])
+        if self.is_over or time.monotonic() - self._model_written > _MODEL_EVERY_SEC:
+            names["average"].append(MODELS["average"])
+            self._model_written = time.monotonic()
+        if epoch in self._train.keep_epochs:
+            names["average"].append(kept_model(epoch))
+        if best is not None and best.epoch == epoch:
+            names[best.weights].append(MODELS["best"])
+        for weights, files in names.items():
+            for name in files:
+                with atomic_path(self._workdir / name) as path:
+                    self._copy.take(weights).save(path)
 
     def _write_log(self):
+        names = {name: None for row in self.rows for name in row}
         with atomic_write(self._workdir / LOG) as file:
-            writer = csv.DictWriter(file, fieldnames=list(self._rows[-1]))
+            writer = csv.DictWriter(file, fieldnames=list(names))
             writer.writeheader()
-            writer.writerows(self._rows)
+            writer.writerows(self.rows)
 
 
 class DeadOutputWarning(keras.callbacks.Callback):
@@ -117,8 +148,3 @@ class DeadOutputWarning(keras.callbacks.Callback):
                     "with another seed or a lower train.learning_rate.",
                     file=sys.stderr,
                 )
-
-
-def verbosity():
-    """Keras' `verbose`: a bar on a terminal, lines in a log."""
-    return 1 if sys.stdout.isatty() else 2

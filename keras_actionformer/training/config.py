@@ -13,7 +13,7 @@ from typing import Any
 import ml_collections
 from ml_collections import config_dict
 
-from keras_actionformer.checks import number
+from keras_actionformer.checks import number, whole
 from keras_actionformer.data.batches import check_seed
 from keras_actionformer.data.table_times import PLAIN_UNITS
 from keras_actionformer.data.windows import Lengths
@@ -23,6 +23,7 @@ from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS
 from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.presets.builtin import ARCHITECTURES
 from keras_actionformer.presets.runs import read_config
+from keras_actionformer.training.epochs import num_epochs
 
 
 def default_config(architecture: str | None = None) -> Any:  # no checker knows its fields
@@ -46,6 +47,7 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     data.suffix = ".npy"  # .npy, .npz (key "feats"), .pt or .pth
     data.missing_features = "error"  # or "skip": leave out videos without features
     data.train_subset = "training"  # as the annotations call it
+    data.val_subset = ""  # scored in the midst of a training, to keep its best epoch; "": none
     data.eval_subset = "test"  # "": none, a training then ends without scores
     data.default_subset = ""  # of videos for which the annotations name none; "": an error
     data.outside = "error"  # segments beyond their video: "error", or "keep" as the reference
@@ -82,6 +84,7 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     train.accumulate_batches = 1  # whose mean gradient makes a step of the optimizer
     train.epochs = 30  # after the warm-up
     train.warmup_epochs = 5  # in which the learning rate rises from 0
+    train.stop_after = 0  # ends the schedule after so many epochs, warm-up included; 0: never
     train.optimizer = "AdamW"  # or "SGD"
     train.learning_rate = 1e-4  # reached at the end of the warm-up
     train.momentum = 0.9  # SGD only
@@ -91,6 +94,9 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     train.gamma = 0.1  # factor of a drop
     train.clip_norm = 1.0  # global norm of the gradients; 0 or less: no clipping
     train.ema = 0.999  # momentum of the weights' average, which is what is evaluated and saved
+    train.val_every = 0  # epochs from one validation to the next; 0: by the number of videos
+    train.patience = 0  # epochs without a better validation that end the training; 0: no number
+    train.keep_epochs = ()  # whose models are kept, as model_epoch_10.keras
     train.jit_compile = "auto"  # XLA: "on", "off", "auto" (on a GPU, off on a CPU)
     train.mixed_precision = False  # bfloat16 arithmetic, float32 weights
     train.recompute = False  # less memory for more time, see `ActionFormer.recompute`
@@ -170,9 +176,12 @@ def check_config(config):
         value = config[section][name]
         if value < 1:
             raise UserError(f"{section}.{name} must be at least 1, but is {value}.")
-    for name, low in (("learning_rate", 0), ("weight_decay", 0), ("warmup_epochs", 0)):
-        if not config.train[name] >= low:
-            raise UserError(f"train.{name} must be {low} or more, but is {config.train[name]}.")
+    for name in (
+        "learning_rate", "weight_decay", "warmup_epochs", "stop_after", "val_every", "patience",
+    ):  # fmt: skip
+        if not config.train[name] >= 0:
+            raise UserError(f"train.{name} must be 0 or more, but is {config.train[name]}.")
+    _check_epochs(config.data, config.train)
     if not 0 <= config.train.ema < 1:
         raise UserError(f"train.ema must be in [0, 1), but is {config.train.ema}.")
     if config.train.recompute and config.model.dropout:
@@ -187,6 +196,20 @@ def check_config(config):
     lengths_of(config)
     postprocess_of(config)
     architecture_of(config)
+
+
+def _check_epochs(data, train):
+    """Raises UserError for epochs that the schedule does not have, or waiting for nothing."""
+    for epoch in train.keep_epochs:
+        if not 1 <= whole("An entry of train.keep_epochs", epoch) <= num_epochs(train):
+            raise UserError(
+                f"train.keep_epochs names epoch {epoch}, but there are 1 to {num_epochs(train)}."
+            )
+    if train.patience and not data.val_subset:
+        raise UserError(
+            f"train.patience is {train.patience}, but there is nothing to wait for: set "
+            "data.val_subset, or train.patience to 0."
+        )
 
 
 def lengths_of(config):

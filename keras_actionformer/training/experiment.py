@@ -12,6 +12,7 @@ from keras_actionformer.data.grid import Timing
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.video_scores import load_video_scores
 from keras_actionformer.model import ActionFormer
+from keras_actionformer.network.padding import inference_padding
 from keras_actionformer.training.config import architecture_of, lengths_of, postprocess_of
 from keras_actionformer.training.optimizers import SGD, AdamW, WarmupSchedule
 from keras_actionformer.training.pyramid import check_reach
@@ -142,6 +143,27 @@ class Experiment:
             batch_size=self.config.train.batch_size,
             epochs=epochs,
             seed=self.config.seed,
+            cache_bytes=int(self.config.data.cache_gb * 2**30),
+        )
+
+    def validation_stream(self, videos):
+        """Every step of videos once, in batches of one sequence and of lengths as in training.
+
+        What is longer than the training's sequences is cut to windows of this length.
+        """
+        lengths = self.lengths
+        if lengths.resize_to is None and lengths.window_steps is None:
+            lengths = dataclasses.replace(
+                lengths, window_steps=lengths.max_seq_len, window_overlap=0.0
+            )
+        padding = inference_padding(architecture_of(self.config))
+        return train_dataset(
+            videos,
+            self.features,
+            self.timing,
+            dataclasses.replace(lengths, crop_ratio=None, padded_steps=padding.padded_steps),
+            batch_size=1,
+            shuffle=False,
             cache_bytes=int(self.config.data.cache_gb * 2**30),
         )
 

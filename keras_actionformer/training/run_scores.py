@@ -1,8 +1,8 @@
 """Detections of whole subsets, and their scores."""
 
+import functools
 import pathlib
 
-import keras
 import ml_collections
 import numpy as np
 
@@ -13,7 +13,7 @@ from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.files import write_json
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.presets.runs import DETECTIONS, EVALUATION, load_model
-from keras_actionformer.training.callbacks import verbosity
+from keras_actionformer.terminal import RunningLine
 from keras_actionformer.training.config import check_config, run_config
 from keras_actionformer.training.experiment import Experiment
 
@@ -42,8 +42,7 @@ def check_scoring(config):
     present = experiment.present_videos(videos)
     # All steps of an evaluation, for a model that finds nothing.
     detections = {video.video_id: Detections(np.zeros((0, 2)), [], []) for video in present}
-    if video_scores is not None:
-        fuse_videos(detections, video_scores, config.fusion.num_pred, config.fusion.topk)
+    detections = fuse_where_set(detections, video_scores, config)
     evaluate(videos, detections, tuple(config.tiou_thresholds))
     return present
 
@@ -63,41 +62,51 @@ def detect_subset(model, config, videos):
     experiment = Experiment(config)
     videos = experiment.present_videos(videos)
     items = evaluation_items(videos, experiment.features, experiment.timing)
-    return detect_items(model, items, len(videos), **experiment.detection_windows)
+    return detect_items(model, items, **experiment.detection_windows)
 
 
-def detect_items(model, items, count, **windows):
-    """Detects actions in what `evaluation_items` hands out, `count` videos, with a progress bar.
+def detect_items(model, items, progress=None, **windows):
+    """Detects actions in what `evaluation_items` hands out.
 
     Args:
       model: `ActionFormer`.
       items: see `evaluation_items`.
-      count: int.
+      progress: function of (videos done, all of them); None: a bar, where there is a terminal.
       **windows: `window_steps` and `window_overlap` of `ActionFormer.detect`, where wanted.
 
     Returns:
       {video id: `Detections`}.
     """
+    progress = progress or functools.partial(RunningLine().count, what="videos")
     found = {}
-    progress = keras.utils.Progbar(count, unit_name="video", verbose=verbosity())
     for video, feats, grid in items:
+        progress(len(found), len(items))
         found[video.video_id] = model.detect(
             feats, duration_sec=video.duration_sec, grid=grid, **windows
         )
-        progress.add(1)
+    progress(len(items), len(items))
     return found
 
 
-def evaluate_workdir(workdir, subset=None, tiou_thresholds=None, video_scores=None):
+def fuse_where_set(detections, video_scores, config):
+    """Fuses detections with what `Experiment.read_ground_truth` returned: scores, or None."""
+    if video_scores is None:
+        return detections
+    return fuse_videos(detections, video_scores, config.fusion.num_pred, config.fusion.topk)
+
+
+def evaluate_workdir(workdir, subset=None, tiou_thresholds=None, video_scores=None, weights=None):
     """Detects on a subset with a training folder's model, fuses where it is set, and scores.
 
-    Writes `detections.json` and `evaluation.json` into the folder.
+    Writes `detections.json` and `evaluation.json` into the folder; of weights that are named,
+    `detections_last.json` and `evaluation_last.json`, say.
 
     Args:
       workdir: str or path.
       subset: str, default the configuration's `data.eval_subset`.
       tiou_thresholds: floats, default the configuration's.
       video_scores: str or path, default the configuration's `fusion.video_scores`.
+      weights: str, see `load_model`.
 
     Returns:
       `EvaluationResult`.
@@ -105,15 +114,12 @@ def evaluate_workdir(workdir, subset=None, tiou_thresholds=None, video_scores=No
     workdir = pathlib.Path(workdir)
     config = ml_collections.ConfigDict(run_config(workdir))
     config.fusion.video_scores = str(video_scores or config.fusion.video_scores)
-    model = load_model(workdir, ActionFormer)
+    model = load_model(workdir, ActionFormer, weights)
     annotations, video_scores = Experiment(config).read_ground_truth()
     class_names = model.class_names
     videos = annotations.subset(subset or config.data.eval_subset)
-    detections = detect_subset(model, config, videos)
+    detections = fuse_where_set(detect_subset(model, config, videos), video_scores, config)
     if video_scores is not None:
-        detections = fuse_videos(
-            detections, video_scores, config.fusion.num_pred, config.fusion.topk
-        )
         class_names = annotations.class_names
     result = evaluate(
         videos,
@@ -121,6 +127,7 @@ def evaluate_workdir(workdir, subset=None, tiou_thresholds=None, video_scores=No
         tuple(tiou_thresholds or config.tiou_thresholds),
         class_names=class_names,
     )
-    save_detections(workdir / DETECTIONS, detections)
-    write_json(workdir / EVALUATION, result.to_dict(), indent=2)
+    end = f"_{weights}.json" if weights else ".json"
+    save_detections(workdir / DETECTIONS.replace(".json", end), detections)
+    write_json(workdir / EVALUATION.replace(".json", end), result.to_dict(), indent=2)
     return result

@@ -12,10 +12,14 @@ from keras_actionformer.errors import UserError
 from keras_actionformer.files import remove_leftovers, write_json
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.padding import inference_padding
-from keras_actionformer.presets.runs import CHECKPOINT, CONFIG, load_model
-from keras_actionformer.training.callbacks import DeadOutputWarning, RunWriter, verbosity
+from keras_actionformer.presets.runs import CHECKPOINT, CONFIG, MODELS, load_model
+from keras_actionformer.terminal import RunningLine
+from keras_actionformer.training.callbacks import DeadOutputWarning, RunWriter
 from keras_actionformer.training.config import check_config, first_difference, run_config, to_plain
+from keras_actionformer.training.epochs import best_of, num_epochs
 from keras_actionformer.training.experiment import Experiment
+from keras_actionformer.training.progress import EpochTable
+from keras_actionformer.training.validation import Validation, WeightsCopy
 
 
 def train(
@@ -37,7 +41,7 @@ def train(
         and before anything is written, for checks of what comes after the training; or None.
 
     Returns:
-      `ActionFormer` with averaged weights.
+      `ActionFormer` with averaged weights, or the best of the validations (`data.val_subset`).
 
     Raises:
       UserError: the settings, the data or the folder do not fit; nothing was written then.
@@ -51,7 +55,6 @@ def train(
     videos = experiment.training_videos(annotations)
     steps_per_epoch = experiment.count_batches(videos)
     experiment.check_levels(videos)
-    num_epochs = config.train.warmup_epochs + config.train.epochs
     # === Model ===
     keras.utils.set_random_seed(config.seed)
     model = experiment.build_model(annotations)
@@ -61,32 +64,58 @@ def train(
         jit_compile={"on": True, "off": False, "auto": "auto"}[config.train.jit_compile],
     )
     remove_leftovers(workdir)
-    run = RunWriter(model, workdir)
-    first_epoch = run.restore() if resume and (workdir / CHECKPOINT).exists() else 0
-    if first_epoch == num_epochs:
-        print(f"{workdir}: all {num_epochs} epochs are done already.")
+    copy, line = WeightsCopy(model), RunningLine()
+    run = RunWriter(model, workdir, copy, config.train)
+    if resume and (workdir / CHECKPOINT).exists():
+        run.restore()
+    if run.is_over:
+        print(f"{workdir}: all {len(run.rows)} epochs are done already.")
         return load_model(workdir, ActionFormer)
     # === Fit ===
     # A compiled step has one shape; any other computes no more than the batch needs.
     padded_steps = None if model.jit_compile else inference_padding(model.architecture).padded_steps
-    epochs = range(first_epoch, num_epochs)
+    epochs = range(len(run.rows), num_epochs(config.train))
     stream = experiment.training_stream(videos, epochs, padded_steps)
+    if config.data.val_subset:
+        run.validation = Validation(config, len(videos), copy, line)
     if before_fit is not None:
         before_fit()
+    if not run.rows:  # an earlier run's, whose checkpoint was taken away
+        for name in MODELS.values():
+            (workdir / name).unlink(missing_ok=True)
     write_json(workdir / CONFIG, to_plain(config), indent=2)
-    callbacks = [run, DeadOutputWarning()]
+    callbacks = [run, EpochTable(run, line), DeadOutputWarning()]
     if importlib.util.find_spec("tensorboard"):
         callbacks.append(keras.callbacks.TensorBoard(workdir / "tensorboard", write_graph=False))
-    model.fit(
-        stream,
-        epochs=num_epochs,
-        initial_epoch=first_epoch,
-        steps_per_epoch=steps_per_epoch,
-        shuffle=False,  # the stream has its order already
-        callbacks=callbacks,
-        verbose=verbosity(),
-    )
+    try:
+        model.fit(
+            stream,
+            epochs=epochs.stop,
+            initial_epoch=epochs.start,
+            steps_per_epoch=steps_per_epoch,
+            shuffle=False,  # the stream has its order already
+            callbacks=callbacks,
+            verbose=0,  # `EpochTable` tells
+        )
+    finally:
+        line.clear()
+    _tell_end(run.rows, epochs.stop)
     return load_model(workdir, ActionFormer)
+
+
+def _tell_end(rows, num_epochs):
+    """Prints which epoch was the best, where that was looked for, and why the training ended."""
+    best = best_of(rows)
+    if best is None:
+        return
+    if len(rows) < num_epochs:
+        print(
+            f"Ended after epoch {len(rows)}: none of the last {len(rows) - best.epoch} was better."
+        )
+    print(
+        f"The best validation mAP, {100 * best.mean_ap:.2f}, is of epoch {best.epoch} "
+        f"({best.weights} weights): {MODELS['best']}."
+    )
 
 
 def _check_workdir(config, workdir, resume):

@@ -1,0 +1,124 @@
+"""A network as Keras trains it: its losses, and answers to what `fit` offers and it cannot use."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_actionformer.errors import UserError
+from keras_actionformer.network.architecture import Architecture
+from keras_actionformer.network.losses import PositivesAverage, training_losses, weighted_sum
+
+
+class TrainableNetwork(keras.Model):
+    """The half of `ActionFormer` that `compile`, `fit` and `evaluate` need.
+
+    Its inputs, outputs and layers, and the attribute `architecture`, come from there.
+    """
+
+    architecture: Architecture
+
+    def _add_losses(self, init_loss_norm):
+        """Adds the variables of `compute_loss`; to be called once the network is built."""
+        self.positives_average = PositivesAverage(init_loss_norm, name="positives_average")
+        self.positives_average.build(())
+        self.loss_trackers = [
+            keras.metrics.Mean(name=name)
+            for name in ("cls_loss", "reg_loss", "zero_starts", "zero_ends")
+        ]
+
+    @property
+    def recompute(self) -> bool:
+        """bool, whether training computes the insides of blocks and heads twice.
+
+        It then keeps only their inputs for the gradient: less memory for a quarter more time.
+        To be set before `compile`; a model with dropout cannot, for it would draw twice, too.
+        """
+        return self.get_layer("heads").recompute
+
+    @recompute.setter
+    def recompute(self, value: bool) -> None:
+        if value and self.architecture.dropout:
+            raise UserError(
+                f"recompute needs dropout=0, but dropout={self.architecture.dropout}: what is "
+                "computed again would drop something else."
+            )
+        backbone = self.get_layer("backbone")
+        for layer in (*backbone.stem, *backbone.branch, self.get_layer("heads")):
+            layer.recompute = value
+
+    def compile(self, optimizer: Any = "rmsprop", **kwargs: Any) -> None:
+        """As `keras.Model.compile`, without loss and metrics: `compute_loss` has them."""
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            if kwargs.get(name):
+                raise UserError(
+                    f"compile({name}=...) has no use here: the model has its own losses "
+                    "(loss_weight sets theirs), and mAP is evaluate(videos, detections)."
+                )
+        super().compile(optimizer, **kwargs)
+        # Now and not inside the traced step: averages start from the values of the weights.
+        self.optimizer.build(self.trainable_variables)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """As it was compiled before it was saved; of a `compile` like ours Keras does not know."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.fit`, of what `train_dataset` returns; see there for its form."""
+        for name in ("class_weight", "sample_weight"):
+            if kwargs.get(name) is not None:
+                raise UserError(
+                    f"fit({name}=...) weighs whole sequences, which here hold actions of several "
+                    "classes: leave it out."
+                )
+        return super().fit(*args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.predict`: raw outputs of `{"feats", "mask"}`, and no detections."""
+        if not isinstance(x, Mapping) and (hasattr(x, "shape") or isinstance(x, list | tuple)):
+            raise UserError(
+                "predict takes {'feats': (B, T, C), 'mask': (B, T)} and gives raw outputs: "
+                "detect(feats) takes sequences of any lengths and gives detections."
+            )
+        return super().predict(x, *args, **kwargs)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Assigns targets and sums the losses (paper, eq. 7).
+
+        Args:
+          x: {"feats" (B, T, C), "mask" (B, T)}.
+          y: {"segments" (B, N, 2) in grid steps, "labels" (B, N) int, -1 = padding}.
+          y_pred: {"logits", "offsets"}, the call's outputs.
+
+        Returns:
+          Scalar loss.
+        """
+        if not isinstance(y, Mapping) or sample_weight is not None:
+            raise UserError(
+                "Batches are pairs ({'feats', 'mask'}, {'segments', 'labels'}) without weights, "
+                "as train_dataset makes them."
+            )
+        _, mask = self.get_layer("pad")(x["feats"], x["mask"])
+        cls_sum, reg_sum, num_positive, *zeros = training_losses(self.architecture, mask, y, y_pred)
+        cls_loss, reg_loss, *zero_shares = self.loss_trackers
+        count = ops.maximum(num_positive, 1.0)
+        for tracker, value in ((cls_loss, cls_sum), (reg_loss, reg_sum)):
+            tracker.update_state(value / count, sample_weight=count)
+        for tracker, value in zip(zero_shares, zeros, strict=True):
+            tracker.update_state(value)
+        normalizer = self.positives_average(num_positive, training=training)
+        return weighted_sum(
+            cls_sum / normalizer, reg_sum / normalizer, self.architecture.loss_weight
+        )
+
+    def get_metrics_result(self):
+        """As `keras.Model`, but all losses are those of a positive point.
+
+        What is trained is divided by a running average of their number, which starts at
+        `init_loss_norm`: it rises, or falls, while that moves to what the data has. And of two
+        batches of other sizes it differs though both fit equally well.
+        """
+        results = super().get_metrics_result()
+        weight = self.architecture.loss_weight
+        return {**results, "loss": weighted_sum(results["cls_loss"], results["reg_loss"], weight)}

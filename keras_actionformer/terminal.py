@@ -1,0 +1,66 @@
+"""What a program shows while it works: a line that a terminal writes over and no file sees."""
+
+import shutil
+import sys
+
+_BAR = 20  # characters of a bar
+
+
+class RunningLine:
+    """The line below what a program has printed, written over while it works.
+
+    Where the standard output is no terminal nothing is written: a log has whole lines alone.
+    """
+
+    def __init__(self):
+        self._length = 0
+
+    def show(self, text):
+        """Shows a text in place of the last one, cut to the width of the terminal."""
+        if not is_terminal():
+            return
+        text = text[: _columns() - 1]  # one more would begin a second line
+        print(f"\r{text:<{self._length}}", end="", flush=True)
+        self._length = len(text)
+
+    def count(self, done, total, what, task=""):
+        """Shows how much of a task is done, as a bar; nothing stays when it is all.
+
+        Args:
+          done, total: ints.
+          what: str, what is counted, e.g. `"videos"`.
+          task: str, what is done with them.
+        """
+        if done >= total:
+            self.clear()
+            return
+        filled = _BAR * done // max(total, 1)
+        self.show(f"{task and f'{task} '}[{'#' * filled:.<{_BAR}}] {done} of {total} {what}")
+
+    def clear(self):
+        """Takes it away: what is printed next stands in its place."""
+        if self._length:
+            clear_line()
+            self._length = 0
+
+
+def is_terminal():
+    """Whether the standard output is one."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def clear_line():
+    """Takes away what stands in the last line of a terminal, for a message about a sudden end."""
+    if is_terminal():
+        print(f"\r{'':<{_columns() - 1}}\r", end="", flush=True)
+
+
+def clock(seconds):
+    """A time as `m:ss` or `h:mm:ss`."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def _columns():
+    return shutil.get_terminal_size().columns

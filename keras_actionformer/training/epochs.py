@@ -1,0 +1,66 @@
+"""What the rows of a run's log say: which epoch was the best, and whether the training is over.
+
+Nothing else is kept of either, so that a resumed run cannot remember them otherwise.
+"""
+
+import dataclasses
+
+# Whose validation mAP a column of the log has.
+MEAN_AP_OF = {"average": "val_mAP", "last": "val_mAP_last"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Best:
+    """The best score of a run's validations.
+
+    Attributes:
+      mean_ap: float in 0..1, mAP on average over the tIoU thresholds.
+      epoch: int, the first is 1.
+      weights: str, `"average"` or `"last"`: which of that epoch's.
+    """
+
+    mean_ap: float
+    epoch: int
+    weights: str
+
+
+def num_epochs(train):
+    """Epochs of a training, warm-up included.
+
+    Args:
+      train: section `train` of a configuration.
+    """
+    in_schedule = train.warmup_epochs + train.epochs
+    return min(train.stop_after or in_schedule, in_schedule)
+
+
+def best_of(rows):
+    """The `Best` of a log, the first of equal ones; None where nothing was validated.
+
+    Args:
+      rows: list of dicts, one an epoch, from the first.
+    """
+    found = [
+        Best(row[column], row["epoch"], weights)
+        for row in rows
+        for weights, column in MEAN_AP_OF.items()
+        if column in row
+    ]
+    return max(found, key=lambda best: best.mean_ap, default=None)
+
+
+def is_over(rows, train):
+    """Whether a training has had all its epochs, or none was better for `train.patience`.
+
+    Patience begins with the end of the warm-up: until then there may be nothing to score.
+
+    Args:
+      rows: as for `best_of`.
+      train: as for `num_epochs`.
+    """
+    if len(rows) >= num_epochs(train):
+        return True
+    best = best_of(rows)
+    if not train.patience or best is None or MEAN_AP_OF["average"] not in rows[-1]:
+        return False
+    return len(rows) - max(best.epoch, train.warmup_epochs) >= train.patience
