@@ -82,12 +82,13 @@ setup(
         "onnx": ["onnxruntime", "tf2onnx>=1.17"],
         "openvino": ["openvino"],
         "pandas": ["pandas"],
+        "parquet": ["pyarrow"],
         "plot": ["matplotlib"],
         "serve": ["msgspec>=0.19", "starlette>=0.40", "uvicorn>=0.30"],
         "tensorboard": ["tensorboard"],
         "test": [
             "jax",  # the network runs on it, too
-            "keras-actionformer[excel,grpc,onnx,openvino,serve,tflite]",
+            "keras-actionformer[excel,grpc,onnx,openvino,parquet,serve,tflite]",
             "pympi-ling>=1.71",  # writes files of ELAN
             "pytest>=8",
         ],

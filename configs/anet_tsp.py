@@ -31,5 +31,6 @@ def get_config(features="tsp"):
     config.train.batch_size = 16
     config.train.learning_rate = 1e-3
     config.train.epochs = 10
+    config.train.ema = 0.999
     config.tiou_thresholds = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
     return config

@@ -48,5 +48,6 @@ def get_config():
     config.train.batch_size = 16
     config.train.epochs = 15
     config.train.stop_after = 15
+    config.train.ema = 0.999
     config.tiou_thresholds = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     return config

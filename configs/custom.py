@@ -50,8 +50,6 @@ def get_config():
     config.train.epochs = 30  # after the warm-up
     config.train.warmup_epochs = 5
     config.train.learning_rate = 1e-4  # a small network learns faster with up to 1e-3
-    # Averages the weights of about the last 1 / (1 - ema) steps: fewer than half of yours.
-    config.train.ema = 0.999
 
     # === Detections ===
     config.postprocess.max_seg_num = 200  # most of a video

@@ -55,5 +55,6 @@ def get_config():
 
     config.train.epochs = 20
     config.train.stop_after = 20
+    config.train.ema = 0.999
     config.tiou_thresholds = (0.1, 0.2, 0.3, 0.4, 0.5)
     return config

@@ -26,5 +26,6 @@ def get_config(streams=("slowfast",)):
 
     config.train.epochs = 10
     config.train.stop_after = 10  # the published model's, of 5 + 10
+    config.train.ema = 0.999
     config.tiou_thresholds = (0.1, 0.2, 0.3, 0.4, 0.5)
     return config

@@ -24,5 +24,6 @@ def get_config(target="verb"):
     config.data.crop_ratio = (0.9, 1.0)
 
     config.train.epochs = 16
+    config.train.ema = 0.999
     config.tiou_thresholds = (0.1, 0.2, 0.3, 0.4, 0.5)
     return config

@@ -42,5 +42,6 @@ def get_config():
     config.postprocess.nms_sigma = 0.4
 
     config.train.epochs = 16
+    config.train.ema = 0.999
     config.tiou_thresholds = (0.1, 0.2, 0.3, 0.4, 0.5)
     return config

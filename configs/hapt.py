@@ -43,6 +43,7 @@ def get_config():
     config.train.epochs = 30
     config.train.weight_decay = 0.05
     config.train.clip_norm = 1.0
+    config.train.ema = 0.999
 
     config.postprocess.nms_method = "soft"
     config.postprocess.multiclass_nms = True

@@ -40,5 +40,6 @@ def get_config():
 
     config.train.epochs = 60
     config.train.stop_after = 45
+    config.train.ema = 0.999
     config.tiou_thresholds = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     return config

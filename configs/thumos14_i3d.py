@@ -21,4 +21,5 @@ def get_config():
     config.data.eval_subset = "test"
     config.data.outside = "keep"
     config.data.crop_ratio = (0.9, 1.0)
+    config.train.ema = 0.999
     return config

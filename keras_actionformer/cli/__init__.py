@@ -21,6 +21,7 @@ from keras_actionformer.quiet import quiet_start
 from keras_actionformer.terminal import clear_line
 
 VERBS = {
+    "init": "write a configuration for your own data, with numbers that come from it",
     "inspect": "report what a data set holds and what is wrong with it",
     "train": "train a model from a configuration file",
     "evaluate": "score a trained model or a file of detections: mAP and recall",

@@ -2,6 +2,8 @@
 
   train --config=hapt --workdir=runs/hapt
   train --config=hapt --workdir=runs/hapt --resume
+  train --config=mine.py --workdir=runs/folds --folds=5
+  train --config=mine.py --workdir=runs/users --leave_one_out=user
   train --config=mine.py --workdir=runs/long --config.train.epochs=60 --config.seed=1
 
 A configuration is a Python file, or the name of one that comes with this package. A list of these,
@@ -13,7 +15,9 @@ from absl import flags
 from ml_collections import config_flags
 
 from keras_actionformer.cli.explain import check_sections
+from keras_actionformer.data.tables import read_groups
 from keras_actionformer.detection.text_table import table
+from keras_actionformer.errors import UserError
 from keras_actionformer.quiet import import_keras
 from keras_actionformer.training.config import check_config
 from keras_actionformer.training.config_files import built_in_configs, built_in_folder
@@ -28,6 +32,17 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _RESUME = flags.DEFINE_bool("resume", False, "Go on from the folder's last finished epoch.")
 _EVALUATE = flags.DEFINE_bool("evaluate", True, "Score the evaluation subset, if any, at the end.")
+_FOLDS = flags.DEFINE_integer(
+    "folds", None, "Instead of one training: so many, each scored on its part of the videos.",
+    lower_bound=2,
+)  # fmt: skip
+_LEAVE_ONE_OUT = flags.DEFINE_string(
+    "leave_one_out", None, "Instead: a training for each value of this column of the annotations' "
+    "table, scored on the videos that have it.",
+)  # fmt: skip
+_GROUP = flags.DEFINE_string(
+    "group", None, "For --folds: column of the table, videos with one value stay together."
+)
 
 flags.mark_flag_as_required("config")
 
@@ -40,12 +55,27 @@ def main():
     from keras_actionformer.training.run_scores import check_evaluation, evaluate_workdir
     from keras_actionformer.training.trainer import train
 
+    if _FOLDS.value or _LEAVE_ONE_OUT.value:
+        print(_train_folds(config))
+        return
     evaluates = _EVALUATE.value and config.data.eval_subset
     # After the training data, as `inspect` has it: one cause, one sentence.
     before_fit = (lambda: check_evaluation(config)) if evaluates else None
     train(config, _WORKDIR.value, _RESUME.value, before_fit)
     if evaluates:
         print(evaluate_workdir(_WORKDIR.value))
+
+
+def _train_folds(config):
+    """Returns the `FoldScores` of what the flags name."""
+    from keras_actionformer.training.folds import train_folds
+
+    if _FOLDS.value and _LEAVE_ONE_OUT.value:
+        raise UserError("Give --folds=N or --leave_one_out=COLUMN, not both.")
+    column, groups = _LEAVE_ONE_OUT.value or _GROUP.value, None
+    if column:
+        groups = read_groups(config.data.annotations, column, print)
+    return train_folds(config, _WORKDIR.value, _FOLDS.value, groups, _RESUME.value)
 
 
 def more_help():

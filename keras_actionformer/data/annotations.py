@@ -13,6 +13,7 @@ the file, the place in it and the field it is about.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -63,20 +64,25 @@ class Annotations:
     videos: tuple[Video, ...]
     class_names: tuple[str, ...]
 
-    def subset(self, name: str) -> tuple[Video, ...]:
+    def subset(self, name: str | Sequence[str]) -> tuple[Video, ...]:
         """Returns the videos whose subset is `name`, upper or lower case alike.
 
+        Args:
+          name: str, or several of them for the videos of any.
+
         Raises:
-          UserError: no video has this subset.
+          UserError: no video has this subset, or one of them.
         """
-        chosen = tuple(v for v in self.videos if v.subset.lower() == name.lower())
-        if not chosen:
-            known = sorted({v.subset for v in self.videos})
-            raise UserError(
-                f"No video has the subset {name!r}; the annotations have "
-                f"{', '.join(map(repr, known))}{suggest(name, known) or '.'}"
-            )
-        return chosen
+        names = [name] if isinstance(name, str) else list(name)
+        known = sorted({v.subset for v in self.videos})
+        for one in names:
+            if one.lower() not in {subset.lower() for subset in known}:
+                raise UserError(
+                    f"No video has the subset {one!r}; the annotations have "
+                    f"{', '.join(map(repr, known))}{suggest(one, known) or '.'}"
+                )
+        wanted = {one.lower() for one in names}
+        return tuple(v for v in self.videos if v.subset.lower() in wanted)
 
     def empty_label_ids(self, subset: str | None = None) -> tuple[int, ...]:
         """Returns the label ids that no action has, in one subset or (None) in all videos.

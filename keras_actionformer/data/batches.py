@@ -35,13 +35,13 @@ _MAX_SEED = 2**32 - 1  # NumPy's, which Keras sets as well
 
 
 def count_items(videos, features, timing, lengths):
-    """Returns the number of training items: videos, or sliding windows of them.
+    """Returns the number of training items: videos, or sliding windows of them, and repeats.
 
     Args: see `train_dataset`. Features are opened, not read, and only to count windows.
     """
     if lengths.window_steps is None:
-        return len(videos)
-    return sum(
+        return lengths.repeats * len(videos)
+    return lengths.repeats * sum(
         len(sliding_windows(length, lengths.window_steps, lengths.window_overlap))
         for length in _open_lengths(videos, features, timing.downsample_rate)
     )

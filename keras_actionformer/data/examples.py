@@ -149,7 +149,7 @@ def make_items(videos, sequences, grids, lengths):
 
     A segment that starts after the features' end is left out. Of resized sequences, one that lies
     mostly behind it is left out as well, and the others are cut there (`cut_to_features`).
-    Sequences are then cut to sliding windows, where `lengths` asks for them.
+    Sequences are then cut to sliding windows, where `lengths` asks for them, and all repeated.
 
     Args:
       videos: sequence of `Video`.
@@ -190,7 +190,9 @@ def make_items(videos, sequences, grids, lengths):
         )
     if not any(len(item.labels) for item in items):
         raise UserError("No training video has an action; check the subset and the annotations.")
-    return items if lengths.window_steps is None else _cut_to_windows(items, lengths)
+    if lengths.window_steps is not None:
+        items = _cut_to_windows(items, lengths)
+    return items * lengths.repeats
 
 
 def _cut_to_windows(items, lengths):

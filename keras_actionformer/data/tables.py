@@ -1,14 +1,20 @@
 """Tables with an action a line -> entries: CSV and Excel, with headers as people write them."""
 
+import pathlib
 import re
 
 from keras_actionformer.data.annotations import ROUNDING_SEC
 from keras_actionformer.data.boris import boris_entries, is_boris
 from keras_actionformer.data.entries import Reading, add_action, media_entry, set_once
-from keras_actionformer.data.table_columns import NAMES, choose_columns, worded_columns
+from keras_actionformer.data.table_columns import (
+    NAMES,
+    Column,
+    choose_columns,
+    worded_columns,
+)
 from keras_actionformer.data.table_files import read_table
 from keras_actionformer.data.table_times import Cell, Times
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, suggest
 
 _ACTIONS = ("video", "start", "end or length or duration", "label")
 _EVENTS = ("time", "label", "status")  # of BORIS, one a line
@@ -70,6 +76,40 @@ def read_durations(path, tell):
             if row[name]:
                 times["duration"] = rows.seconds(where, row, name, times)
         yield where, row["video"], times
+
+
+def read_groups(path, column, tell):
+    """Reads what a column of a table says of each video: a subject, a camera, a place.
+
+    Args:
+      path: str or `os.PathLike`, see `table_files.read_table`.
+      column: str, the column's header, upper or lower case alike.
+      tell: function of a str, called with what is assumed.
+
+    Returns:
+      dict of video to str.
+
+    Raises:
+      UserError: there is no such column, or two lines of a video differ in it.
+    """
+
+    if pathlib.Path(path).suffix.lower() in (".json", ".eaf") or pathlib.Path(path).is_dir():
+        raise UserError(f"'{path}' is no table, which could have a column {column!r}.")
+
+    def columns_of(header):
+        own = [("group", Column(text, place)) for place, text in enumerate(header)
+               if text.strip().lower() == column.strip().lower()]  # fmt: skip
+        return [row for row in worded_columns(header) if row[0] == "video"] + own
+
+    table = read_table(path, columns_of, [("video",)], tell)
+    columns = choose_columns(table.where, columns_of(table.header))
+    if "group" not in columns:
+        near = suggest(column, table.header) or "."
+        raise UserError(f"{table.where} has no column {column!r}{near}")
+    entries = {}
+    for where, row in table.rows(columns):
+        set_once(where, media_entry(entries, where, row["video"]), column, row["group"])
+    return {video_id: entry[column] for video_id, entry in entries.items()}
 
 
 class _Rows:

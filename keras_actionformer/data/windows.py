@@ -28,6 +28,8 @@ class Lengths:
       window_steps: int, length of sliding windows, up to `max_seq_len`, or None: every sequence is
         cut to windows of this length (`sliding_windows`), each an item of its own.
       window_overlap: float in [0, 1), the part of a sliding window that the next one repeats.
+      repeats: int, times that an epoch has each sequence or window, cut at random anew: an epoch of
+        few recordings would end after a step or two.
       padded_steps: function from the longest sequence of a batch to the batch's T, in steps (see
         `PadAsReference.padded_steps`): short videos then cost less than long ones. None pads every
         batch to `max_seq_len`: one shape, for which a training step compiles once.
@@ -42,6 +44,7 @@ class Lengths:
     resize_to: int | None = None
     window_steps: int | None = None
     window_overlap: float = 0.5
+    repeats: int = 1
     padded_steps: collections.abc.Callable[[int], int] | None = None
 
     def __post_init__(self):
@@ -50,6 +53,7 @@ class Lengths:
         if not 0 < number("trunc_thresh", self.trunc_thresh) <= 1:
             raise UserError(f"trunc_thresh must lie in (0, 1], but it is {self.trunc_thresh}.")
         _check_crop_ratio(self.crop_ratio)
+        positive_whole("repeats", self.repeats)
         if self.resize_to is not None:
             positive_whole("resize_to", self.resize_to)
         if self.window_steps is None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.annotations import Annotations, Video
+from keras_actionformer.datasets.sensor_windows import cut_windows
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import read_npz, told_if_unreadable, write_npy
 
@@ -58,7 +59,7 @@ def prepare_hapt(source, output_dir, progress=print, stride_frames=STRIDE_FRAMES
     videos = []
     for i, name in enumerate(names):
         samples = read(name)
-        feats = window_features(samples, stride_frames, name)
+        feats = cut_windows(samples, WINDOW_FRAMES, stride_frames, name)
         write_npy(output_dir / "feats" / f"{name}.npy", feats)
         videos.append(_video(name, len(samples), label_rows, class_names))
         progress(f"{i + 1:3d}/{len(names)} {name}: {len(feats)} steps")
@@ -66,30 +67,6 @@ def prepare_hapt(source, output_dir, progress=print, stride_frames=STRIDE_FRAMES
     save_annotations(output_dir / "annotations.json", annotations)
     progress(_summary(annotations, output_dir))
     return annotations
-
-
-def window_features(samples, stride_frames=STRIDE_FRAMES, name="recording"):
-    """Cuts samples into the windows of HAPT-300.
-
-    Args:
-      samples: (N, 6) samples of one recording, N at least 50.
-      stride_frames: int, samples from one window to the next.
-      name: str, names the recording in the error.
-
-    Returns:
-      float32 ((N - 50) // stride_frames + 1, 300).
-
-    Raises:
-      UserError: the recording is shorter than one window.
-    """
-    if len(samples) < WINDOW_FRAMES:
-        raise UserError(
-            f"Recording {name} has {len(samples)} samples, less than one window of "
-            f"{WINDOW_FRAMES}; it seems to be cut off."
-        )
-    windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW_FRAMES, axis=0)
-    windows = windows[::stride_frames]  # (T, 6, 50)
-    return windows.reshape(len(windows), -1).astype(np.float32)
 
 
 def _open_source(source):

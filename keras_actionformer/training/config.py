@@ -46,7 +46,9 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     data.prefix = ""  # a feature file is <prefix><video id><suffix>
     data.suffix = ".npy"  # .npy, .npz (key "feats"), .pt or .pth
     data.missing_features = "error"  # or "skip": leave out videos without features
-    data.train_subset = "training"  # as the annotations call it
+    data.split = ""  # CSV file of video,subset, for subsets other than those of the annotations
+    # As the annotations call it; a tuple of them: all of these.
+    data.train_subset = config_dict.FieldReference("training", field_type=object)
     data.val_subset = ""  # scored in the midst of a training, to keep its best epoch; "": none
     data.eval_subset = "test"  # "": none, a training then ends without scores
     data.default_subset = ""  # of videos for which the annotations name none; "": an error
@@ -60,6 +62,7 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     data.window_frames = 1.0  # frames that one feature sees
     data.downsample_rate = 1  # keeps every n-th feature
     data.trunc_thresh = 0.5  # share of an action that must stay in a random window
+    data.repeats = 1  # times that an epoch sees each training video: more where they are few
     data.crop_ratio = config_dict.placeholder(tuple)  # (0.9, 1.0): short videos are cropped too
     data.window_steps = 0  # cuts every sequence to sliding windows of so many features; 0: none
     data.window_overlap = 0.5  # part of a sliding window that the next one repeats
@@ -93,7 +96,9 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     train.milestones = ()  # epochs after the warm-up at which the rate drops (multistep)
     train.gamma = 0.1  # factor of a drop
     train.clip_norm = 1.0  # global norm of the gradients; 0 or less: no clipping
-    train.ema = 0.999  # momentum of the weights' average, which is what is evaluated and saved
+    # Momentum of the weights' average, which is what is evaluated and saved; "auto": it rises with
+    # the steps, (1 + t) / (10 + t) at step t, to 0.999.
+    train.ema = config_dict.FieldReference("auto", field_type=object)
     train.val_every = 0  # epochs from one validation to the next; 0: by the number of videos
     train.patience = 0  # epochs without a better validation that end the training; 0: no number
     train.keep_epochs = ()  # whose models are kept, as model_epoch_10.keras
@@ -182,14 +187,17 @@ def check_config(config):
         if not config.train[name] >= 0:
             raise UserError(f"train.{name} must be 0 or more, but is {config.train[name]}.")
     _check_epochs(config.data, config.train)
-    if not 0 <= config.train.ema < 1:
-        raise UserError(f"train.ema must be in [0, 1), but is {config.train.ema}.")
+    ema = config.train.ema
+    if ema != "auto" and not 0 <= number("train.ema", ema) < 1:
+        raise UserError(f'train.ema must be in [0, 1) or "auto", but is {ema}.')
     if config.train.recompute and config.model.dropout:
         raise UserError(
             f"train.recompute needs model.dropout=0, but it is {config.model.dropout}: what is "
             "computed again would drop something else."
         )
     data = config.data
+    if data.split and not pathlib.Path(data.split).exists():
+        raise UserError(f"data.split is '{data.split}', which does not exist; `init` writes it.")
     if data.stride_frames is not None:  # Its field takes anything, for the sake of None.
         number("data.stride_frames", data.stride_frames)
     check_seed(config.seed)
@@ -222,6 +230,7 @@ def lengths_of(config):
         resize_to=max_seq_len if config.model.force_upsampling else None,
         window_steps=data.window_steps or None,
         window_overlap=data.window_overlap,
+        repeats=data.repeats,
     )
 
 

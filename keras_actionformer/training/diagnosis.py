@@ -138,8 +138,12 @@ def diagnose(config, data_only=False, progress=None):
     if features is not None:
         tick = _ticker(progress, len(train_videos) + len(eval_videos))
         if train_videos and not data_only:
-            findings.attempt(experiment.count_batches, train_videos)
+            num_batches = findings.attempt(experiment.count_batches, train_videos)
             findings.attempt(experiment.check_levels, train_videos)
+            if num_batches and not findings.problems:
+                suspect = experiment.settings_warnings(annotations, train_videos, num_batches)
+                for sentence in suspect:
+                    findings.add(sentence, is_error=False)
         train = _read(train_videos, features, experiment.timing, findings, tick)
         if data_only:
             train = _of_one_width(train, features, findings)

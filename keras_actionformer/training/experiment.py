@@ -9,6 +9,7 @@ from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.batches import count_items, steps_per_epoch, train_dataset
 from keras_actionformer.data.features import FeatureFiles, videos_with_features
 from keras_actionformer.data.grid import Timing
+from keras_actionformer.datasets.splits import load_split, with_split
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.video_scores import load_video_scores
 from keras_actionformer.model import ActionFormer
@@ -16,6 +17,9 @@ from keras_actionformer.network.padding import inference_padding
 from keras_actionformer.training.config import architecture_of, lengths_of, postprocess_of
 from keras_actionformer.training.optimizers import SGD, AdamW, WarmupSchedule
 from keras_actionformer.training.pyramid import check_reach
+from keras_actionformer.training.settings_warnings import settings_warnings
+
+_MOST_MOMENTUM = 0.999  # of the averages with train.ema="auto": the reference's
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,27 +38,29 @@ class Experiment:
         Args:
           on_error, on_note: see `load_annotations`.
         """
-        data = self.config.data
-        return load_annotations(
-            data.annotations,
+        return self._load_annotations(
             num_classes=self.config.model.num_classes,
-            class_agnostic=data.class_agnostic,
+            class_agnostic=self.config.data.class_agnostic,
             on_error=on_error,
             on_note=on_note,
-            **self._reading,
         )
 
-    @property
-    def _reading(self):
-        """How its annotations are to be read, as arguments of `load_annotations`."""
+    def _load_annotations(self, **options):
+        """Reads the annotations and gives their videos the subsets of `data.split`."""
         data = self.config.data
-        return {
-            "outside": data.outside,
-            "default_subset": data.default_subset or None,
-            "drop_duplicates": data.drop_duplicates,
-            "fps": data.fps,
-            "time_unit": data.time_unit or None,
-        }
+        annotations = load_annotations(
+            data.annotations,
+            outside=data.outside,
+            # One that the split does not name is in no subset.
+            default_subset=data.default_subset or ("(none)" if data.split else None),
+            drop_duplicates=data.drop_duplicates,
+            fps=data.fps,
+            time_unit=data.time_unit or None,
+            **options,
+        )
+        if not data.split:
+            return annotations
+        return with_split(annotations, load_split(data.split), data.split)
 
     def read_ground_truth(self):
         """The annotations to score against, and the video scores to fuse detections with.
@@ -66,7 +72,7 @@ class Experiment:
         if not video_scores:
             return self.read_annotations(), None
         # With the classes of the file, whatever those of the model are.
-        annotations = load_annotations(self.config.data.annotations, **self._reading)
+        annotations = self._load_annotations()
         return annotations, load_video_scores(video_scores, annotations.class_names)
 
     @functools.cached_property
@@ -132,6 +138,18 @@ class Experiment:
             return  # The grid then depends on the features.
         grids = [self.timing.grid_of(video) for video in videos]
         check_reach(videos, grids, architecture_of(self.config))
+
+    def settings_warnings(self, annotations, videos, batches_per_epoch):
+        """What does not suit the training videos, see `settings_warnings`; a list of str."""
+        depends = self.config.model.force_upsampling or self.config.data.stride_frames is None
+        return settings_warnings(
+            self.config,
+            annotations.class_names,
+            videos,
+            [] if depends else [self.timing.grid_of(video) for video in videos],
+            batches_per_epoch,
+            architecture_of(self.config),
+        )
 
     def training_stream(self, videos, epochs, padded_steps=None):
         """The training batches, see `train_dataset` and `Lengths`."""
@@ -221,7 +239,8 @@ class Experiment:
             weight_decay=settings.weight_decay,
             global_clipnorm=settings.clip_norm if settings.clip_norm > 0 else None,
             use_ema=True,
-            ema_momentum=settings.ema,
+            ema_momentum=_MOST_MOMENTUM if settings.ema == "auto" else settings.ema,
+            ema_ramp=settings.ema == "auto",
             gradient_accumulation_steps=batches_per_step if batches_per_step > 1 else None,
         )
         if settings.optimizer == "AdamW":

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+from absl import logging
 
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import remove_leftovers, write_json
@@ -55,6 +56,8 @@ def train(
     videos = experiment.training_videos(annotations)
     steps_per_epoch = experiment.count_batches(videos)
     experiment.check_levels(videos)
+    for sentence in experiment.settings_warnings(annotations, videos, steps_per_epoch):
+        logging.warning("%s", sentence)
     # === Model ===
     keras.utils.set_random_seed(config.seed)
     model = experiment.build_model(annotations)

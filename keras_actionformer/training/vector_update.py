@@ -36,13 +36,21 @@ class VectorUpdate:
     what `exclude_from_weight_decay` names do not. Whatever Keras' optimizers keep for each variable
     is a vector here, too; `averages` gives the averaged weights in the variables' shapes.
     `global_clipnorm` limits the norm of the gradients' sum over replicas.
+
+    Args:
+      ema_ramp: bool, whether the averages' momentum rises with the steps, see `_momentum`; it
+        never exceeds `ema_momentum`.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args, ema_ramp=False, **kwargs):
         for name in ("ema_overwrite_frequency", "nesterov", "amsgrad"):
             if kwargs.get(name):
                 raise ValueError(f"{name} is not supported. Received: {name}={kwargs[name]}")
         super().__init__(*args, **kwargs)
+        self.ema_ramp = ema_ramp
+
+    def get_config(self):
+        return {**super().get_config(), "ema_ramp": self.ema_ramp}
 
     def _groups(self, variables):
         """Lists of the variables that decay and of those that do not; none is empty."""
@@ -138,9 +146,22 @@ class VectorUpdate:
                 average = self._model_variables_moving_average[index]
                 if len(grads) < len(self._trainable_variables):
                     weights = _concatenate(values)
-                average.assign(self.ema_momentum * average + (1.0 - self.ema_momentum) * weights)
+                momentum = self._momentum(weights.dtype)
+                average.assign(momentum * average + (1.0 - momentum) * weights)
             for variable, value in zip(group, values, strict=True):
                 variable.assign(value)
+
+    def _momentum(self, dtype):
+        """The averages' momentum at this step.
+
+        With `ema_ramp` it is `(1 + t) / (10 + t)` at step t, counted from 0, up to `ema_momentum`:
+        the averages are then those of the last ninth of the steps, however few there were, and
+        have forgotten the initial weights, of which a constant 0.999 keeps 97 % after 35 steps.
+        """
+        if not self.ema_ramp:
+            return self.ema_momentum
+        step = ops.cast(self.iterations, dtype)
+        return ops.minimum((1.0 + step) / (10.0 + step), self.ema_momentum)
 
     def _gradient_vectors(self, groups, grads):
         """The gradient of each group, clipped; with zeros where `grads` (a dict) has none."""

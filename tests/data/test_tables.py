@@ -7,6 +7,7 @@ import pytest
 
 from helpers.annotation_files import load_rows
 from keras_actionformer.data.annotation_files import load_annotations
+from keras_actionformer.data.tables import read_groups
 from keras_actionformer.errors import UserError
 
 ROWS = [("v1", 1.5, 2.25, "eat"), ("v1", 62.5, 63.0, "sleep")]
@@ -222,3 +223,16 @@ def test_many_lines(tmp_path):
     rows, _ = load_rows(tmp_path, "t.csv", f"Video;Label;Start;End\n{lines}")
     assert len(rows) == count
     np.testing.assert_allclose([end - start for _, start, end, _ in rows], 1.0)
+
+
+def test_groups(tmp_path):
+    table = tmp_path / "a.csv"
+    table.write_text(
+        "Video;Start;End;Label;Subject\na.mp4;1;2;x;Anna\na.mp4;3;4;x;Anna\nb;1;2;y;Bo\n"
+    )
+    assert read_groups(table, "subject", lambda text: None) == {"a": "Anna", "b": "Bo"}
+    with pytest.raises(UserError, match="has no column 'subjct'; did you mean 'Subject'?"):
+        read_groups(table, "subjct", lambda text: None)
+    table.write_text("video,start,end,label,subject\na,1,2,x,Anna\na,3,4,x,Bo\n")
+    with pytest.raises(UserError, match="line 3: 'subject' is 'Bo', but an earlier line .* 'Anna'"):
+        read_groups(table, "subject", lambda text: None)

@@ -5,7 +5,8 @@ import pytest
 
 from helpers.programs import run_program
 from keras_actionformer.data.annotation_files import load_annotations
-from keras_actionformer.datasets.hapt import prepare_hapt, window_features
+from keras_actionformer.datasets.hapt import STRIDE_FRAMES, WINDOW_FRAMES, prepare_hapt
+from keras_actionformer.datasets.sensor_windows import cut_windows
 from keras_actionformer.errors import UserError
 
 ROWS = [[1, 1, 2, 1, 60], [1, 1, 1, 61, 175], [3, 2, 1, 10, 99], [4, 2, 2, 51, 100]]
@@ -29,7 +30,7 @@ def raw(tmp_path):
 
 def test_windows_by_hand():
     samples = np.arange(6 * 124).reshape(124, 6)  # Sample s of channel c is 6 s + c.
-    feats = window_features(samples)
+    feats = cut_windows(samples, WINDOW_FRAMES, STRIDE_FRAMES)
     assert feats.shape == (3, 300) and feats.dtype == np.float32  # 50, 75 and 100 of 124 samples.
     np.testing.assert_array_equal(feats[0, :50], 6 * np.arange(50))
     np.testing.assert_array_equal(feats[2, 250:], 6 * np.arange(50, 100) + 5)

@@ -1,0 +1,153 @@
+"""Which videos train, which validate and which test: a split, and the file that holds it.
+
+The file is a CSV table `video,subset`. It lies beside a configuration (`data.split`), so that
+nobody's own table is written to, and says for its videos what that table does not, or otherwise.
+"""
+
+import csv
+import dataclasses
+import io
+import os
+
+import numpy as np
+
+from keras_actionformer.data.annotations import Annotations
+from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.files import atomic_write, read_text
+
+
+def split_videos(videos, shares, groups=None, seed=0):
+    """Assigns videos to subsets so that each gets its share of every class, as far as possible.
+
+    Groups of videos (by default each video is one) go in a random order, those with the most
+    actions first, to the subset that lacks most of what the group holds: by classes, of which the
+    rarest counts most, then by number of videos. Every subset gets one group at least.
+
+    Args:
+      videos: sequence of `Video`.
+      shares: dict of subset to float, its share of the actions, in sum 1.
+      groups: dict of video id to what keeps it together with others, such as a subject; or None.
+      seed: int.
+
+    Returns:
+      dict of video id to subset, in the order of `videos`.
+
+    Raises:
+      UserError: there are fewer groups than subsets.
+    """
+    group_of = {v.video_id: v.video_id if groups is None else groups[v.video_id] for v in videos}
+    members = {}
+    for video in videos:
+        members.setdefault(group_of[video.video_id], []).append(video)
+    if len(members) < len(shares):
+        raise UserError(
+            f"There are {len(members)} groups of videos, too few for {len(shares)} subsets "
+            f"({', '.join(shares)})."
+        )
+    num_classes = 1 + max((int(v.labels.max()) for v in videos if len(v.labels)), default=0)
+    counts = {name: _counts(group, num_classes) for name, group in members.items()}
+    total = sum(counts.values())
+    weights = 1 / np.maximum(total, 1)  # a class counts as much as any other, however rare
+    rng = np.random.default_rng([seed])
+    order = sorted(rng.permutation(len(members)), key=lambda i: -len(_actions(members, i)))
+    names = list(members)
+    wanted = {subset: share * total for subset, share in shares.items()}
+    assigned = {subset: [] for subset in shares}
+    for place, i in enumerate(order):
+        empty = [subset for subset in shares if not assigned[subset]]
+        # The last groups go where there is none yet.
+        open_subsets = empty if len(order) - place <= len(empty) else list(shares)
+        group = counts[names[i]]
+        subset = max(
+            open_subsets,
+            key=lambda name: (
+                float(weights @ np.minimum(group, np.maximum(wanted[name], 0)))
+                + 1e-3 * float(wanted[name][-1]) / len(videos)
+            ),
+        )
+        assigned[subset].append(names[i])
+        wanted[subset] = wanted[subset] - group
+    subset_of = {name: subset for subset, found in assigned.items() for name in found}
+    return {video.video_id: subset_of[group_of[video.video_id]] for video in videos}
+
+
+def _actions(members, i):
+    return [label for video in list(members.values())[i] for label in video.labels]
+
+
+def _counts(group, num_classes):
+    """Actions of each class, and in the last place videos, of a group."""
+    labels = np.concatenate([np.zeros(0, np.int64), *(video.labels for video in group)])
+    return np.append(np.bincount(labels, minlength=num_classes), len(group)).astype(np.float64)
+
+
+# === Files ===
+
+
+def save_split(path, subset_of):
+    """Writes a split.
+
+    Args:
+      path: str or `os.PathLike`.
+      subset_of: dict of video id to subset.
+    """
+    with atomic_write(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["video", "subset"])
+        writer.writerows(subset_of.items())
+
+
+def load_split(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Reads a split.
+
+    Args:
+      path: str or `os.PathLike`, a CSV file with the columns `video` and `subset`.
+
+    Returns:
+      dict of video id to subset.
+
+    Raises:
+      UserError: the file is no such table, or names a video twice.
+    """
+    rows = list(csv.reader(io.StringIO(read_text(path, "Split file"))))
+    if not rows or [cell.strip().lower() for cell in rows[0]] != ["video", "subset"]:
+        raise UserError(f"Split file '{path}' must begin with the line video,subset.")
+    subset_of = {}
+    for line, row in enumerate(rows[1:], start=2):
+        if not row:
+            continue
+        if len(row) != 2 or not all(cell.strip() for cell in row):
+            raise UserError(
+                f"Split file '{path}', line {line}: expected a video and its subset, got "
+                f"{','.join(row)!r}."
+            )
+        video, subset = (cell.strip() for cell in row)
+        if video in subset_of:
+            raise UserError(f"Split file '{path}', line {line}: {video!r} has a line already.")
+        subset_of[video] = subset
+    return subset_of
+
+
+def with_split(annotations, subset_of, path):
+    """Returns `Annotations` whose videos have the subsets of a split; others keep their own.
+
+    Args:
+      annotations: `Annotations`.
+      subset_of: dict of video id to subset.
+      path: the split's file, for the message.
+
+    Raises:
+      UserError: the split names a video that the annotations lack.
+    """
+    known = [video.video_id for video in annotations.videos]
+    for name in subset_of:
+        if name not in set(known):
+            raise UserError(
+                f"Split file '{path}' names the video {name!r}, which the annotations lack"
+                f"{suggest(name, known) or '.'}"
+            )
+    videos = (
+        dataclasses.replace(video, subset=subset_of.get(video.video_id, video.subset))
+        for video in annotations.videos
+    )
+    return Annotations(tuple(videos), annotations.class_names)
