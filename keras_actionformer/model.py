@@ -22,6 +22,7 @@ from keras_actionformer.network.neck import Neck
 from keras_actionformer.network.padding import PadToStride
 from keras_actionformer.network.points import make_points
 from keras_actionformer.network.trainable import TrainableNetwork
+from keras_actionformer.quiet import look_for_devices
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")
@@ -104,6 +105,7 @@ class ActionFormer(TrainableNetwork):
         postprocess = from_fields("postprocess", postprocess, PostProcess) or PostProcess()
         grid = from_fields("grid", grid, FeatureGrid)
         class_names = check_class_names(class_names, architecture.num_classes)
+        look_for_devices()
 
         # === Functional model ===
         dtype = kwargs.pop("dtype", None)

@@ -75,6 +75,16 @@ def test_names_of_the_library_start_tensorflow_quietly():
     assert standard_error(code) == ""
 
 
+def test_training_data_start_tensorflow_quietly(tmp_path):
+    code = (
+        "from keras_actionformer import *\n"
+        f"videos = simulate_dataset({str(tmp_path)!r}, num_train=1, num_test=0).videos\n"
+        f"feats = FeatureFiles({str(tmp_path / 'feats')!r})\n"
+        "list(train_dataset(videos, feats, Timing(8, 16), Lengths(64), batch_size=1))"
+    )
+    assert standard_error(code) == ""
+
+
 def test_a_program_without_standard_error():
     code = (
         "import os, sys; os.close(2); sys.stderr = None\n"

@@ -23,6 +23,7 @@ from keras_actionformer.data.examples import make_items, read_sequences
 from keras_actionformer.data.feature_checks import late_problem, length_problem, stop_at_error
 from keras_actionformer.data.windows import Lengths, sliding_windows, truncate
 from keras_actionformer.errors import UserError
+from keras_actionformer.quiet import quiet_start
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -231,7 +232,8 @@ def _aligned_zeros(shape):
 
 def _stream(batch_maker, steps):
     """Wraps a `_BatchMaker` as a `tf.data.Dataset` over a range of steps."""
-    import tensorflow as tf  # Here, so that evaluation and data tools work without it.
+    with quiet_start():
+        import tensorflow as tf  # Here, so that evaluation and data tools work without it.
 
     types = (tf.float32, tf.bool, tf.float32, tf.int32)
 

@@ -33,7 +33,6 @@ from keras_actionformer.presets.folder import (
 )
 from keras_actionformer.presets.runs import MODELS, load_model, run_scores
 from keras_actionformer.presets.weights import copy_weights, load_weights, save_weights
-from keras_actionformer.quiet import look_for_devices
 
 # Arguments of `ActionFormer` that belong to the data, not to the architecture.
 _METADATA_ARGUMENTS = ("class_names", "grid", "postprocess")
@@ -52,7 +51,6 @@ def from_preset(cls, preset, num_classes, load_weights, ema, config, overrides):
       others: as there; `overrides` is a dict.
     """
     check_keywords(cls, overrides.keys() - {"dtype", "name"}, "The call of from_preset")
-    look_for_devices()
     try:
         opened = _open(cls, str(preset), load_weights, ema, config)
     except OSError as error:
