@@ -154,6 +154,7 @@ FAULTS = [
     ("crops of one", setting("data", "crop_ratio", (0.9,)), "crop_ratio must be (low, high)"),
     ("long windows", setting("data", "window_steps", 500), "window_steps must be at most max_seq"),
     ("windows of resized", sliding, "resized to one length or cut to sliding windows, not both"),
+    ("other time unit", setting("data", "time_unit", "sec"), "time_unit must be one of"),
     ("no step kept", setting("data", "downsample_rate", 0), "downsample_rate must be at least 1"),
     ("negative seed", setting(None, "seed", -1), "seed must be 0 or more"),
     ("large seed", setting(None, "seed", 2**32), "seed must be 0 or more"),
@@ -595,6 +596,25 @@ def test_program_with_a_csv_file_without_subsets(good):
     assert "lacks the field 'subset'" in run_here(folder, "simulate", *options).stderr
     done = run_here(folder, "simulate", *options, "--default_subset=training")
     assert done.returncode == 0, done.stderr
+
+
+def test_program_with_a_table_of_frames_in_latin_1(good):
+    folder, _ = good
+    table = "Video;Verhalten;Start (Bild);Ende (Bild)\nv0.mp4;äsen;50;150\nv1.mp4;ruhen;75;200\n"
+    (folder / "table.csv").write_bytes(table.encode("latin-1"))
+    options = ("--annotations=table.csv", "--feats=feats", "--default_subset=training")
+    options = (*options, "--stride_frames=25", "--window_frames=25", "--json=-")
+    told = json.loads(run_here(folder, "inspect", *options, "--fps=25").stdout)
+    assert told["errors"] == [] and "as Windows-1252 .Latin-1., so that" in " ".join(
+        told["warnings"]
+    )
+    assert told["annotations"]["actions"] == 2
+    told = json.loads(run_here(folder, "inspect", *options).stdout)
+    assert "line 2: 'Start (Bild)' counts frames" in told["errors"][0]
+    told = json.loads(
+        run_here(folder, "inspect", *options, "--fps=25", "--time_unit=minutes").stdout
+    )
+    assert told["errors"] == []  # where the header says what numbers are, that counts
 
 
 def test_program_with_a_setting_of_none(good):
