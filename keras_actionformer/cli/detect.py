@@ -166,7 +166,7 @@ def _local_model():
             "The model has no timing of its own, and a video's duration must be shared out over "
             "its features: name one video in --feats and its seconds in --duration."
         )
-    options = {**cut, "tile_steps": _TILE_STEPS.value, "verbose": int(is_terminal())}
+    options = {**cut, "tile_steps": _TILE_STEPS.value, "verbose": 1 if is_terminal() else 2}
     detect = functools.partial(_detect, model, data["downsample_rate"], options)
     return detect, model.architecture.channels, data, fusion
 
