@@ -31,4 +31,6 @@ def get_config():
 
     config.model.backbone_arch = (2, 2, 7)
     config.model.max_seq_len = 512
+
+    config.train.stop_after = 0  # all epochs
     return config
