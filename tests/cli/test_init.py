@@ -152,8 +152,11 @@ KINDS = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param("two classes", marks=pytest.mark.slow)]
+    + [pytest.param(kind, marks=pytest.mark.training) for kind in KINDS if kind != "two classes"],
+)
 def test_nothing_edited(tmp_path, kind):
     """What `init` writes learns its training recordings, whatever they hold."""
     bouts, least = KINDS[kind]
