@@ -70,7 +70,12 @@ def _video(source, media, stem):
             raise UserError(f"{source}: TIME_ORIGIN must be milliseconds, but is {shown(origin)}.")
         if name:
             # A sound track beside the video is called as it is.
-            origins.setdefault(pathlib.PurePosixPath(name).stem, (name, int(origin) / 1000))
+            known = origins.setdefault(pathlib.PurePosixPath(name).stem, (name, int(origin) / 1000))
+            if known[1] != int(origin) / 1000:
+                raise UserError(
+                    f"{source}: {known[0]!r} and {name!r} begin at different times, and which of "
+                    "them the features are of is not clear; link one of them in ELAN."
+                )
     if len(origins) > 1 and stem not in origins:
         names = " and ".join(repr(name) for name, _ in origins.values())
         raise UserError(

@@ -28,6 +28,8 @@ NAMES = {
     "time": "time",
     "status": "status, behavior type",
 }
+# What means a start or an end beside its counterpart only: an offset may be anything.
+_PAIRS = {"offset": "onset", "from": "to", "to": "from", "von": "bis", "bis": "von"}
 # The names of videos that were read before there were more; beside one of them, others are details.
 _FIRST_NAMES = {"video", "videoid", "videoname"}
 _TIMES = {"start", "end", "length", "duration", "video_duration"}
@@ -74,7 +76,10 @@ def worded_columns(header):
         words = [word for word in words if word not in ("t", "in")]  # t-start, Dauer in Sekunden
         for role, column in _roles(text, place, words):
             found.append((role, column))
-    return found
+    names = {column.name for _, column in found}
+    return [
+        (role, column) for role, column in found if _PAIRS.get(column.name, column.name) in names
+    ]
 
 
 def _roles(text, place, words):

@@ -163,6 +163,14 @@ def test_two_videos_of_which_either_may_be_meant(tmp_path):
         load_rows(tmp_path, "coder1.eaf", BY_ELAN)
 
 
+def test_a_sound_track_that_begins_at_another_time(tmp_path):
+    content = BY_ELAN.replace("side.mp4", "front.wav")
+    with pytest.raises(UserError, match="'front.mp4' and 'front.wav' begin at different times"):
+        load_rows(tmp_path, "front.eaf", content)
+    rows, _ = load_rows(tmp_path, "front.eaf", content.replace(' TIME_ORIGIN="1200"', ""))
+    assert rows == [("front", 1.0, 2.5, "füttern & fressen")]
+
+
 @pytest.mark.parametrize(
     "declaration",
     [

@@ -26,7 +26,7 @@ def chosen(header):
         ("Start [ms]", "start", "milliseconds"),
         ("Onset", "start", None),
         ("End time (mm:ss)", "end", "mm:ss"),
-        ("Offset (h:mm:ss.s)", "end", "h:mm:ss"),
+        ("Stop (h:mm:ss.s)", "end", "h:mm:ss"),
         ("End (min)", "end", "minutes"),
         ("Frame end", "end", "frames"),
         ("Begin Time - hh:mm:ss.ms", "start", "h:mm:ss"),  # of ELAN's tab-delimited text
@@ -55,6 +55,15 @@ def test_words(text, role, unit):
 )
 def test_other_words(text):
     assert chosen([text]) == {}
+
+
+@pytest.mark.parametrize("start,end", [("Onset", "Offset"), ("from", "to"), ("Von (s)", "Bis (s)")])
+def test_words_that_mean_it_beside_each_other(start, end):
+    assert {role: header for role, (header, _) in chosen([start, end]).items()} == {
+        "start": start,
+        "end": end,
+    }
+    assert "end" not in chosen([end]) and chosen(["Start", "End", end])["end"][0] == "End"
 
 
 def test_the_same_in_another_unit():
