@@ -269,6 +269,7 @@ class ActionFormer(TrainableNetwork):
         model = ActionFormer.from_preset("simulated")               # comes with this package
         model = ActionFormer.from_preset("ckpt/thumos_i3d_reproduce")  # the reference's own files
         model = ActionFormer.from_preset("hf://someone/kitchen", num_classes=["pour", "cut"])
+        model = ActionFormer.from_preset("simulated", num_classes=["pour", "cut"], input_dim=512)
         ```
 
         Args:
@@ -277,14 +278,17 @@ class ActionFormer(TrainableNetwork):
             the extra `hub`), or a checkpoint of the reference: a `.pth.tar` file, or the folder
             of its experiment, whose last epoch is taken. No code in a checkpoint is run.
           num_classes: int or sequence of class names: replaces the last layer of the
-            classification head by a fresh one for these classes, and keeps all other weights.
-            Also when the number is the same: the classes are taken for other ones.
+            classification head by a fresh one for these classes, and keeps all other weights. A
+            class of the same name as one of the preset keeps what that has learnt; without names
+            (here or as `class_names`) all are taken for other ones, also when the number is the
+            same.
           load_weights: bool, False gives the architecture with fresh weights.
           ema: bool, of a reference checkpoint take the averaged weights, not the last ones.
           config: str or path, for a reference checkpoint without a `config.txt` or YAML beside
             it: where that is, or the built-in name of its architecture.
           **overrides: arguments of `ActionFormer` in place of the preset's; a dict for
-            `postprocess` or `grid` changes the fields it names.
+            `postprocess` or `grid` changes the fields it names. Another `input_dim` replaces the
+            embedding of the features by a fresh one.
 
         Returns:
           `ActionFormer`.

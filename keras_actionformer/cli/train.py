@@ -2,9 +2,14 @@
 
   train --config=hapt --workdir=runs/hapt
   train --config=hapt --workdir=runs/hapt --resume
+  train --config=hapt --workdir=runs/hapt --resume --config.train.epochs=60
+  train --config=mine.py --workdir=runs/mine --preset=runs/hapt
   train --config=mine.py --workdir=runs/folds --folds=5
   train --config=mine.py --workdir=runs/users --leave_one_out=user
-  train --config=mine.py --workdir=runs/long --config.train.epochs=60 --config.seed=1
+
+--resume goes on after the last finished epoch, also of a finished run that is to have more of them.
+--preset starts from the weights of another model and takes over its network; a class that both know
+by name keeps what it has learnt.
 
 A configuration is a Python file, or the name of one that comes with this package. A list of these,
 and the folder they lie in, end what `keras-actionformer help train` prints; the first lines of each
@@ -31,6 +36,11 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _RESUME = flags.DEFINE_bool("resume", False, "Go on from the folder's last finished epoch.")
+_PRESET = flags.DEFINE_string(
+    "preset",
+    None,
+    "Preset (name, folder or hf://...), run or reference checkpoint whose weights to start from.",
+)
 _EVALUATE = flags.DEFINE_bool("evaluate", True, "Score the evaluation subset, if any, at the end.")
 _FOLDS = flags.DEFINE_integer(
     "folds", None, "Instead of one training: so many, each scored on its part of the videos.",
@@ -50,6 +60,8 @@ flags.mark_flag_as_required("config")
 def main():
     config = _CONFIG.value
     check_sections(config)
+    if _PRESET.value is not None:
+        config.train.preset = _PRESET.value
     check_config(config)  # what is missing is told before Keras, seconds long, is started
     import_keras()
     from keras_actionformer.training.run_scores import check_evaluation, evaluate_workdir

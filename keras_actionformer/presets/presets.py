@@ -32,7 +32,12 @@ from keras_actionformer.presets.folder import (
     to_json,
 )
 from keras_actionformer.presets.runs import MODELS, load_model, run_scores
-from keras_actionformer.presets.weights import copy_weights, load_weights, save_weights
+from keras_actionformer.presets.weights import (
+    copy_weights,
+    load_weights,
+    save_weights,
+    transfer_weights,
+)
 
 # Arguments of `ActionFormer` that belong to the data, not to the architecture.
 _METADATA_ARGUMENTS = ("class_names", "grid", "postprocess")
@@ -55,23 +60,45 @@ def from_preset(cls, preset, num_classes, load_weights, ema, config, overrides):
         opened = _open(cls, str(preset), load_weights, ema, config)
     except OSError as error:
         raise UserError(f"{str(preset)[:200]!r} cannot be read ({error.strerror}).") from None
+    changes = _other_data(num_classes, overrides)
     arguments = dict(opened.arguments)
     for name, value in overrides.items():
-        both = isinstance(value, dict) and isinstance(arguments.get(name), dict)
-        arguments[name] = {**arguments[name], **value} if both else value
-    model = cls(**arguments)
-    if load_weights:
+        if name not in changes:
+            both = isinstance(value, dict) and isinstance(arguments.get(name), dict)
+            arguments[name] = {**arguments[name], **value} if both else value
+    if not load_weights:
+        model = cls(**{**arguments, **changes})
+    else:
+        model = cls(**arguments)
         opened.assign(model)
-    if num_classes is not None:
-        names = num_classes if isinstance(num_classes, (list, tuple)) else []
-        count = len(names) if isinstance(num_classes, (list, tuple)) else num_classes
-        arguments.update(num_classes=count, class_names=names, head_empty_cls=[])
-        trained, model = model, cls(**arguments)
-        copy_weights(trained, model, but="heads/cls_head/out/")
-    model.provenance = dict(opened.provenance)
-    if not load_weights or num_classes is not None:
-        model.provenance = {k: v for k, v in model.provenance.items() if k not in _RESULT}
+        if changes:
+            trained, model = model, cls(**{**arguments, **changes})
+            transfer_weights(trained, model, same_classes=num_classes is None)
+            model.positives_average.value.assign(trained.positives_average.value)
+    left_out = () if load_weights and not changes else _RESULT
+    if "input_dim" in changes:
+        left_out = (*left_out, "feature_encoder")
+    model.provenance = {k: v for k, v in opened.provenance.items() if k not in left_out}
     return model
+
+
+def _other_data(num_classes, overrides):
+    """The arguments of `ActionFormer` for features or classes that the preset's weights are not of.
+
+    Args: as for `from_preset`.
+    """
+    changes = {}
+    if "input_dim" in overrides:
+        changes = {k: v for k, v in overrides.items() if k in ("input_dim", "embd_dim")}
+    if num_classes is None:
+        return changes
+    names = overrides.get("class_names", ())
+    if isinstance(num_classes, (list, tuple)):
+        if names:
+            raise UserError("Give class names once: as num_classes or as class_names.")
+        num_classes, names = len(num_classes), num_classes
+    empty = overrides.get("head_empty_cls", ())
+    return {**changes, "num_classes": num_classes, "class_names": names, "head_empty_cls": empty}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,12 +4,14 @@ They are named by variable and not by Keras' own layout of layers, so that a fil
 of the layers' order, and what is missing can be named.
 """
 
+import dataclasses
 import hashlib
 
 import h5py
 import keras
 import numpy as np
 
+from keras_actionformer.checks import shown
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import told_if_unreadable
 from keras_actionformer.presets.folder import METADATA, WEIGHTS
@@ -84,17 +86,103 @@ def _sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def copy_weights(source, target, but=None):
-    """Gives a model those of another; `but` begins the paths of what keeps its own."""
-    values = _variables(source)
-    for path, variable in _variables(target).items():
-        if but is None or not path.startswith(but):
-            if tuple(values[path].shape) != tuple(variable.shape):
-                raise UserError(
-                    f"Weight {path!r} has shape {tuple(values[path].shape)}, but "
-                    f"{tuple(variable.shape)} is asked for."
-                )
-            variable.assign(values[path])
+def copy_weights(source, target):
+    """Gives a model the weights of another, and its loss normalizer."""
+    _copy(_variables(source), _variables(target).values())
+
+
+def _copy(values, variables):
+    for variable in variables:
+        value = values.get(variable.path)
+        if value is None or tuple(value.shape) != tuple(variable.shape):
+            found = "is missing" if value is None else f"has shape {tuple(value.shape)}"
+            raise UserError(
+                f"Weight {variable.path!r} {found}, but {tuple(variable.shape)} is asked for."
+            )
+        variable.assign(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class NewWeights:
+    """Weights that a network could not take from another.
+
+    Attributes:
+      paths: frozenset of str, of the variables.
+      reason: str, a sentence.
+    """
+
+    paths: frozenset
+    reason: str
+
+
+def transfer_weights(source, target, same_classes=False):
+    """Gives a network the weights of another, as far as the features and the classes are the same.
+
+    Features of another width leave the embedding as it is. Of the last layer of the
+    classification head a class takes over what the class of the same name has learnt, and the
+    others stay as they are. Everything else must have the same shape. The loss normalizer, which is
+    of a training and not of a network, stays.
+
+    Args:
+      source, target: `ActionFormer`.
+      same_classes: bool, the ids of classes mean the same in both, whatever their names.
+
+    Returns:
+      list of `NewWeights`.
+
+    Raises:
+      UserError: the networks differ elsewhere, too.
+    """
+    embedding = _new_embedding(source.architecture, target.architecture)
+    paths = {variable.path for variable in target.network_weights}
+    new = [
+        NewWeights(frozenset(path for path in paths if path.startswith(begins)), reason)
+        for begins, reason in embedding
+    ]
+    left = frozenset().union(*(part.paths for part in new))
+    if not same_classes:
+        left |= _CLASS_WEIGHTS
+    _copy(_variables(source), [v for v in target.network_weights if v.path not in left])
+    return new if same_classes else [*new, *_take_classes(source, target)]
+
+
+def _new_embedding(source, target):
+    """What paths of new weights begin with, and the reason, of two `Architecture`s."""
+    ours, theirs = target.input_dim, source.input_dim
+    widths = f"the features have {shown(ours)} channels, those of the preset {shown(theirs)}."
+    if not (target.has_streams or source.has_streams):
+        return [("backbone/embd_0/", f"The embedding is new: {widths}")] if ours != theirs else []
+    if target.has_streams and source.has_streams and len(ours) == len(theirs):
+        return [
+            (f"backbone/proj_{i}/", f"The projection of stream {i} is new: {widths}")
+            for i, (one, other) in enumerate(zip(ours, theirs, strict=True))
+            if one != other
+        ]
+    return [(("backbone/proj_", "backbone/embd_0/"), f"The embedding is new: {widths}")]
+
+
+_CLASS_WEIGHTS = frozenset({"heads/cls_head/out/kernel", "heads/cls_head/out/bias"})
+
+
+def _take_classes(source, target):
+    """Copies the last layer of the classification head class by class."""
+    ours, theirs = target.class_names, source.class_names
+    shared = {i: theirs.index(name) for i, name in enumerate(ours) if name in theirs}
+    taken, values = _variables(target), _variables(source)
+    for path in _CLASS_WEIGHTS:
+        weights = keras.ops.convert_to_numpy(taken[path]).copy()
+        known = keras.ops.convert_to_numpy(values[path])
+        weights[..., list(shared)] = known[..., list(shared.values())]
+        taken[path].assign(weights)
+    count, unknown = target.architecture.num_classes, [n for n in ours if n not in theirs]
+    if len(shared) == count:
+        return []
+    part = (
+        f"for {len(unknown)} of {count} classes, {shown(unknown)}" if shared else "for all classes"
+    )
+    knows = f"knows {shown(list(theirs))}" if theirs else "does not name its classes"
+    reason = f"The last layer of the classification head is new {part}: the preset {knows}."
+    return [NewWeights(_CLASS_WEIGHTS, reason)]
 
 
 def save_weights(model, folder):

@@ -24,6 +24,7 @@ from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.presets.builtin import ARCHITECTURES
 from keras_actionformer.presets.runs import read_config
 from keras_actionformer.training.epochs import num_epochs
+from keras_actionformer.training.freezing import check_freeze
 
 
 def default_config(architecture: str | None = None) -> Any:  # no checker knows its fields
@@ -102,6 +103,9 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     train.val_every = 0  # epochs from one validation to the next; 0: by the number of videos
     train.patience = 0  # epochs without a better validation that end the training; 0: no number
     train.keep_epochs = ()  # whose models are kept, as model_epoch_10.keras
+    # Preset, run or checkpoint whose weights to start from, see `ActionFormer.from_preset`.
+    train.preset = ""
+    train.freeze = ()  # parts that stay as they are in the preset, e.g. ("backbone", "neck")
     train.jit_compile = "auto"  # XLA: "on", "off", "auto" (on a GPU, off on a CPU)
     train.mixed_precision = False  # bfloat16 arithmetic, float32 weights
     train.recompute = False  # less memory for more time, see `ActionFormer.recompute`
@@ -195,6 +199,7 @@ def check_config(config):
             f"train.recompute needs model.dropout=0, but it is {config.model.dropout}: what is "
             "computed again would drop something else."
         )
+    check_freeze(config.train.freeze)
     data = config.data
     if data.split and not pathlib.Path(data.split).exists():
         raise UserError(f"data.split is '{data.split}', which does not exist; `init` writes it.")

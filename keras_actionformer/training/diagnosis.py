@@ -34,6 +34,7 @@ from keras_actionformer.training.statistics import (
     pyramid_warnings,
     suggestion_statistics,
 )
+from keras_actionformer.training.transfer import open_preset
 
 # As many errors, and as many warnings, are printed; `to_dict` has them all.
 _MOST_PRINTED = 20
@@ -114,8 +115,10 @@ def diagnose(config, data_only=False, progress=None):
     findings, eval_findings = _Findings(), _Findings()
     if not data_only:
         findings.attempt(check_config, config)
-        if findings.problems:  # What follows from wrong settings is not worth telling.
+        opened = None if findings.problems else findings.attempt(open_preset, config)
+        if opened is None:  # What follows from wrong settings is not worth telling.
             return Diagnosis(findings.problems, {})
+        config, _ = opened
     experiment = Experiment(config)
     pyramid = None if data_only else architecture_of(config)
     annotations = findings.attempt(

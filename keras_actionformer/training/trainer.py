@@ -16,10 +16,13 @@ from keras_actionformer.network.padding import inference_padding
 from keras_actionformer.presets.runs import CHECKPOINT, CONFIG, MODELS, load_model
 from keras_actionformer.terminal import RunningLine
 from keras_actionformer.training.callbacks import DeadOutputWarning, RunWriter
-from keras_actionformer.training.config import check_config, first_difference, run_config, to_plain
+from keras_actionformer.training.config import check_config, to_plain
 from keras_actionformer.training.epochs import best_of, num_epochs
 from keras_actionformer.training.experiment import Experiment
+from keras_actionformer.training.freezing import freeze
 from keras_actionformer.training.progress import EpochTable
+from keras_actionformer.training.resuming import check_epochs_left, resumed_config
+from keras_actionformer.training.transfer import open_preset, take_weights, with_preset
 from keras_actionformer.training.validation import Validation, WeightsCopy
 
 
@@ -28,11 +31,13 @@ def train(
     workdir: str | os.PathLike[str],
     resume: bool = False,
     before_fit: Callable[[], object] | None = None,
+    preset: str | os.PathLike[str] | None = None,
 ) -> ActionFormer:
     """Trains a model, or goes on where an interrupted training stopped.
 
     A run that was stopped, at any moment and by whatever means, and then resumed ends with the
-    weights, bit for bit, of one that never stopped.
+    weights, bit for bit, of one that never stopped. A finished one goes on when `train.epochs` is
+    more than it was.
 
     Args:
       config: `ConfigDict`, see `default_config`.
@@ -40,6 +45,8 @@ def train(
       resume: bool, go on from the folder's checkpoint where there is one.
       before_fit: function without arguments, called once the training data is found to be right
         and before anything is written, for checks of what comes after the training; or None.
+      preset: str or path, in place of `train.preset`: whose weights to start from, see
+        `ActionFormer.from_preset`.
 
     Returns:
       `ActionFormer` with averaged weights, or the best of the validations (`data.val_subset`).
@@ -48,8 +55,12 @@ def train(
       UserError: the settings, the data or the folder do not fit; nothing was written then.
     """
     workdir = pathlib.Path(workdir)
+    if preset is not None:
+        config = with_preset(config, preset)
     check_config(config)
-    _check_workdir(config, workdir, resume)
+    goes_on = _goes_on(workdir, resume)
+    given = resumed_config(config, workdir) if resume else config
+    config, source = (given, None) if goes_on else open_preset(given)
     # === Data ===
     experiment = Experiment(config)
     annotations = experiment.read_annotations()
@@ -62,6 +73,8 @@ def train(
     keras.utils.set_random_seed(config.seed)
     model = experiment.build_model(annotations)
     model.recompute = config.train.recompute
+    new_weights = [] if source is None else take_weights(model, source, config, given)
+    freeze(model, config.train.freeze, new_weights)
     model.compile(
         experiment.make_optimizer(steps_per_epoch),
         jit_compile={"on": True, "off": False, "auto": "auto"}[config.train.jit_compile],
@@ -69,8 +82,9 @@ def train(
     remove_leftovers(workdir)
     copy, line = WeightsCopy(model), RunningLine()
     run = RunWriter(model, workdir, copy, config.train)
-    if resume and (workdir / CHECKPOINT).exists():
+    if goes_on:
         run.restore()
+        check_epochs_left(workdir, len(run.rows), config.train)
     if run.is_over:
         print(f"{workdir}: all {len(run.rows)} epochs are done already.")
         return load_model(workdir, ActionFormer)
@@ -121,19 +135,12 @@ def _tell_end(rows, num_epochs):
     )
 
 
-def _check_workdir(config, workdir, resume):
-    """Raises UserError where the folder belongs to another run, or to this one unasked."""
-    if not (workdir / CHECKPOINT).exists():
-        return
-    if not resume:
+def _goes_on(workdir, resume):
+    """Whether the folder holds a run to go on with; raises UserError for one that is unasked."""
+    found = (workdir / CHECKPOINT).exists()
+    if found and not resume:
         raise UserError(
             f"{workdir} already holds a training run: pass --resume to go on with it, or another "
             "--workdir."
         )
-    different = first_difference(run_config(workdir), to_plain(config))
-    if different:
-        name, old, new = different
-        raise UserError(
-            f"{workdir} was trained with {name}={old!r}, but the configuration now says {new!r}: "
-            "use the settings it was started with, or another --workdir."
-        )
+    return found

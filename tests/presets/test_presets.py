@@ -141,6 +141,43 @@ def test_other_classes_replace_the_last_layer_only(model, tmp_path, classes, nam
             np.testing.assert_array_equal(to_numpy(variable), saved[variable.path])
 
 
+@pytest.mark.parametrize(
+    "arguments", [{"num_classes": ["fall", "sit", "run"]},
+                  {"num_classes": 3, "class_names": ("fall", "sit", "run")}],
+)  # fmt: skip
+def test_a_class_of_the_same_name_keeps_what_it_has_learnt(model, tmp_path, arguments):
+    model.save_to_preset(tmp_path / "a")
+    other = ActionFormer.from_preset(tmp_path / "a", **arguments)
+    assert other.class_names == ("fall", "sit", "run")
+    saved = {v.path: to_numpy(v) for v in model.network_weights}
+    for variable in other.network_weights:
+        ours, theirs = to_numpy(variable), saved[variable.path]
+        if variable.path.startswith("heads/cls_head/out/"):
+            ours, theirs = ours[..., [0, 2]], theirs[..., [2, 0]]  # of run, jump, fall
+        np.testing.assert_array_equal(ours, theirs, err_msg=variable.path)
+    with pytest.raises(UserError, match="Give class names once"):
+        ActionFormer.from_preset(tmp_path / "a", num_classes=["a"], class_names=["b"])
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_another_width_of_the_features_replaces_the_embedding_only(model, tmp_path, named):
+    model.save_to_preset(tmp_path / "a", feature_encoder="I3D", source="a run")
+    if not named:
+        path = tmp_path / "a" / "metadata.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "class_names": []}))
+    other = ActionFormer.from_preset(tmp_path / "a", input_dim=9)
+    assert other.class_names == (model.class_names if named else ())
+    assert other.provenance == {"licence": "", "source": "a run"}
+    saved = {v.path: to_numpy(v) for v in model.network_weights}
+    for variable in other.network_weights:
+        if variable.path == "backbone/embd_0/kernel":
+            assert variable.shape == (3, 9, 8)
+        else:
+            np.testing.assert_array_equal(to_numpy(variable), saved[variable.path])
+    fresh = ActionFormer.from_preset(tmp_path / "a", load_weights=False, input_dim=9)
+    assert fresh.config == other.config
+
+
 def test_settings_can_be_changed(model, feats, tmp_path):
     model.save_to_preset(tmp_path / "a")
     other = ActionFormer.from_preset(
