@@ -31,8 +31,9 @@ def quiet_start():
     """
     with _without_noise():
         yield
-        if "tensorflow" in sys.modules:  # it looks for GPUs now and not later
-            sys.modules["tensorflow"].config.list_physical_devices()
+        tensorflow = sys.modules.get("tensorflow")  # None, too, where its import is forbidden
+        if tensorflow is not None:  # it looks for GPUs now and not later
+            tensorflow.config.list_physical_devices()
 
 
 def look_for_devices():

@@ -92,3 +92,9 @@ def test_a_program_without_standard_error():
         "with quiet_start(): print('works')"
     )
     assert standard_error(code) == ""
+
+
+def test_where_tensorflow_is_forbidden(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)  # as programs do that must not load it
+    with quiet_start():
+        pass
