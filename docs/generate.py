@@ -150,13 +150,15 @@ def cli_page():
         *(row(f"[{verb}](#{verb})", purpose) for verb, purpose in VERBS.items()),
     ]
     for verb in VERBS:
+        others = set(flags.FLAGS)
         module = importlib.import_module(f"keras_actionformer.cli.{verb}")
         lines += ["", f"## {verb}", "", "```text", module.__doc__.strip(), "```", ""]
         lines += ["| option | meaning | default |", "|---|---|---|"]
         for flag in flags.FLAGS.get_key_flags_for_module(module):
             name = f"`--{'[no]' if flag.boolean else ''}{flag.name}`"
             lines.append(row(name, plain(help_of(flag)), default_of(flag)))
-            delattr(flags.FLAGS, flag.name)  # the next verb may have one of this name
+        for name in set(flags.FLAGS) - others:  # the next verb may have one of this name
+            delattr(flags.FLAGS, name)
     return "\n".join(lines) + "\n"
 
 

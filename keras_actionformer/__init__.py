@@ -24,9 +24,11 @@ _HOMES = {
     "PostProcess": "detection.postprocess",
     "SGD": "training.optimizers",
     "ServedModel": "deploy.client",
+    "Thresholds": "detection.thresholds",
     "Timing": "data.grid",
     "UserError": "errors",
     "Video": "data.annotations",
+    "count_bouts": "detection.bouts",
     "default_config": "training.config",
     "evaluate": "evaluation.evaluation",
     "list_presets": "presets.builtin",
@@ -36,6 +38,7 @@ _HOMES = {
     "read_ego4d": "datasets.formats",
     "read_epic100": "datasets.formats",
     "read_thumos14": "datasets.formats",
+    "recommend_thresholds": "evaluation.score_thresholds",
     "save_annotations": "data.annotation_files",
     "save_detections": "detection.detections",
     "simulate_dataset": "datasets.simulated",
@@ -61,13 +64,18 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, which read an
     from keras_actionformer.datasets.simulated import simulate_dataset as simulate_dataset
     from keras_actionformer.deploy.client import ServedModel as ServedModel
     from keras_actionformer.deploy.exported import ExportedModel as ExportedModel
+    from keras_actionformer.detection.bouts import count_bouts as count_bouts
     from keras_actionformer.detection.detections import Detections as Detections
     from keras_actionformer.detection.detections import load_detections as load_detections
     from keras_actionformer.detection.detections import save_detections as save_detections
     from keras_actionformer.detection.postprocess import PostProcess as PostProcess
+    from keras_actionformer.detection.thresholds import Thresholds as Thresholds
     from keras_actionformer.errors import UserError as UserError
     from keras_actionformer.evaluation.evaluation import evaluate as evaluate
     from keras_actionformer.evaluation.result import EvaluationResult as EvaluationResult
+    from keras_actionformer.evaluation.score_thresholds import (
+        recommend_thresholds as recommend_thresholds,
+    )
     from keras_actionformer.model import ActionFormer as ActionFormer
     from keras_actionformer.network.architecture import Architecture as Architecture
     from keras_actionformer.presets.builtin import list_presets as list_presets

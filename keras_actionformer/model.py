@@ -15,6 +15,7 @@ from keras_actionformer.detection.detections import Detections
 from keras_actionformer.detection.detector import Detector
 from keras_actionformer.detection.inputs import check_durations, grids_of, one_each, open_sequences
 from keras_actionformer.detection.postprocess import PostProcess
+from keras_actionformer.detection.thresholds import ScoreThreshold, Thresholds, check_thresholds
 from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.network.backbone import Backbone
 from keras_actionformer.network.heads import Heads
@@ -45,9 +46,9 @@ class ActionFormer(TrainableNetwork):
     Args:
       input_dim, num_classes, ... init_loss_norm: fields of `Architecture`, which explains them.
       postprocess: `PostProcess`, or a dict of its fields.
-      grid: `FeatureGrid` or a dict of its fields: timing of the features the model is trained
-        on. `detect` needs one, here or as an argument.
+      grid: `FeatureGrid` or a dict of its fields: timing of its features; `detect` needs one.
       class_names: K strings, or None.
+      thresholds: `Thresholds` or a dict of its fields: the least scores it recommends; or None.
 
     Call: `{"feats": (B, T, C) float, "mask": (B, T) bool} -> {"logits": (B, P, K), "offsets":
     (B, P, 2)}` for any T >= 1; P counts the points of all levels for T padded to a multiple of
@@ -96,6 +97,7 @@ class ActionFormer(TrainableNetwork):
         postprocess: PostProcess | dict[str, Any] | None = None,
         grid: FeatureGrid | dict[str, Any] | None = None,
         class_names: Sequence[str] | None = None,
+        thresholds: Thresholds | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         given = locals()  # the arguments by name: nothing else is local yet
@@ -105,6 +107,7 @@ class ActionFormer(TrainableNetwork):
         postprocess = from_fields("postprocess", postprocess, PostProcess) or PostProcess()
         grid = from_fields("grid", grid, FeatureGrid)
         class_names = check_class_names(class_names, architecture.num_classes)
+        thresholds = check_thresholds(thresholds, architecture.num_classes)
         look_for_devices()
 
         # === Functional model ===
@@ -131,6 +134,7 @@ class ActionFormer(TrainableNetwork):
         self.postprocess: PostProcess = postprocess
         self.grid: FeatureGrid | None = grid
         self.class_names: tuple[str, ...] = class_names
+        self.thresholds: Thresholds | None = thresholds
         self.provenance: dict[str, Any] = {}  # of a preset, for when it is saved again
         # Not through __setattr__: Keras would count these graphs as layers of this model.
         self.__dict__["_detectors"] = {}
@@ -164,7 +168,7 @@ class ActionFormer(TrainableNetwork):
         duration_sec: float | Sequence[float] | None = None,
         batch_size: int = 8,
         max_detections: int | None = None,
-        score_threshold: float | None = None,
+        score_threshold: ScoreThreshold | None = None,
         grid: FeatureGrid | dict[str, Any] | None = None,
         window_steps: int | None = None,
         window_overlap: float = 0.5,
@@ -195,7 +199,7 @@ class ActionFormer(TrainableNetwork):
           duration_sec: float, or one a sequence: detections are clipped to [0, duration].
           batch_size: int, sequences per batch.
           max_detections: int, most detections of a sequence; default from `postprocess`.
-          score_threshold: float, drops detections below it; default: none are dropped here.
+          score_threshold: drops detections below it, see `Detections.filter`; None: none.
           grid: `FeatureGrid` of these features (or a dict of its fields), where it differs from
             the model's.
           window_steps: int, length of the windows that longer sequences are cut to (see
@@ -230,10 +234,7 @@ class ActionFormer(TrainableNetwork):
             tile_steps,
             verbose,
         )
-        if max_detections is not None:  # suppression has done it, but for the method "none"
-            results = [detections[:max_detections] for detections in results]
-        if score_threshold is not None:
-            results = [detections.filter(min_score=score_threshold) for detections in results]
+        results = [found[:max_detections].filter(min_score=score_threshold) for found in results]
         return results[0] if single else results
 
     def detector(
@@ -394,6 +395,7 @@ class ActionFormer(TrainableNetwork):
             "postprocess": dataclasses.asdict(self.postprocess),
             "grid": self.grid and dataclasses.asdict(self.grid),
             "class_names": list(self.class_names),
+            "thresholds": self.thresholds and dataclasses.asdict(self.thresholds),
             "name": self.name,
         }
 

@@ -11,6 +11,7 @@ import pytest
 from helpers.golden_files import cases, join_levels, load
 from helpers.models import reference_model, small_model, to_numpy
 from keras_actionformer.data.grid import FeatureGrid
+from keras_actionformer.detection.thresholds import Thresholds
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.padding import inference_padding
@@ -61,7 +62,12 @@ def test_forward_gives_the_reference_numbers(path, run):
 @pytest.fixture(scope="module")
 def small():
     keras.utils.set_random_seed(1)
-    model = ActionFormer(**SMALL, grid=FeatureGrid(30, 4, 16), class_names=("a", "b", "c"))
+    model = ActionFormer(
+        **SMALL,
+        grid=FeatureGrid(30, 4, 16),
+        class_names=("a", "b", "c"),
+        thresholds=Thresholds(0.4, (0.3, None, 0.5)),
+    )
     rng = np.random.default_rng(0)
     for variable in model.trainable_variables:  # so that no term hides behind a small value
         variable.assign(to_numpy(variable) + rng.normal(0, 0.2, variable.shape))
@@ -136,6 +142,7 @@ def test_a_training_step_needs_no_more_padding_than_detection(changes):
 def test_config_round_trip_keeps_everything(small):
     copy = ActionFormer.from_config(small.get_config())
     assert copy.get_config() == small.get_config()
+    assert copy.thresholds == small.thresholds == Thresholds(0.4, (0.3, None, 0.5))
     copy.set_weights(small.get_weights())
     x = {"feats": np.ones((1, 20, 6), "float32"), "mask": np.ones((1, 20), bool)}
     np.testing.assert_array_equal(to_numpy(small(x)["logits"]), to_numpy(copy(x)["logits"]))
@@ -149,6 +156,7 @@ def test_keras_file_round_trip(small, tmp_path):
     np.testing.assert_array_equal(ours.scores, theirs.scores)
     np.testing.assert_array_equal(ours.segments_sec, theirs.segments_sec)
     assert copy.class_names == ("a", "b", "c")
+    assert copy.thresholds == small.thresholds
 
 
 def test_readme_way_of_loading_works_in_a_fresh_process(small, tmp_path):

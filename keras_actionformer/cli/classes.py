@@ -1,9 +1,31 @@
-"""The names of classes in a text file, for the option --classes."""
+"""The names of classes, and what an export says of them, for the option --classes."""
 
 import pathlib
 
+from keras_actionformer.checks import check_class_names
+from keras_actionformer.detection.thresholds import check_thresholds
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import told_if_unreadable
+from keras_actionformer.files import read_json, told_if_unreadable
+
+
+def read_classes(path):
+    """Reads the classes of an export: its labels (see `read_class_names`) or its manifest.
+
+    Returns:
+      (sequence of str, the names; the `Thresholds` that the manifest has, or None).
+
+    Raises:
+      UserError: the file cannot be read, or tells no names or other things.
+    """
+    if pathlib.Path(path).suffix.lower() != ".json":
+        return read_class_names(path), None
+    source = f"--classes={path}"
+    manifest = read_json(path, source)
+    if not isinstance(manifest, dict) or not manifest.get("class_names"):
+        raise UserError(f"{source} is no manifest of an export that names its classes.")
+    with told_if_unreadable(f"{source} cannot be used"):
+        names = check_class_names(manifest["class_names"])
+        return names, check_thresholds(manifest.get("thresholds"), len(names))
 
 
 def read_class_names(path):

@@ -12,10 +12,23 @@ or of a trained model, whose detections are computed first:
 
 With --video_scores the segments (of a model of one class) are first repeated for the best classes
 of their video, as is usual on ActivityNet.
+
+--tune_threshold finds the score from which on detections are best counted (of the highest F1 at a
+tIoU of 0.5): one for all classes, and one for each with 10 instances or more. The run or preset
+keeps them, so that `detect --bouts` and all that is exported know them. Take videos for it that the
+model was not trained on. Where a model has such thresholds, precision, recall and F1 are told, too.
+
+  evaluate --workdir=runs/thumos14 --tune_threshold --subset=validation
+
+A run or a preset is evaluated with other settings of the post-processing or the fusion, and its
+files stay as they are, by
+
+  evaluate --workdir=runs/thumos14 --config.postprocess.nms_sigma=0.4 --output=scores.json
 """
 
 from absl import flags
 
+from keras_actionformer.cli.settings import define_settings, given_settings
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.data.features import FeatureFiles
@@ -25,9 +38,11 @@ from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS, evaluate
 from keras_actionformer.evaluation.fusion import fuse_videos
+from keras_actionformer.evaluation.score_thresholds import tune_thresholds
 from keras_actionformer.evaluation.video_scores import load_video_scores
 from keras_actionformer.files import write_json
 from keras_actionformer.quiet import import_keras
+from keras_actionformer.training.overrides import default_fusion, override
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run to evaluate.")
 _WEIGHTS = flags.DEFINE_string(
@@ -63,27 +78,40 @@ _SUFFIX = flags.DEFINE_string("suffix", ".npy", "See --prefix.")
 _VIDEO_SCORES = flags.DEFINE_string(
     "video_scores", None, "File of the class scores of whole videos (.json, .csv, .npz, .pkl)."
 )
-_NUM_PRED = flags.DEFINE_integer(
-    "num_pred", None, "Most segments of a video with --video_scores; 200 by default.", lower_bound=1
-)
-_TOPK = flags.DEFINE_integer(
-    "topk", None, "Classes that --video_scores repeats each for; 2 by default.", lower_bound=1
-)
 _SUBSET = flags.DEFINE_string(
-    "subset", None, "Subset to evaluate; by default the run's, --default_subset, or 'test'."
+    "subset",
+    None,
+    "Subset to evaluate; by default the run's (to tune on, its validation subset), "
+    "--default_subset, or 'test'.",
 )
 _TIOU = flags.DEFINE_list(
     "tiou", None, "Temporal IoU thresholds; without them, the run's, or 0.3,...,0.7."
+)
+_SETTINGS = define_settings()
+_SCORE_THRESHOLD = flags.DEFINE_float(
+    "score_threshold", None, "Tells precision, recall and F1 from this score on."
+)
+_TUNE_THRESHOLD = flags.DEFINE_bool(
+    "tune_threshold", False, "Finds the thresholds of the best F1; a run or preset keeps them."
 )
 _PER_CLASS = flags.DEFINE_bool("per_class", False, "Also print a table with a line a class.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write the scores to.")
 
 
 def main():
+    if _TUNE_THRESHOLD.value and _SCORE_THRESHOLD.value is not None:
+        raise UserError("Give either --score_threshold=NUMBER, or --tune_threshold to find one.")
+    if _TUNE_THRESHOLD.value and given_settings(_SETTINGS):
+        raise UserError(
+            "--tune_threshold finds thresholds for the settings that the model has: leave out "
+            "--config.postprocess and --config.fusion."
+        )
     result = _evaluate(_thresholds(_TIOU.value))
     print(result)
     if _PER_CLASS.value:
         print(f"\n{result.per_class_table()}")
+    elif _TUNE_THRESHOLD.value:
+        print(f"\n{result.above_thresholds.per_class_table()}")
     if _OUTPUT.value:
         write_json(_OUTPUT.value, result.to_dict())
 
@@ -91,16 +119,18 @@ def main():
 def _evaluate(tiou_thresholds):
     """Returns the `EvaluationResult` of what the flags name."""
     if _WORKDIR.value and not any((_PRESET.value, _GROUND_TRUTH.value, _DETECTIONS.value)):
-        if _fusion():
-            raise UserError(
-                "--num_pred and --topk are for --detections or --preset; a run has its own in "
-                "config.fusion."
-            )
         import_keras()  # seconds long, and files of detections do without
         from keras_actionformer.training.run_scores import evaluate_workdir
 
         return evaluate_workdir(
-            _WORKDIR.value, _SUBSET.value, tiou_thresholds, _VIDEO_SCORES.value, _WEIGHTS.value
+            _WORKDIR.value,
+            _SUBSET.value,
+            tiou_thresholds,
+            _VIDEO_SCORES.value,
+            _WEIGHTS.value,
+            overrides=given_settings(_SETTINGS),
+            score_threshold=_SCORE_THRESHOLD.value,
+            tune_threshold=_TUNE_THRESHOLD.value,
         )
     if _WEIGHTS.value:
         raise UserError("--weights is for --workdir alone: a run has several, files have none.")
@@ -117,47 +147,71 @@ def _evaluate(tiou_thresholds):
         fps=_FPS.value,
         time_unit=_TIME_UNIT.value,
     )
-    videos = annotations.subset(_SUBSET.value or _DEFAULT_SUBSET.value or "test")
-    class_names, video_scores = annotations.class_names, None
+    videos = annotations.subset(_subset())
+    names, video_scores, fusion = annotations.class_names, None, None
     if _VIDEO_SCORES.value:
-        video_scores = load_video_scores(_VIDEO_SCORES.value, class_names)
-        class_names = None  # those of the detections are about to be replaced
+        video_scores = load_video_scores(_VIDEO_SCORES.value, names)
+        fusion = default_fusion()
+    thresholds = _SCORE_THRESHOLD.value
     if _PRESET.value:
-        detections = _detect(videos)
+        detections, recommended = _detect(videos, names, fusion)
+        if thresholds is None and not fusion:  # fused scores are other ones
+            thresholds = recommended
     else:
-        detections = load_detections(_DETECTIONS.value, class_names=class_names)
-    if video_scores is not None:
-        detections = fuse_videos(detections, video_scores, **_fusion())
+        override(given_settings(_SETTINGS), fusion=fusion)
+        # The names of what is fused are about to be replaced.
+        detections = load_detections(_DETECTIONS.value, None if fusion else names)
+    if fusion:
+        detections = fuse_videos(detections, video_scores, **fusion)
+    if _TUNE_THRESHOLD.value and not _PRESET.value:
+        thresholds = tune_thresholds(videos, detections, len(names), names)
     return evaluate(
         videos,
         detections,
         tiou_thresholds or TIOU_THRESHOLDS,
-        class_names=annotations.class_names,
+        class_names=names,
+        thresholds=thresholds,
     )
 
 
-def _fusion():
-    """The settings of the fusion that flags give, by name."""
-    settings = {"num_pred": _NUM_PRED.value, "topk": _TOPK.value}
-    return {name: value for name, value in settings.items() if value is not None}
+def _subset():
+    """The subset to evaluate of a --ground_truth."""
+    return _SUBSET.value or _DEFAULT_SUBSET.value or "test"
 
 
-def _detect(videos):
-    """Detections of a preset's model in the feature files of videos."""
+def _detect(videos, class_names, fusion):
+    """What a preset's model finds in the feature files of videos, and the thresholds it has.
+
+    Args:
+      videos: sequence of `Video`.
+      class_names: tuple of str, of their labels.
+      fusion: dict, in which the settings of the flags are put; None where nothing is fused.
+
+    Returns:
+      ({video id: `Detections`}, `Thresholds` or None).
+    """
     if not _FEATS.value:
         raise UserError("--preset needs --feats=DIR, the folder of the feature files.")
     import_keras()
     from keras_actionformer.model import ActionFormer
-    from keras_actionformer.training.run_scores import detect_items
+    from keras_actionformer.presets.presets import thresholds_file
+    from keras_actionformer.training.run_scores import FUSED, detect_items, keep_thresholds
 
+    if _TUNE_THRESHOLD.value and fusion:
+        raise UserError(FUSED)
+    path = thresholds_file(_PRESET.value) if _TUNE_THRESHOLD.value else None
     model = ActionFormer.from_preset(_PRESET.value)
     if model.grid is None:
         raise UserError(f"The preset '{_PRESET.value}' does not know the timing of its features.")
+    override(given_settings(_SETTINGS), model, fusion)
     channels, grid = model.architecture.channels, model.grid
     features = FeatureFiles(_FEATS.value, channels, _PREFIX.value, _SUFFIX.value)
     timing = Timing(grid.stride_frames, grid.window_frames, grid.fps)
-    items = evaluation_items(videos, features, timing)
-    return detect_items(model, items)
+    detections = detect_items(model, evaluation_items(videos, features, timing))
+    if path:
+        found = tune_thresholds(videos, detections, model.architecture.num_classes, class_names)
+        keep_thresholds(model, found, path, _subset())
+    return detections, model.thresholds
 
 
 def _thresholds(texts):

@@ -59,9 +59,10 @@ def flags_problem(error, argv, options):
     _, value = _config_value(argv, options)
     path = None if value is None else pathlib.Path(value.partition(":")[0])
     if isinstance(error, flags.UnrecognizedFlagError):
-        if error.flagname.startswith("config.") and path is None:
+        if error.flagname.startswith("config.") and "config" in options and path is None:
             return f"--{error.flagname} changes a setting of --config=FILE.py, which is missing."
-        return f"There is no option --{error.flagname}{suggest(error.flagname, options) or '.'}"
+        known = [*options, *(name for name in flags.FLAGS if name.startswith("config."))]
+        return f"There is no option --{error.flagname}{suggest(error.flagname, known) or '.'}"
     for one in _chain(error):
         frames = traceback.extract_tb(one.__traceback__)
         lines = [frame.lineno for frame in frames if path and pathlib.Path(frame.filename) == path]

@@ -1,10 +1,14 @@
-"""The videos that the option --feats of `detect` names."""
+"""The videos that the options --feats and --table of `detect` name."""
 
 import pathlib
 
+from absl import logging
+
+from keras_actionformer.data.entries import media_entry, set_once
 from keras_actionformer.data.feature_files import HDF5_SUFFIXES, NUMPY_SUFFIXES, TORCH_SUFFIXES
 from keras_actionformer.data.features import FeatureFiles
-from keras_actionformer.errors import UserError
+from keras_actionformer.data.tables import read_video_times
+from keras_actionformer.errors import UserError, suggest
 
 
 def check_exist(names):
@@ -90,3 +94,35 @@ def _video_id(name, file_suffix, data):
     """
     # The run's suffix, as "_rgb.npy", ends like the files unless these are of another kind.
     return name.removeprefix(data["prefix"]).removesuffix(data["suffix"].removesuffix(file_suffix))
+
+
+def read_times(path, video_ids):
+    """Reads a table with the columns video, fps and duration; one of the last two may lack.
+
+    Args:
+      path: str, the value of `--table`; a table of annotations is one, too.
+      video_ids: the videos to look for.
+
+    Returns:
+      dict, video id to (frames a second or None, seconds or None).
+
+    Raises:
+      UserError: the table cannot be read, lacks a video or says neither of one.
+    """
+    entries = {}
+    for where, name, known in read_video_times(path, logging.warning):
+        entry = media_entry(entries, where, name)
+        for field, value in known.items():
+            set_once(where, entry, field, value)
+    times = {}
+    for video_id in video_ids:
+        if video_id not in entries:
+            raise UserError(
+                f"--table={path} lacks the video {video_id!r} of --feats"
+                f"{suggest(video_id, entries) or '.'}"
+            )
+        fps, duration_sec = (entries[video_id].get(name) for name in ("fps", "duration"))
+        if fps is None and duration_sec is None:
+            raise UserError(f"--table={path} has neither fps nor duration of {video_id!r}.")
+        times[video_id] = fps, duration_sec
+    return times

@@ -54,8 +54,8 @@ def table_entries(path, reading):
     return _entries(_Rows(table, columns, reading), reading)
 
 
-def read_durations(path, tell):
-    """Reads a table of videos with the columns `video,duration` and perhaps `fps`.
+def read_video_times(path, tell):
+    """Reads a table of videos with the columns `video,duration,fps`; one of the last two may lack.
 
     Args:
       path: str or `os.PathLike`.
@@ -64,8 +64,8 @@ def read_durations(path, tell):
     Yields:
       (str, a line as errors name it; str, the video; dict, its `duration` and `fps`).
     """
-    required = [("video", "duration"), ("video", "video_duration")]
-    table = read_table(path, worded_columns, required, tell)
+    required = ("video", "duration or video_duration or fps")
+    table = read_table(path, worded_columns, [required], tell)
     columns = choose_columns(table.where, worded_columns(table.header))
     rows = _Rows(table, columns, Reading(tell))
     for where, row in rows:

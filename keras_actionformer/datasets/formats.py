@@ -24,7 +24,7 @@ from keras_actionformer.data.entries import set_once, video_entry
 from keras_actionformer.data.table_columns import choose_columns, spelled_columns
 from keras_actionformer.data.table_files import read_table
 from keras_actionformer.data.table_times import Cell, Times
-from keras_actionformer.data.tables import read_durations, whole_number
+from keras_actionformer.data.tables import read_video_times, whole_number
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import read_json, read_text
 
@@ -41,7 +41,7 @@ SUBSETS = {
 def _add_durations(entries, durations):
     """Adds what is known about videos apart from their annotations; unknown videos stay as is."""
     if isinstance(durations, str | os.PathLike):
-        for where, video_id, times in read_durations(durations, logging.warning):
+        for where, video_id, times in read_video_times(durations, logging.warning):
             for name, value in times.items():
                 if video_id in entries:
                     set_once(where, entries[video_id], name, value)

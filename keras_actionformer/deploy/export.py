@@ -24,6 +24,7 @@ from keras_actionformer.deploy.exported import (
     MANIFEST,
     RUNTIMES,
     SIGNATURE,
+    THRESHOLDS,
     import_runtime,
     version_folders,
 )
@@ -78,8 +79,8 @@ def export_detector(model, folder, format, precision, raw, batch_size, num_steps
             _write_tflite(graph, temporary, function, precision)
         else:
             _write_onnx(temporary, function)
-        if format != "saved_model" and model.class_names:
-            _write_labels(model, temporary)
+        if format != "saved_model":
+            _write_classes(model, temporary)
         manifest = _manifest(graph, model, temporary, function, format, precision)
         _write_json(temporary / MANIFEST, manifest)
         begin(2)
@@ -132,7 +133,8 @@ def _target(folder, format):
         folder = folder / str(last + 1)
     else:
         is_export = FILES[format] in names  # or a manifest and labels may be of something else
-        others = sorted(names - {FILES[format], MANIFEST, LABELS} if is_export else names)
+        ours = {FILES[format], MANIFEST, LABELS, THRESHOLDS} if is_export else set()
+        others = sorted(names - ours)
     if others:
         raise UserError(
             f"'{folder}' holds other files, such as {others[0]!r}: choose a new folder."
@@ -178,8 +180,8 @@ def _write_saved_model(graph, model, folder, function):
             raw_graph(model), model, *function.input_signature[0].shape[:2]
         )
     with tempfile.TemporaryDirectory() as assets:
-        if model.class_names:
-            module.labels = tf.saved_model.Asset(str(_write_labels(model, pathlib.Path(assets))))
+        written = _write_classes(model, pathlib.Path(assets))
+        module.assets = [tf.saved_model.Asset(str(path)) for path in written]
         # Gradients, whose tracing takes as long as all else, are for training: there is none here.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(module, str(folder), signatures, options)
@@ -289,12 +291,22 @@ def _select_in_onnx(context, node, name, arguments):
 # === What lies beside it ===
 
 
-def _write_labels(model, folder):
-    """The names of the classes, one a line, in the order of their ids."""
-    path = folder / LABELS
-    lines = (" ".join(name.splitlines()) for name in model.class_names)
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
-    return path
+def _write_classes(model, folder):
+    """Writes what is known of the classes, a line each in the order of their ids.
+
+    Returns:
+      list of `pathlib.Path`: the files with names and with recommended scores, as far as there are.
+    """
+    lines = {}
+    if model.class_names:
+        lines[LABELS] = [" ".join(name.splitlines()) for name in model.class_names]
+    if model.thresholds:
+        scores = model.thresholds.of(np.arange(model.architecture.num_classes))
+        lines[THRESHOLDS] = [f"{score:g}" for score in scores]
+    for name, texts in lines.items():
+        text = "".join(f"{line}\n" for line in texts)
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+    return [folder / name for name in lines]
 
 
 def _manifest(graph, model, folder, function, format, precision):

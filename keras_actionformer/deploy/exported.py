@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 SIGNATURE = "serving_default"  # of a SavedModel, the one that detects
 MANIFEST = "manifest.json"
-LABELS = "labels.txt"
+# Of each class, a line: its name, and the score from which on the model recommends detections.
+LABELS, THRESHOLDS = "labels.txt", "thresholds.txt"
 # The file of each format, None where it is a folder.
 FILES = {"saved_model": None, "tflite": "model.tflite", "onnx": "model.onnx"}
 # What opens each format; the first is the format's own.

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_actionformer.checks import number
+from keras_actionformer.detection.bouts import find_bouts
 from keras_actionformer.detection.detection_files import read_columns, write_rows
 from keras_actionformer.detection.text_table import table
+from keras_actionformer.detection.thresholds import ScoreThreshold, Thresholds
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.extras import import_extra
 
@@ -129,25 +132,69 @@ class Detections:
 
     def filter(
         self,
-        min_score: float | None = None,
+        min_score: ScoreThreshold | None = None,
         labels: int | str | Sequence[int | str] | None = None,
     ) -> Detections:
         """Returns the detections that pass every given condition, in the same order.
 
         Args:
-          min_score: float, keep `score >= min_score`; None keeps every score.
+          min_score: float, keep `score >= min_score`; a dict of class id or name to the float of
+            each class; or the `Thresholds` of a model. None keeps every score.
           labels: class id or name, or a sequence of them; None keeps every class.
 
         Raises:
-          UserError: a name is not in `class_names`.
+          UserError: a name is not in `class_names`, or a class has no `min_score`.
         """
         keep = np.ones(len(self), dtype=bool)
         if min_score is not None:
-            keep &= self.scores >= min_score
+            keep &= self.scores >= self._least_scores(min_score)
         if labels is not None:
             wanted = [labels] if isinstance(labels, (str, int, np.integer)) else labels
             keep &= np.isin(self.labels, [self._label_id(label) for label in wanted])
         return self[keep]
+
+    def bouts(
+        self,
+        threshold: ScoreThreshold | None = None,
+        merge_gaps_sec: float = 0.0,
+        min_length_sec: float = 0.0,
+    ) -> Detections:
+        """Returns what a person would write down: one bout of a class after the other, by time.
+
+        In this order: detections below the threshold are dropped; of two of a class that overlap
+        the one of lower score is cut to what is free of the other, or dropped where that is less
+        than three quarters of it; bouts of a class that follow each other closely become one, with
+        the higher score; short ones are dropped. Bouts of different classes may overlap.
+
+        Example:
+
+        >>> found = Detections([[5, 9], [0, 4], [1, 4.5]], [0.9, 0.8, 0.7], [0, 0, 0], ("run",))
+        >>> print(found.bouts(threshold=0.5))
+        2 detections
+         start_sec    end_sec   score  label
+              0.00       4.00  0.8000  run
+              5.00       9.00  0.9000  run
+        >>> found.bouts(threshold=0.5, merge_gaps_sec=2).segments_sec.tolist()
+        [[0.0, 9.0]]
+
+        Args:
+          threshold: as `min_score` of `filter`; `model.thresholds` are those that a model
+            recommends.
+          merge_gaps_sec: float, bouts of a class become one where less time than this is between
+            them.
+          min_length_sec: float, shorter bouts are dropped.
+
+        Returns:
+          `Detections`, ordered by start.
+
+        Raises:
+          UserError: see `filter`; or a number of seconds is negative.
+        """
+        found = self.filter(min_score=threshold)
+        segments_sec, scores, labels = find_bouts(
+            found.segments_sec, found.scores, found.labels, merge_gaps_sec, min_length_sec
+        )
+        return Detections(segments_sec, scores, labels, self.class_names)
 
     def top_k(self, k: int) -> Detections:
         """Returns the `k` highest scores, best first; equal scores keep their order."""
@@ -195,6 +242,23 @@ class Detections:
                 f"Detections: there is no class named {label!r}{suggest(label, self.class_names)}."
             )
         return self.class_names.index(label)
+
+    def _least_scores(self, threshold):
+        """The score that each detection must reach: float (M,), or one float for all."""
+        if isinstance(threshold, Thresholds):
+            return threshold.of(self.labels)
+        if not isinstance(threshold, Mapping):
+            return number("A score threshold", threshold)
+        known = range(len(self.class_names)) if self.class_names else np.unique(self.labels)
+        by_label = {self._label_id(label): value for label, value in threshold.items()}
+        lacking = [label for label in known if label not in by_label]
+        if lacking:
+            name = self.class_names[lacking[0]] if self.class_names else f"id {lacking[0]}"
+            raise UserError(
+                f"Detections: the thresholds have none for class {name!r}; name every class, or "
+                "give one number for all."
+            )
+        return np.array([number("A threshold", by_label[x]) for x in self.labels.tolist()])
 
     def _written_labels(self):
         return self.names if self.class_names else self.labels.tolist()

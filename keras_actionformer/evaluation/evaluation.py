@@ -21,20 +21,22 @@ NumPy only; all arithmetic is float64.
 
 from __future__ import annotations
 
+import dataclasses
 import numbers
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_actionformer.data.instances import usable_instances
 from keras_actionformer.errors import UserError
-from keras_actionformer.evaluation.matching import match_detections, overlapping_pairs
+from keras_actionformer.evaluation.ranking import common_class_names, flatten, rank
 from keras_actionformer.evaluation.result import EvaluationResult
+from keras_actionformer.evaluation.score_thresholds import score_above
 
 if TYPE_CHECKING:
     from keras_actionformer.data.annotations import Video
     from keras_actionformer.detection.detections import Detections
+    from keras_actionformer.detection.thresholds import Thresholds
 
 # The thresholds THUMOS14 is scored at, the default everywhere.
 TIOU_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -46,6 +48,7 @@ def evaluate(
     tiou_thresholds: Sequence[float] | np.ndarray = TIOU_THRESHOLDS,
     recall_at: Sequence[int] = (1, 5),
     class_names: Sequence[str] | None = None,
+    thresholds: float | Thresholds | None = None,
 ) -> EvaluationResult:
     """Evaluates detections of many videos.
 
@@ -61,6 +64,8 @@ def evaluate(
       recall_at: sequence of int, the factors k of Recall@kx.
       class_names: sequence of str, index = label id, for the printed tables; default: the names
         that the detections carry.
+      thresholds: float, or the `Thresholds` of a model: scores from which on to count precision,
+        recall and F1, too (at a tIoU of 0.5).
 
     Returns:
       An `EvaluationResult`.
@@ -69,20 +74,14 @@ def evaluate(
       UserError: the ground truth has no instance or a video twice, a threshold or factor is out of
         range, or the detections number the classes differently from `class_names`.
     """
-    ids = [video.video_id for video in ground_truth]
-    place = {video_id: index for index, video_id in enumerate(ids)}
-    if len(place) != len(ids):
-        twice = max(ids, key=ids.count)
-        raise UserError(f"The ground truth holds video {twice!r} twice; every id must be unique.")
-    found = list(detections.values())
-    return evaluate_arrays(
-        *_flat(range(len(ids)), ground_truth),
-        *_flat([place.get(video_id, -1) for video_id in detections], found),
-        np.concatenate([np.zeros(0), *(one.scores for one in found)]),
-        tiou_thresholds=tiou_thresholds,
-        recall_at=recall_at,
-        class_names=_common_class_names(detections, class_names),
+    class_names = common_class_names(detections, class_names)
+    result = evaluate_arrays(
+        *flatten(ground_truth, detections), tiou_thresholds, recall_at, class_names
     )
+    if thresholds is None:
+        return result
+    above = score_above(ground_truth, detections, thresholds, class_names=class_names)
+    return dataclasses.replace(result, above_thresholds=above)
 
 
 def evaluate_arrays(
@@ -113,39 +112,21 @@ def evaluate_arrays(
     thresholds = _checked_thresholds(tiou_thresholds)
     recall_at = _checked_recall_at(recall_at)
 
-    usable = usable_instances(gt_videos, gt_segments_sec, gt_labels)
-    class_ids, gt_classes = np.unique(gt_labels[usable], return_inverse=True)
-    if not len(class_ids):
-        raise UserError(
-            f"The ground truth holds no instance to find ({len(gt_videos)} annotated, "
-            f"{len(gt_videos) - usable.sum()} of them shorter than a millisecond or repeated). "
-            "Choose a subset with annotations."
-        )
-    classes = np.searchsorted(class_ids, labels)
-    known = class_ids[np.minimum(classes, len(class_ids) - 1)] == labels
-
-    # From here on detections are ordered by class, then by falling score (later rows first), and
-    # ground truth by class and video. A group is one class in one video; group 0 of a class is
-    # "no such video" and holds no ground truth.
-    rows = np.flatnonzero(known)
-    rows = rows[np.lexsort((-rows, -scores[rows], classes[rows]))]
-    num_groups = 2 + max(np.max(gt_videos), np.max(videos, initial=-1))
-    groups = classes[rows] * num_groups + videos[rows] + 1
-    gt_groups = gt_classes * num_groups + gt_videos[usable] + 1
-    gt_rows = np.argsort(gt_groups, kind="stable")
-    gt_groups = gt_groups[gt_rows]
-
-    first = np.searchsorted(gt_groups, groups, side="left")
-    count = np.searchsorted(gt_groups, groups, side="right") - first
-    pairs = overlapping_pairs(
-        segments_sec[rows], gt_segments_sec[usable][gt_rows], first, count, thresholds.min()
+    ranked = rank(
+        gt_videos,
+        gt_segments_sec,
+        gt_labels,
+        videos,
+        segments_sec,
+        labels,
+        scores,
+        thresholds.min(),
     )
-    hits = np.stack(
-        [match_detections(*pairs, threshold, len(rows), len(gt_rows)) for threshold in thresholds]
-    )
-    edges = np.searchsorted(classes[rows], np.arange(len(class_ids) + 1))
+    class_ids, usable = ranked.class_ids, ranked.usable
+    hits = np.stack([ranked.hits(threshold) for threshold in thresholds])
+    edges = np.searchsorted(ranked.classes, np.arange(len(class_ids) + 1))
     hits_per_class = np.split(hits, edges[1:-1], axis=1)
-    gt_per_class = np.bincount(gt_classes)
+    gt_per_class = ranked.ground_truth_per_class
     return EvaluationResult(
         tiou_thresholds=thresholds,
         recall_at=recall_at,
@@ -155,14 +136,14 @@ def evaluate_arrays(
         ),
         ap=np.stack(list(map(average_precision, hits_per_class, gt_per_class)), axis=1),
         recall=recall_at_multiples(
-            *pairs, thresholds, recall_at, _rank_in_group(groups), count, gt_per_class
+            *ranked.pairs, thresholds, recall_at, ranked.ranks, ranked.count, gt_per_class
         ),
         ground_truth_per_class=gt_per_class,
         detections_per_class=np.diff(edges),
         num_ground_truth_left_out=int(len(usable) - usable.sum()),
         num_videos_without_detections=len(np.setdiff1d(gt_videos[usable], videos)),
-        num_detections_outside=int(np.sum(videos[rows] < 0)),
-        num_detections_ignored=int(len(labels) - len(rows)),
+        num_detections_outside=int(np.sum(videos[ranked.rows] < 0)),
+        num_detections_ignored=int(len(labels) - len(ranked.rows)),
     )
 
 
@@ -213,36 +194,6 @@ def recall_at_multiples(pair_det, pair_gt, tiou, thresholds, recall_at, ranks, c
     return np.stack(recall, axis=1)
 
 
-def _flat(indices, records):
-    """Joins the rows of all records: (index of the record (N,), segments_sec (N, 2), labels (N,)).
-
-    The empty first part makes the result float64 or int64, and right for no records at all.
-    """
-    lengths = np.array([len(record.labels) for record in records], dtype=np.int64)
-    return (
-        np.repeat(np.array(indices, dtype=np.int64), lengths),
-        np.concatenate([np.zeros((0, 2)), *(record.segments_sec for record in records)]),
-        np.concatenate([np.zeros(0, np.int64), *(record.labels for record in records)]),
-    )
-
-
-def _common_class_names(detections, class_names):
-    """Returns the class names to print, after checking that all sides number classes alike."""
-    common = tuple(class_names or ())
-    for video_id, found in detections.items():
-        if found.class_names is common or not len(found):
-            continue
-        for label, (ours, theirs) in enumerate(zip(common, found.class_names)):
-            if ours != theirs:
-                raise UserError(
-                    f"The detections of video {video_id!r} call class id {label} {theirs!r}, "
-                    f"elsewhere it is {ours!r}. Number the classes alike, for example with "
-                    "load_detections(path, class_names=annotations.class_names)."
-                )
-        common = max(common, found.class_names, key=len)
-    return common
-
-
 def _checked_thresholds(tiou_thresholds):
     thresholds = np.atleast_1d(np.asarray(tiou_thresholds, dtype=np.float64))
     in_range = (thresholds > 0) & (thresholds <= 1)
@@ -259,12 +210,3 @@ def _checked_recall_at(recall_at):
     if not factors or any(not isinstance(k, numbers.Integral) or k < 1 for k in factors):
         raise UserError(f"recall_at must be one or more integers above 0, got {factors}.")
     return tuple(int(k) for k in factors)
-
-
-def _rank_in_group(groups):
-    """Place of each row (0 = first) among the rows of the same group; int (M,)."""
-    order = np.argsort(groups, kind="stable")
-    ordered = groups[order]
-    ranks = np.empty(len(groups), dtype=np.int64)
-    ranks[order] = np.arange(len(groups)) - np.searchsorted(ordered, ordered, side="left")
-    return ranks

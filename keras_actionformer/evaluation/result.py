@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_actionformer.detection.text_table import table
+from keras_actionformer.evaluation.score_thresholds import ThresholdScores
 
 
 # eq=False: comparing arrays gives an array, so a generated `==` would raise.
@@ -27,6 +28,7 @@ class EvaluationResult:
       num_detections_outside: int, of the evaluated detections, those in videos that are not in the
         ground truth; they are false positives.
       num_detections_ignored: int, detections of classes that are not in the ground truth.
+      above_thresholds: `ThresholdScores`, what is found from some score on; or None.
     """
 
     tiou_thresholds: np.ndarray
@@ -41,6 +43,7 @@ class EvaluationResult:
     num_videos_without_detections: int
     num_detections_outside: int
     num_detections_ignored: int
+    above_thresholds: ThresholdScores | None = None
 
     @property
     def mean_ap(self) -> np.ndarray:
@@ -83,16 +86,25 @@ class EvaluationResult:
             "Detections of other classes, ignored": self.num_detections_ignored,
             "Instances repeated or under 1 ms, left out": self.num_ground_truth_left_out,
         }
-        return "\n".join(lines + [f"{text}: {number}" for text, number in notes.items() if number])
+        lines += [f"{text}: {number}" for text, number in notes.items() if number]
+        return "\n".join(
+            lines if self.above_thresholds is None else [*lines, str(self.above_thresholds)]
+        )
 
     def per_class_table(self) -> str:
-        """Returns a text table, one class a line: instances, detections and AP in percent."""
+        """Returns a text table, one class a line: instances, detections and AP in percent.
+
+        Where scores above thresholds are known, a second one with these follows.
+        """
         thresholds = [f"AP@{t:.2f}" for t in self.tiou_thresholds]
         rows = [("class", "truth", "found", *thresholds, "average")]
         for column, name in enumerate(self.class_names):
             truth, found = self.ground_truth_per_class[column], self.detections_per_class[column]
             rows.append((name, str(truth), str(found), *_percent(self.ap[:, column])))
-        return _score_table(rows)
+        tables = [_score_table(rows)]
+        if self.above_thresholds is not None:
+            tables.append(self.above_thresholds.per_class_table())
+        return "\n\n".join(tables)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns everything as plain numbers, lists and strings, ready for `json.dump`."""
@@ -108,6 +120,11 @@ class EvaluationResult:
             "num_videos_without_detections": self.num_videos_without_detections,
             "num_detections_outside": self.num_detections_outside,
             "num_detections_ignored": self.num_detections_ignored,
+            **(
+                {}
+                if self.above_thresholds is None
+                else {"above_thresholds": self.above_thresholds.to_dict()}
+            ),
             "classes": [
                 {
                     "label_id": int(self.class_ids[column]),

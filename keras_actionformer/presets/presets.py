@@ -19,7 +19,7 @@ from keras_actionformer.checks import check_keywords
 from keras_actionformer.data.torch_files import list_keys
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.extras import import_extra
-from keras_actionformer.files import atomic_folder, restore_folder
+from keras_actionformer.files import atomic_folder, atomic_path, restore_folder, write_json
 from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.presets import reference
 from keras_actionformer.presets.builtin import ARCHITECTURES, bundled_folders, list_presets
@@ -31,7 +31,7 @@ from keras_actionformer.presets.folder import (
     read_part,
     to_json,
 )
-from keras_actionformer.presets.runs import MODELS, load_model, run_scores
+from keras_actionformer.presets.runs import MODELS, load_model, model_path, run_scores
 from keras_actionformer.presets.weights import (
     copy_weights,
     load_weights,
@@ -39,8 +39,10 @@ from keras_actionformer.presets.weights import (
     transfer_weights,
 )
 
-# Arguments of `ActionFormer` that belong to the data, not to the architecture.
-_METADATA_ARGUMENTS = ("class_names", "grid", "postprocess")
+# Arguments of `ActionFormer` that belong to the data, not to the architecture ...
+_DATA_ARGUMENTS = ("class_names", "grid", "postprocess")
+# ... and to its weights.
+_METADATA_ARGUMENTS = (*_DATA_ARGUMENTS, "thresholds")
 _PROVENANCE = ("feature_encoder", "licence", "source")
 _RESULT = ("description", "scores")  # of these weights alone
 
@@ -62,6 +64,8 @@ def from_preset(cls, preset, num_classes, load_weights, ema, config, overrides):
         raise UserError(f"{str(preset)[:200]!r} cannot be read ({error.strerror}).") from None
     changes = _other_data(num_classes, overrides)
     arguments = dict(opened.arguments)
+    if not load_weights:
+        arguments["thresholds"] = None
     for name, value in overrides.items():
         if name not in changes:
             both = isinstance(value, dict) and isinstance(arguments.get(name), dict)
@@ -90,6 +94,8 @@ def _other_data(num_classes, overrides):
     changes = {}
     if "input_dim" in overrides:
         changes = {k: v for k, v in overrides.items() if k in ("input_dim", "embd_dim")}
+    if "input_dim" in overrides or num_classes is not None:
+        changes["thresholds"] = overrides.get("thresholds")
     if num_classes is None:
         return changes
     names = overrides.get("class_names", ())
@@ -164,7 +170,7 @@ def _built_in_arguments(name):
     built_in = ARCHITECTURES[name]
     return {
         **built_in.model,
-        **{key: getattr(built_in, key) for key in _METADATA_ARGUMENTS},
+        **{key: getattr(built_in, key) for key in _DATA_ARGUMENTS},
     }
 
 
@@ -242,6 +248,7 @@ def model_metadata(model):
         "class_names": list(model.class_names),
         "grid": model.grid and dataclasses.asdict(model.grid),
         "postprocess": dataclasses.asdict(model.postprocess),
+        **_thresholds(model),
         **dict.fromkeys(_PROVENANCE, ""),
         **model.provenance,
     }
@@ -266,3 +273,50 @@ def save_to_preset(model, folder, description, provenance, scores):
         texts[METADATA] = to_json({**metadata, "weights_sha256": sha256})
         for name, text in texts.items():
             (temporary / name).write_text(text + "\n", encoding="utf-8")
+
+
+# === Thresholds ===
+
+
+def thresholds_file(preset):
+    """The file that keeps the thresholds of a preset, or of a run.
+
+    Args:
+      preset: str or path, what `from_preset` opens.
+
+    Returns:
+      `pathlib.Path`.
+
+    Raises:
+      UserError: it is none in a folder here, so that its files are not to be changed.
+    """
+    folder = pathlib.Path(preset).expanduser()
+    is_known = str(preset) in bundled_folders() or str(preset) in ARCHITECTURES
+    if not is_known and (folder / METADATA).is_file():
+        return folder / METADATA
+    if not is_known and (folder / MODELS["average"]).is_file():
+        return model_path(folder)
+    raise UserError(
+        f"'{preset}' is no folder of a preset or of a run, whose files could keep thresholds: save "
+        f"it to one with ActionFormer.from_preset('{preset}').save_to_preset('FOLDER'), and tune "
+        "that."
+    )
+
+
+def store_thresholds(model, path):
+    """Writes the thresholds of a model to the file that it was opened from, in one step.
+
+    Args:
+      model: `ActionFormer`.
+      path: `pathlib.Path`, what `thresholds_file` returns: of a preset its metadata, in which all
+        else stays as it is; of a run a `.keras` file.
+    """
+    if path.name == METADATA:
+        write_json(path, {**read_part(path), **_thresholds(model)}, indent=2)
+        return
+    with atomic_path(path) as temporary:
+        model.save(temporary)
+
+
+def _thresholds(model):
+    return {"thresholds": model.thresholds and dataclasses.asdict(model.thresholds)}

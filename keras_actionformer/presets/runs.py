@@ -77,13 +77,15 @@ def load_model(workdir, model_class, weights=None):
     """
     import keras  # Here, so that a run's settings and scores can be read without it.
 
-    path = _model_path(pathlib.Path(workdir), weights)
+    path = model_path(workdir, weights)
     registered = {keras.saving.get_registered_name(model_class): model_class}
     with told_if_unreadable(f"{path} is damaged", "train with --resume, which writes it again"):
         return keras.saving.load_model(path, custom_objects=registered)
 
 
-def _model_path(workdir, weights):
+def model_path(workdir, weights=None):
+    """The file that `load_model` opens; it documents arguments and errors."""
+    workdir = pathlib.Path(workdir)
     if weights is None:
         best = workdir / MODELS["best"]
         path = best if best.exists() else workdir / MODELS["average"]

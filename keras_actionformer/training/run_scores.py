@@ -8,14 +8,23 @@ import numpy as np
 
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.detection.detections import Detections, save_detections
+from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.evaluation.fusion import fuse_videos
+from keras_actionformer.evaluation.score_thresholds import recommend_thresholds, tune_thresholds
 from keras_actionformer.files import write_json
 from keras_actionformer.model import ActionFormer
-from keras_actionformer.presets.runs import DETECTIONS, EVALUATION, load_model
+from keras_actionformer.presets.presets import store_thresholds
+from keras_actionformer.presets.runs import DETECTIONS, EVALUATION, load_model, model_path
 from keras_actionformer.terminal import RunningLine
 from keras_actionformer.training.config import check_config, run_config
 from keras_actionformer.training.experiment import Experiment
+from keras_actionformer.training.overrides import override
+
+FUSED = (
+    "--tune_threshold finds thresholds for the scores of a model, not for those that come of a "
+    "fusion with scores of videos."
+)
 
 
 def check_evaluation(config):
@@ -95,39 +104,126 @@ def fuse_where_set(detections, video_scores, config):
     return fuse_videos(detections, video_scores, config.fusion.num_pred, config.fusion.topk)
 
 
-def evaluate_workdir(workdir, subset=None, tiou_thresholds=None, video_scores=None, weights=None):
+def evaluate_workdir(
+    workdir,
+    subset=None,
+    tiou_thresholds=None,
+    video_scores=None,
+    weights=None,
+    *,
+    overrides=None,
+    score_threshold=None,
+    tune_threshold=False,
+):
     """Detects on a subset with a training folder's model, fuses where it is set, and scores.
 
     Writes `detections.json` and `evaluation.json` into the folder; of weights that are named,
-    `detections_last.json` and `evaluation_last.json`, say.
+    `detections_last.json` and `evaluation_last.json`, say; none of another subset, or with other
+    settings, than the configuration's.
 
     Args:
       workdir: str or path.
-      subset: str, default the configuration's `data.eval_subset`.
+      subset: str, default the configuration's `data.eval_subset`; to tune on, `data.val_subset`.
       tiou_thresholds: floats, default the configuration's.
       video_scores: str or path, default the configuration's `fusion.video_scores`.
       weights: str, see `load_model`.
+      overrides: dict, see `override`; or None.
+      score_threshold: float, tells precision, recall and F1 from this score on; default: from the
+        model's thresholds on, where it has some.
+      tune_threshold: bool, finds the thresholds of the best F1 on the subset instead, which the
+        folder's model keeps.
 
     Returns:
       `EvaluationResult`.
+
+    Raises:
+      UserError: there is nothing to tune on, or see `tune_thresholds`.
     """
     workdir = pathlib.Path(workdir)
     config = ml_collections.ConfigDict(run_config(workdir))
     config.fusion.video_scores = str(video_scores or config.fusion.video_scores)
+    own_subset = config.data.eval_subset
+    subset = subset or (_tuning_subset(config) if tune_threshold else own_subset)
     model = load_model(workdir, ActionFormer, weights)
     annotations, video_scores = Experiment(config).read_ground_truth()
+    if tune_threshold and video_scores is not None:
+        raise UserError(FUSED)
+    fusion = None if video_scores is None else config.fusion
+    is_changed = override(overrides or {}, model, fusion)
+    videos = annotations.subset(subset)
+    detections = detect_subset(model, config, videos)
+    detections = fuse_where_set(detections, video_scores, config)
     class_names = model.class_names
-    videos = annotations.subset(subset or config.data.eval_subset)
-    detections = fuse_where_set(detect_subset(model, config, videos), video_scores, config)
     if video_scores is not None:
         class_names = annotations.class_names
+    if tune_threshold:
+        thresholds = tune_thresholds(videos, detections, model.architecture.num_classes)
+        keep_thresholds(model, thresholds, model_path(workdir, weights), subset)
+    if score_threshold is None and video_scores is None:  # fused scores are other ones
+        score_threshold = model.thresholds
     result = evaluate(
         videos,
         detections,
         tuple(tiou_thresholds or config.tiou_thresholds),
         class_names=class_names,
+        thresholds=score_threshold,
     )
-    end = f"_{weights}.json" if weights else ".json"
-    save_detections(workdir / DETECTIONS.replace(".json", end), detections)
-    write_json(workdir / EVALUATION.replace(".json", end), result.to_dict(), indent=2)
+    if is_changed or subset.lower() != own_subset.lower():
+        print(f"{workdir} keeps the {EVALUATION} of its own settings and subset.")
+    else:
+        end = f"_{weights}.json" if weights else ".json"
+        save_detections(workdir / DETECTIONS.replace(".json", end), detections)
+        write_json(workdir / EVALUATION.replace(".json", end), result.to_dict(), indent=2)
     return result
+
+
+def with_thresholds(workdir):
+    """The model of a run whose training is over, with the thresholds that its validation tells.
+
+    They are found, and kept, where the run has a validation subset and the model none yet. (Scores
+    that a fusion makes are other ones.)
+
+    Args:
+      workdir: str or path.
+
+    Returns:
+      `ActionFormer`.
+    """
+    model = load_model(workdir, ActionFormer)
+    config = ml_collections.ConfigDict(run_config(workdir))
+    subset = config.data.val_subset
+    if model.thresholds is not None or not subset or config.fusion.video_scores:
+        return model
+    videos = Experiment(config).read_ground_truth()[0].subset(subset)
+    found = detect_subset(model, config, videos)
+    thresholds = recommend_thresholds(videos, found, model.architecture.num_classes)
+    if thresholds is None:
+        print(f"Nothing is found in {subset!r}: no score threshold is recommended.")
+    else:
+        keep_thresholds(model, thresholds, model_path(workdir), subset)
+    return model
+
+
+def _tuning_subset(config):
+    """The subset to find thresholds on: videos that the training has not learned from."""
+    subset = config.data.val_subset
+    if not subset:
+        raise UserError(
+            "The run has no validation subset (data.val_subset) to find thresholds on: name videos "
+            "that it was not trained on with --subset."
+        )
+    return subset
+
+
+def keep_thresholds(model, thresholds, path, subset):
+    """Gives thresholds to a model and to the file it was opened from (see `store_thresholds`).
+
+    Args:
+      model: `ActionFormer`.
+      thresholds: `Thresholds`.
+      path: see `store_thresholds`.
+      subset: str, on which they are the best.
+    """
+    model.thresholds = thresholds
+    store_thresholds(model, path)
+    print(f"The score threshold of the best F1 on {subset!r} is {thresholds}; {path} keeps it.")

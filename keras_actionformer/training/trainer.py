@@ -13,7 +13,7 @@ from keras_actionformer.errors import UserError
 from keras_actionformer.files import remove_leftovers, write_json
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.padding import inference_padding
-from keras_actionformer.presets.runs import CHECKPOINT, CONFIG, MODELS, load_model
+from keras_actionformer.presets.runs import CHECKPOINT, CONFIG, MODELS
 from keras_actionformer.terminal import RunningLine
 from keras_actionformer.training.callbacks import DeadOutputWarning, RunWriter
 from keras_actionformer.training.config import check_config, to_plain
@@ -22,6 +22,7 @@ from keras_actionformer.training.experiment import Experiment
 from keras_actionformer.training.freezing import freeze
 from keras_actionformer.training.progress import EpochTable
 from keras_actionformer.training.resuming import check_epochs_left, resumed_config
+from keras_actionformer.training.run_scores import with_thresholds
 from keras_actionformer.training.transfer import open_preset, take_weights, with_preset
 from keras_actionformer.training.validation import Validation, WeightsCopy
 
@@ -49,7 +50,8 @@ def train(
         `ActionFormer.from_preset`.
 
     Returns:
-      `ActionFormer` with averaged weights, or the best of the validations (`data.val_subset`).
+      `ActionFormer` with averaged weights, or the best of the validations (`data.val_subset`) and
+      the score thresholds of the best F1 on these videos.
 
     Raises:
       UserError: the settings, the data or the folder do not fit; nothing was written then.
@@ -87,7 +89,7 @@ def train(
         check_epochs_left(workdir, len(run.rows), config.train)
     if run.is_over:
         print(f"{workdir}: all {len(run.rows)} epochs are done already.")
-        return load_model(workdir, ActionFormer)
+        return with_thresholds(workdir)
     # === Fit ===
     # A compiled step has one shape; any other computes no more than the batch needs.
     padded_steps = None if model.jit_compile else inference_padding(model.architecture).padded_steps
@@ -117,7 +119,7 @@ def train(
     finally:
         line.clear()
     _tell_end(run.rows, epochs.stop)
-    return load_model(workdir, ActionFormer)
+    return with_thresholds(workdir)
 
 
 def _tell_end(rows, num_epochs):

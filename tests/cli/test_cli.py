@@ -1,5 +1,6 @@
 """The programs: their help, what they write, and what they say when something is wrong."""
 
+import csv
 import functools
 import json
 import os
@@ -14,10 +15,11 @@ import keras_actionformer
 from helpers.golden_files import GOLDEN, load
 from helpers.programs import ROOT, run_here, run_program
 from helpers.small_run import eagerly
-from keras_actionformer import list_presets
+from keras_actionformer import Thresholds, count_bouts, list_presets
 from keras_actionformer.cli import VERBS, explain
 from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.annotations import Annotations, Video
+from keras_actionformer.detection.bouts import bout_table
 from keras_actionformer.detection.detections import load_detections
 
 CHANNELS = 6
@@ -175,6 +177,12 @@ def test_programs_of_the_checkout(tmp_path):
         (["detect", "--preset=p", "--feats=a.npy,"], ["--feats=a.npy, must", "one name is empty."]),
         (["detect", "--preset=p", "--feats=a.npy", "--timeout=5"], ["--timeout are for --server"]),
         (["detect", "--workdir=w", "--feats=a.npy", "--classes=c"], ["--classes and --timeout"]),
+        (["detect", "--preset=p", "--feats=a", "--min_length_sec=1"], ["is for --bouts: give"]),
+        (["detect", "--preset=p", "--feats=a", "--summary=a.json"], ["must end in .csv"]),
+        (["detect", "--preset=p", "--feats=a", "--bouts", "--top_k=3"], ["not for --bouts"]),
+        (["detect", "--preset=p", "--feats=a", "--table=t", "--fps=3"], ["either --table, or"]),
+        (["detect", "--preset=p", "--config.postprocess.sigma=1", "--feats=a"],
+         ["no option --config.postprocess.sigma", "did you mean 'config.postprocess.nms_sigma'"]),
     ],
 )  # fmt: skip
 def test_wrong_options(tmp_path, arguments, texts):
@@ -451,6 +459,84 @@ def test_detect_shares_out_the_duration(folder, tmp_path, trained, detect, monke
         )  # fmt: skip
         found = load_detections(tmp_path / "d.json")["v4"]
         assert_equal(found, load_detections(run / "detections.json")["v4"])
+    table = tmp_path / "videos.csv"
+    table.write_text("video,duration,fps\nv4,20,7\nv3,,7\n")
+    options = (f"--workdir={run}", f"--table={table}", f"--output={tmp_path / 'd.json'}")
+    detect(*options, "--feats=feats/v4_f.npy")
+    assert_equal(load_detections(tmp_path / "d.json")["v4"], found)
+    done = detect(*options, "--feats=feats/v4_f.npy,feats/v3_f.npy")
+    assert_told(done, "--table with the duration of each ('v3' has none)")
+
+
+def test_detect_finds_bouts(tmp_path, trained, detect, expected, monkeypatch):
+    wanted = ("--feats=feats/v1_f.npy,feats/v3_f.npy", "--bouts")
+    done = detect(*wanted)
+    assert_told(done, "--bouts needs to know from which score on", "evaluate --tune_threshold")
+    found = {video_id: expected[video_id] for video_id in ("v1", "v3")}
+    middle = float(np.median(found["v1"].scores))
+    by_hand = {video_id: one.bouts(middle, 0.5, 1.0) for video_id, one in found.items()}
+    options = ("--merge_gaps_sec=0.5", "--min_length_sec=1")
+    done = detect(
+        *wanted, f"--score_threshold={middle}", *options, f"--output={tmp_path / 'bouts.csv'}",
+        f"--summary={tmp_path / 'counts.csv'}",
+    )  # fmt: skip
+    counts = count_bouts(by_hand)
+    total = sum(row["bouts"] for row in counts)
+    assert 0 < total and f"\n{total} bouts in 2 files\n{bout_table(counts)}\n" in done.stdout
+    written = load_detections(tmp_path / "bouts.csv", ("sit", "walk"))
+    for video_id, bouts in by_hand.items():
+        np.testing.assert_allclose(written[video_id].segments_sec, bouts.segments_sec, rtol=1e-6)
+    with open(tmp_path / "counts.csv", newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert [int(row["bouts"]) for row in rows] == [row["bouts"] for row in counts]
+    # Without a threshold, from the scores that the model recommends.
+    monkeypatch.setattr(trained, "thresholds", Thresholds(0.9, (middle, middle)))
+    again = detect(*wanted, *options)
+    assert again.stdout.splitlines() == [x for x in done.stdout.splitlines() if "Wrote" not in x]
+
+
+def test_detect_tells_what_the_model_recommends(trained, detect, expected, monkeypatch):
+    count = len(expected["v1"])
+    told = detect("--feats=feats/v1_f.npy").stdout.splitlines()[-1]
+    assert told == f"{count} detections in 1 file."
+    monkeypatch.setattr(trained, "thresholds", Thresholds(0.3, (0.25, 0.35)))
+    told = detect("--feats=feats/v1_f.npy").stdout.splitlines()[-1]
+    assert told == (
+        f"{count} detections in 1 file; the model recommends those with a score from 0.3 (0.25 to "
+        "0.35 by class) on: --score_threshold=0.3, or --bouts."
+    )
+    assert "recommends" not in detect("--feats=feats/v1_f.npy", "--score_threshold=0.2").stdout
+
+
+def test_detect_with_other_settings(folder, tmp_path, trained, detect, expected, monkeypatch):
+    monkeypatch.setattr(trained, "postprocess", trained.postprocess)  # to have it back
+    before = (folder / "run" / "model.keras").read_bytes()
+    done = detect(
+        "--feats=feats/v1_f.npy", "--config.postprocess.max_seg_num=3",
+        "--config.postprocess.nms_method=hard", f"--output={tmp_path / 'd.json'}",
+    )  # fmt: skip
+    changes = "postprocess.nms_method soft -> hard, postprocess.max_seg_num 20 -> 3"
+    assert done.stdout.startswith(f"Changed: {changes}.\n")
+    assert len(load_detections(tmp_path / "d.json")["v1"]) == 3
+    assert (folder / "run" / "model.keras").read_bytes() == before
+    done = detect("--feats=feats/v1_f.npy", "--config.fusion.topk=1")
+    assert_told(done, "changes nothing without --video_scores")
+
+
+def test_detect_takes_the_times_of_each_video_from_a_table(tmp_path, detect, expected):
+    table = tmp_path / "videos.csv"
+    table.write_text("video,fps,duration\nv1,20,\nv3,,7.5\nv9,1,1\n")
+    wanted = ("--feats=feats/v1_f.npy,feats/v3_f.npy", f"--table={table}")
+    detect(*wanted, f"--output={tmp_path / 'd.json'}")
+    found = load_detections(tmp_path / "d.json")
+    np.testing.assert_allclose(2 * found["v1"].segments_sec, expected["v1"].segments_sec, rtol=1e-5)
+    clipped = np.minimum(expected["v3"].segments_sec, 7.5)
+    np.testing.assert_allclose(found["v3"].segments_sec, clipped, rtol=1e-6)
+    assert clipped.max() == 7.5
+    table.write_text("video,fps,duration\nv1,20,\nv33,,7.5\n")
+    assert_told(detect(*wanted), "lacks the video 'v3' of --feats; did you mean 'v33'?")
+    table.write_text("video,fps,duration\nv1,20,\nv3,,\n")
+    assert_told(detect(*wanted), "has neither fps nor duration of 'v3'")
 
 
 def test_detect_checks_options(tmp_path, detect):

@@ -1,5 +1,6 @@
 """`ServedModel` and `detect --server` over REST."""
 
+import json
 import os
 import pathlib
 import socket
@@ -20,7 +21,7 @@ from helpers.served_detector import (
     sequence,
     tensor_info,
 )
-from keras_actionformer import ServedModel
+from keras_actionformer import Detections, ServedModel, Thresholds
 from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
 
@@ -440,12 +441,30 @@ def test_detect_needs_neither_keras_nor_tensorflow(server, folder):
         np.testing.assert_array_equal(found[name].labels, classes[:3])
 
 
+def test_detect_knows_what_the_manifest_tells(server, folder):
+    """Names of the classes, and from which scores on detections are bouts."""
+    thresholds = {"common": 0.5, "per_class": [0.45, None, 0.1]}
+    manifest = {"class_names": CLASSES, "thresholds": thresholds}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    options = (f"--server={server.url}", "--feats=a.npy", "--classes=manifest.json")
+    done = detect(folder, *options)
+    assert "recommends those with a score from 0.5 (0.1 to 0.45 by class) on" in done.stdout
+    done = detect(folder, *options, "--bouts", "--output=found.json")
+    assert done.returncode == 0, done.stderr
+    segments, scores, classes = expected(sequence(30, seed=30))
+    found = Detections(segments, scores, classes, CLASSES).bouts(Thresholds(**thresholds))
+    written = load_detections(folder / "found.json", CLASSES)["a"]
+    assert 0 < len(found) == len(written) and written.names == found.names
+    (folder / "manifest.json").write_text("{}")
+    assert_told(detect(folder, *options), "manifest.json is no manifest of an export that names")
+
+
 def test_detect_without_names(server, folder):
     done = detect(folder, f"--server={server.url}", "--feats=b.npy", "--duration=0.5")
     assert done.returncode == 0, done.stderr
     label = expected(sequence(8, seed=8))[2][0]
     assert done.stdout.splitlines()[2].endswith(f"  class_{label}")
-    ends = [float(line.split()[1]) for line in done.stdout.splitlines()[2:]]
+    ends = [float(line.split()[1]) for line in done.stdout.splitlines()[2:-1]]
     assert max(ends) == 0.5
 
 

@@ -45,7 +45,7 @@ KINDS = {
     "voting across classes": {"postprocess": postprocess(multiclass_nms=False, min_score=0.1)},
     "hard": {"postprocess": postprocess(nms_method="hard", iou_threshold=0.4)},
     "no suppression": {"postprocess": postprocess(nms_method="none", pre_nms_thresh=0.05)},
-    "no names": {"class_names": None, "num_classes": 1},
+    "no names": {"class_names": None, "num_classes": 1, "thresholds": None},
 }
 # A conversion to ONNX takes long; the others are made of the same parts.
 IN_ONNX = ("resized", "no timing", "voting across classes", "no suppression")
@@ -87,7 +87,8 @@ def test_an_export_detects_what_keras_detects(tmp_path, format, kind):
         alone = {key: x[row : row + 1] for key, x in timing.items()}
         assert_detects(exported(feats=feats[None], **alone), 0, expected)
     labels = folder / ("assets/labels.txt" if format == "saved_model" else "labels.txt")
-    assert labels.exists() == (kind != "no names")
+    for path in (labels, labels.with_name("thresholds.txt")):
+        assert path.exists() == (kind != "no names")
 
 
 @pytest.mark.slow

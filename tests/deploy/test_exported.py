@@ -295,11 +295,14 @@ def test_onnxruntime_alone(export, expected):
                 "variables/variables.index",
                 "variables/variables.data-00000-of-00001",
                 "assets/labels.txt",
+                "assets/thresholds.txt",
                 "assets.extra/model_card.json",
             },
         ),
-        ("tflite", {"model.tflite", "labels.txt"}),
-        pytest.param("onnx", {"model.onnx", "labels.txt"}, marks=pytest.mark.slow),
+        ("tflite", {"model.tflite", "labels.txt", "thresholds.txt"}),
+        pytest.param(
+            "onnx", {"model.onnx", "labels.txt", "thresholds.txt"}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_the_manifest_tells_the_truth(export, model, format, others):
@@ -314,6 +317,9 @@ def test_the_manifest_tells_the_truth(export, model, format, others):
         assert told == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     labels = folder / ("assets/labels.txt" if format == "saved_model" else "labels.txt")
     assert labels.read_text() == "run\njump\nfall\n"
+    # The second class has no threshold of its own.
+    assert labels.with_name("thresholds.txt").read_text() == "0.4\n0.45\n0.625\n"
+    assert manifest["thresholds"] == {"common": 0.45, "per_class": [0.4, None, 0.625]}
 
     assert (manifest["format"], manifest["precision"]) == (format, "float32")
     assert manifest["class_names"] == ["run", "jump", "fall"]
@@ -342,6 +348,7 @@ def test_the_model_card(export):
     assert card["grid"] == {"fps": 25.0, "stride_frames": 4.0, "window_frames": 16.0}
     assert card["class_names"] == ["run", "jump", "fall"]
     assert card["postprocess"]["nms_method"] == "soft"
+    assert card["thresholds"]["per_class"] == [0.4, None, 0.625]
     assert {"feature_encoder", "licence", "source"} <= card.keys()
 
 

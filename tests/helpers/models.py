@@ -51,6 +51,7 @@ def small_model(**changes):
         "postprocess": PostProcess(max_seg_num=50, pre_nms_topk=60),
         "grid": FeatureGrid(25, 4, 16),
         "class_names": ("run", "jump", "fall"),
+        "thresholds": {"common": 0.45, "per_class": (0.4, None, 0.625)},
     }
     model = ActionFormer(**{**arguments, **changes})
     rng = np.random.default_rng(0)

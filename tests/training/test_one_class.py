@@ -124,12 +124,21 @@ def test_settings_of_the_fusion_as_options(folder, tmp_path):
     done = run_here(
         tmp_path, "evaluate", f"--ground_truth={folder / 'annotations.json'}",
         f"--video_scores={folder / 'video_scores.json'}", f"--detections={folder / 'raw.json'}",
-        "--num_pred=3", "--topk=1", "--output=a.json",
+        "--config.fusion.num_pred=3", "--config.fusion.topk=1", "--output=a.json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     expected = by_hand(folder, num_pred=3, topk=1)[0].to_dict()
     assert json.loads((tmp_path / "a.json").read_text()) == expected
     assert expected != by_hand(folder)[0].to_dict()
+    assert done.stdout.startswith("Changed: fusion.num_pred 200 -> 3, fusion.topk 2 -> 1.\n")
+    (tmp_path / "a.json").unlink()
+    done = run_here(
+        tmp_path, "evaluate", f"--workdir={folder / 'run'}", "--config.fusion.num_pred=3",
+        "--config.fusion.topk=1", "--output=a.json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["mean_ap"] == pytest.approx(expected["mean_ap"])
 
 
 def test_a_preset_of_several_streams(folder, tmp_path):
