@@ -20,6 +20,7 @@ def get_config():
     config.data.feats = "data/custom/feats"  # yours; files <video id>.npy (steps, channels)
     config.data.train_subset = "training"  # yours; what the annotations call them
     config.data.eval_subset = "validation"  # yours
+    config.data.val_subset = ""  # yours, if there is a third: it chooses the best epoch
     # Feature i is centred on frame i * stride_frames + window_frames / 2. "Frames" may be samples.
     config.data.fps = 30.0  # yours; None takes the "fps" of each video in the annotations
     config.data.stride_frames = 8.0  # yours; frames from one feature to the next

@@ -150,6 +150,23 @@ def entries(value):
     return list(value) if isinstance(value, list | tuple | range) else None
 
 
+def check_class_weights(name, value, num_classes):
+    """A factor for each class as a tuple of floats.
+
+    Raises:
+      UserError: these are not `num_classes` numbers from 0 up.
+    """
+    weights = entries(value)
+    if weights is None:
+        raise UserError(f"{name} must be a list of numbers, one a class, but is {shown(value)}.")
+    if len(weights) != num_classes:
+        raise UserError(f"{name} has {len(weights)} numbers for {num_classes} classes: one each.")
+    weights = tuple(float(number(f"An entry of {name}", weight)) for weight in weights)
+    if min(weights) < 0:
+        raise UserError(f"{name} must be 0 or more, but one is {min(weights):g}.")
+    return weights
+
+
 def check_class_names(value, num_classes=None, source=""):
     """Class names as a tuple, empty for None.
 

@@ -52,7 +52,7 @@ def diou_loss_1d(targets, offsets):
     return 1.0 - intersection / ops.maximum(union, _EPSILON) + distance**2
 
 
-def training_losses(architecture, mask, actions, outputs):
+def training_losses(architecture, mask, actions, outputs, class_weights=None):
     """Assigns targets to the points of a batch, and sums its losses (paper, eq. 7).
 
     Args:
@@ -60,6 +60,7 @@ def training_losses(architecture, mask, actions, outputs):
       mask: (B, T) bool, T a multiple of the coarsest stride.
       actions: {"segments" (B, N, 2) in grid steps, "labels" (B, N) int, -1 = padding}.
       outputs: {"logits" (B, P, K), "offsets" (B, P, 2)}.
+      class_weights: K floats, factors of the classification loss of each class, or None.
 
     Returns:
       Five scalars: the sums of the classification and of the regression loss, the number of
@@ -82,11 +83,14 @@ def training_losses(architecture, mask, actions, outputs):
         outputs["offsets"],
         valid,
         architecture.label_smoothing,
+        class_weights,
     )
     return *losses, num_positive, *zero_shares(outputs["offsets"], valid)
 
 
-def detection_losses(cls_targets, reg_targets, logits, offsets, valid, label_smoothing=0.0):
+def detection_losses(
+    cls_targets, reg_targets, logits, offsets, valid, label_smoothing=0.0, class_weights=None
+):
     """Sums both losses over the valid points of a batch (paper, eq. 7, without its weights).
 
     Args:
@@ -96,6 +100,7 @@ def detection_losses(cls_targets, reg_targets, logits, offsets, valid, label_smo
       offsets: (B, P, 2) float >= 0.
       valid: (B, P) bool.
       label_smoothing: float; targets become `target * (1 - s) + s / (K + 1)`.
+      class_weights: see `training_losses`.
 
     Returns:
       Classification loss and regression loss, two scalars of float32.
@@ -105,6 +110,8 @@ def detection_losses(cls_targets, reg_targets, logits, offsets, valid, label_smo
     positive = ops.expand_dims(positive_points(cls_targets, valid), -1)
     smooth = cls_targets * (1.0 - label_smoothing) + label_smoothing / (num_classes + 1)
     cls_loss = sigmoid_focal_loss(smooth, logits)
+    if class_weights is not None:
+        cls_loss = cls_loss * ops.convert_to_tensor(class_weights, "float32")
     cls_loss = ops.sum(cls_loss * ops.cast(ops.expand_dims(valid, -1), "float32"))
 
     # Elsewhere both segments are (1, 1): a loss of 0 with finite gradients to multiply by 0.

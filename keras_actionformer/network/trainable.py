@@ -1,11 +1,12 @@
 """A network as Keras trains it: its losses, and answers to what `fit` offers and it cannot use."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_actionformer.checks import check_class_weights
 from keras_actionformer.errors import UserError
 from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.network.losses import PositivesAverage, training_losses, weighted_sum
@@ -18,6 +19,7 @@ class TrainableNetwork(keras.Model):
     """
 
     architecture: Architecture
+    _class_weights: tuple[float, ...] | None = None
 
     def _add_losses(self, init_loss_norm):
         """Adds the variables of `compute_loss`; to be called once the network is built."""
@@ -48,6 +50,21 @@ class TrainableNetwork(keras.Model):
         for layer in (*backbone.stem, *backbone.branch, self.get_layer("heads")):
             layer.recompute = value
 
+    @property
+    def class_weights(self) -> tuple[float, ...] | None:
+        """A factor of the classification loss for each class (any K numbers), or None for none.
+
+        To be set before `compile`. Of a weight of 2 all that is learned of a class counts twice:
+        where it is, and where it is not.
+        """
+        return self._class_weights
+
+    @class_weights.setter
+    def class_weights(self, value: Sequence[float] | None) -> None:
+        if value is not None:
+            value = check_class_weights("class_weights", value, self.architecture.num_classes)
+        self._class_weights = value
+
     def compile(self, optimizer: Any = "rmsprop", **kwargs: Any) -> None:
         """As `keras.Model.compile`, without loss and metrics: `compute_loss` has them."""
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
@@ -70,7 +87,7 @@ class TrainableNetwork(keras.Model):
             if kwargs.get(name) is not None:
                 raise UserError(
                     f"fit({name}=...) weighs whole sequences, which here hold actions of several "
-                    "classes: leave it out."
+                    "classes: set the model's class_weights before compile."
                 )
         return super().fit(*args, **kwargs)
 
@@ -100,7 +117,9 @@ class TrainableNetwork(keras.Model):
                 "as train_dataset makes them."
             )
         _, mask = self.get_layer("pad")(x["feats"], x["mask"])
-        cls_sum, reg_sum, num_positive, *zeros = training_losses(self.architecture, mask, y, y_pred)
+        cls_sum, reg_sum, num_positive, *zeros = training_losses(
+            self.architecture, mask, y, y_pred, self.class_weights
+        )
         cls_loss, reg_loss, *zero_shares = self.loss_trackers
         count = ops.maximum(num_positive, 1.0)
         for tracker, value in ((cls_loss, cls_sum), (reg_loss, reg_sum)):

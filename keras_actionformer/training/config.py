@@ -13,7 +13,7 @@ from typing import Any
 import ml_collections
 from ml_collections import config_dict
 
-from keras_actionformer.checks import number, whole
+from keras_actionformer.checks import check_class_weights, number, whole
 from keras_actionformer.data.batches import check_seed
 from keras_actionformer.data.table_times import PLAIN_UNITS
 from keras_actionformer.data.windows import Lengths
@@ -96,6 +96,8 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     train.schedule = "cosine"  # or "multistep"
     train.milestones = ()  # epochs after the warm-up at which the rate drops (multistep)
     train.gamma = 0.1  # factor of a drop
+    # Factors of the classification loss: None, one a class, or "balanced": by their actions.
+    train.class_weights = config_dict.placeholder(object)
     train.clip_norm = 1.0  # global norm of the gradients; 0 or less: no clipping
     # Momentum of the weights' average, which is what is evaluated and saved; "auto": it rises with
     # the steps, (1 + t) / (10 + t) at step t, to 0.999.
@@ -191,6 +193,9 @@ def check_config(config):
         if not config.train[name] >= 0:
             raise UserError(f"train.{name} must be 0 or more, but is {config.train[name]}.")
     _check_epochs(config.data, config.train)
+    weights = config.train.class_weights
+    if weights is not None and weights != "balanced":
+        check_class_weights("train.class_weights", weights, config.model.num_classes)
     ema = config.train.ema
     if ema != "auto" and not 0 <= number("train.ema", ema) < 1:
         raise UserError(f'train.ema must be in [0, 1) or "auto", but is {ema}.')

@@ -130,12 +130,12 @@ def diagnose(config, data_only=False, progress=None):
     features = findings.attempt(lambda: experiment.features)
     train_videos = _videos(annotations, config.data.train_subset, experiment, features, findings)
     eval_videos = ()
-    if config.data.eval_subset:
-        eval_videos = _videos(
-            annotations, config.data.eval_subset, experiment, features, eval_findings
-        )
-        if not data_only:
-            eval_findings.attempt(check_scoring, config)
+    for subset in dict.fromkeys((config.data.eval_subset, config.data.val_subset)):
+        if subset:
+            found = _videos(annotations, subset, experiment, features, eval_findings)
+            eval_videos = (*eval_videos, *found)
+    if config.data.eval_subset and not data_only:
+        eval_findings.attempt(check_scoring, config)
 
     train, evaluation = [], []
     if features is not None:
@@ -167,6 +167,10 @@ def diagnose(config, data_only=False, progress=None):
         findings.add_warning(sentence)
 
     numbers = _numbers(annotations, train, evaluation, experiment.lengths, pyramid)
+    if config.train.class_weights is not None:
+        weights = experiment.class_weights(annotations)
+        for one, weight in zip(numbers["classes"], weights, strict=True):
+            one["weight"] = weight
     for sentence in pyramid_warnings(numbers["pyramid"]) if "pyramid" in numbers else ():
         findings.add_warning(sentence)
     return Diagnosis(findings.problems, numbers)

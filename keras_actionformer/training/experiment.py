@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 import ml_collections
+import numpy as np
 
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.batches import count_items, steps_per_epoch, train_dataset
@@ -209,6 +210,21 @@ class Experiment:
         grids = {self.timing.grid_of(video) for video in videos}
         # Of several frame rates none is the model's: `detect` then asks for that of its video.
         return grids.pop() if len(grids) == 1 else dataclasses.replace(grids.pop(), fps=None)
+
+    def class_weights(self, annotations):
+        """A factor of the classification loss for each class, or None.
+
+        Balanced, it is the mean number of actions of a class (that has some) divided by the class'
+        own, so that all actions together weigh as much as without.
+        """
+        weights = self.config.train.class_weights
+        if weights != "balanced":
+            return weights
+        videos = annotations.subset(self.config.data.train_subset)
+        labels = np.concatenate([np.asarray(video.labels, np.int64) for video in videos])
+        counts = np.bincount(labels, minlength=self.config.model.num_classes)
+        mean = counts.sum() / max(np.count_nonzero(counts), 1)
+        return [float(mean / count) if count else 1.0 for count in counts]
 
     def make_optimizer(self, batches_per_epoch):
         """The optimizer with its schedule: one learning rate for every step.

@@ -256,14 +256,15 @@ def _subset_table(subsets):
 
 def _class_table(numbers):
     subsets = list(numbers["subsets"])
-    rows = [["class", "id", *subsets, "median s"]]
     classes = sorted(numbers["classes"], key=lambda c: -sum(c["actions"].values()))
+    is_weighted = any("weight" in one for one in classes)
+    rows = [["class", "id", *subsets, "median s", *(["weight"] if is_weighted else [])]]
     for one in classes:
         median = one["median_sec"]
         counts = [f"{one['actions'][subset]:,}" for subset in subsets]
-        rows.append(
-            [one["name"], str(one["label_id"]), *counts, "" if median is None else f"{median:.2f}"]
-        )
+        weight = [f"{one['weight']:.3g}"] if is_weighted else []
+        median = "" if median is None else f"{median:.2f}"
+        rows.append([one["name"], str(one["label_id"]), *counts, median, *weight])
     return table(rows)
 
 

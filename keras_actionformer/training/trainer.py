@@ -75,6 +75,7 @@ def train(
     keras.utils.set_random_seed(config.seed)
     model = experiment.build_model(annotations)
     model.recompute = config.train.recompute
+    model.class_weights = experiment.class_weights(annotations)
     new_weights = [] if source is None else take_weights(model, source, config, given)
     freeze(model, config.train.freeze, new_weights)
     model.compile(

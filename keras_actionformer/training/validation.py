@@ -22,6 +22,7 @@ class WeightsCopy:
 
     def __init__(self, model):
         self.model = type(model).from_config(model.get_config())
+        self.model.class_weights = model.class_weights
         self._source = model
 
     def take(self, weights):

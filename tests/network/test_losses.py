@@ -6,7 +6,11 @@ import pytest
 
 from helpers.golden_files import cases, group, load, padded_training_batch
 from helpers.models import reference_model, to_numpy
-from keras_actionformer.network.losses import diou_loss_1d, sigmoid_focal_loss
+from keras_actionformer.network.losses import (
+    detection_losses,
+    diou_loss_1d,
+    sigmoid_focal_loss,
+)
 from keras_actionformer.presets.reference import from_reference
 
 tf = pytest.importorskip("tensorflow")
@@ -124,3 +128,20 @@ def test_focal_by_hand():
     # At probability 1/2 and a target of 1: 0.25 * (1/2)^2 * ln 2.
     loss = sigmoid_focal_loss(np.array([1.0]), np.array([0.0]))
     np.testing.assert_allclose(to_numpy(loss), [0.25 * 0.25 * np.log(2)], rtol=1e-6)
+
+
+def test_weights_of_classes_multiply_their_losses():
+    """Two points and three classes: the sum is that of the classes' own sums."""
+    targets = np.array([[[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]])
+    offsets, valid = np.ones((1, 2, 2)), np.ones((1, 2), bool)
+    logits = np.array([[[0.3, -1.0, 2.0], [-0.5, 0.1, 0.7]]])
+
+    def cls_loss(class_weights):
+        cls, reg = detection_losses(targets, offsets, logits, offsets, valid, 0.0, class_weights)
+        assert to_numpy(reg) == 0  # which they leave alone
+        return to_numpy(cls)
+
+    of_class = [cls_loss(np.eye(3)[i]) for i in range(3)]
+    assert min(of_class) > 0
+    np.testing.assert_allclose(cls_loss([2, 0.5, 1]), np.dot([2, 0.5, 1], of_class), rtol=1e-6)
+    np.testing.assert_allclose(cls_loss(None), np.sum(of_class), rtol=1e-6)

@@ -36,11 +36,12 @@ def data(tmp_path_factory):
 
 
 def validated_config(data):
-    """4 epochs, of which all are validated, with all that draws random numbers."""
+    """4 epochs of a step, all of which are validated, with all that draws random numbers."""
     config = small_config(data)
     config.data.val_subset = "test"
     config.model.dropout = config.model.droppath = config.model.input_dropout = 0.1
     config.postprocess.max_seg_num = 5
+    config.train.batch_size = 4
     config.train.epochs = 3
     config.train.val_every = 1
     return config
@@ -316,7 +317,7 @@ def test_a_stop_before_the_best_is_written_loses_nothing(
         write(self)
 
     for epoch in range(3):
-        first = 2 * epoch
+        first = epoch
         with monkeypatch.context() as patch, pytest.raises(_Stop):
             patch.setattr(callbacks.RunWriter, "_write_models", stop)
             trainer.train(config, tmp_path / "run", resume=True)
