@@ -18,6 +18,7 @@ from absl import flags
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.grid import Timing
+from keras_actionformer.data.table_times import PLAIN_UNITS
 from keras_actionformer.data.tables import read_groups
 from keras_actionformer.datasets.sensor_windows import (
     SensorWindows,
@@ -34,7 +35,13 @@ from keras_actionformer.training.first_config import config_text
 from keras_actionformer.training.first_settings import VideoSteps, first_settings
 
 _ANNOTATIONS = flags.DEFINE_string(
-    "annotations", None, "JSON or CSV file of annotations.", required=True
+    "annotations",
+    None,
+    "JSON, table or file of a labelling tool, or a folder of them.",
+    required=True,
+)
+_TIME_UNIT = flags.DEFINE_enum(
+    "time_unit", None, list(PLAIN_UNITS), "What plain numbers are where the annotations say none."
 )
 _FEATS = flags.DEFINE_list("feats", None, "Folder of feature files; of several streams, one each.")
 _PREFIX = flags.DEFINE_string("prefix", "", "What names of feature files have before the video id.")
@@ -42,7 +49,9 @@ _SUFFIX = flags.DEFINE_string("suffix", ".npy", "What names of feature files end
 _FPS = flags.DEFINE_float("fps", None, "Frames a second; without it, each video's own.")
 _STRIDE_FRAMES = flags.DEFINE_float("stride_frames", None, "Frames from one feature to the next.")
 _WINDOW_FRAMES = flags.DEFINE_float("window_frames", None, "Frames that one feature sees.")
-_SENSORS = flags.DEFINE_string("sensors", None, "Instead: folder of recordings of raw samples.")
+_SENSORS = flags.DEFINE_string(
+    "sensors", None, "Instead of --feats: folder of recordings of raw samples."
+)
 _RATE_HZ = flags.DEFINE_float("rate_hz", None, "For --sensors: samples a second.")
 _WINDOW_SEC = flags.DEFINE_float(
     "window_sec", None, "For --sensors: length of a window; by default from the actions' lengths."
@@ -66,7 +75,12 @@ _FEWEST_TO_SPLIT = 5  # of fewer videos, none can be spared
 
 def main():
     output = _checked_output()
-    annotations = load_annotations(_ANNOTATIONS.value, default_subset=_UNNAMED)
+    annotations = load_annotations(
+        _ANNOTATIONS.value,
+        default_subset=_UNNAMED,
+        fps=_RATE_HZ.value if _SENSORS.value else _FPS.value,  # a sample is a frame
+        time_unit=_TIME_UNIT.value,
+    )
     if _SENSORS.value:
         feats, grid, annotations = _from_sensors(annotations, output)
         timing = Timing(grid.stride_frames, grid.window_frames, grid.fps)
@@ -86,7 +100,10 @@ def main():
     settings = first_settings(sequences)
     data = {
         "annotations": _ANNOTATIONS.value,
+        "time_unit": _TIME_UNIT.value or "",
         "feats": feats,
+        "prefix": _PREFIX.value,
+        "suffix": "" if _SUFFIX.value == _SUFFIX.default else _SUFFIX.value,
         "fps": timing.fps,
         "stride_frames": timing.stride_frames,
         "window_frames": timing.window_frames,
@@ -113,6 +130,8 @@ def _checked_output():
         raise UserError("Give either --feats=DIR or --sensors=DIR.")
     if _SENSORS.value and not (_RATE_HZ.value and _RATE_HZ.value > 0):
         raise UserError("--sensors needs --rate_hz, the samples a second, above 0.")
+    if _SENSORS.value and _FPS.value is not None:
+        raise UserError("--fps is for --feats: of --sensors, --rate_hz tells the timing.")
     if _FEATS.value and None in (_STRIDE_FRAMES.value, _WINDOW_FRAMES.value):
         raise UserError(
             "--feats needs --stride_frames and --window_frames: how many frames lie between two "

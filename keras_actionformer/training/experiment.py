@@ -23,6 +23,10 @@ from keras_actionformer.training.settings_warnings import settings_warnings
 _MOST_MOMENTUM = 0.999  # of the averages with train.ema="auto": the reference's
 
 
+def _tell_nobody(note):
+    """For `on_note` of `load_annotations`."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Experiment:
     """What a configuration names; each thing is made, and checked, when it is asked for.
@@ -68,12 +72,13 @@ class Experiment:
 
         Returns:
           (`Annotations`, `VideoScores`); without fusion the annotations of the training, and None.
+          What is assumed in them, the training has told.
         """
         video_scores = self.config.fusion.video_scores
         if not video_scores:
-            return self.read_annotations(), None
+            return self.read_annotations(on_note=_tell_nobody), None
         # With the classes of the file, whatever those of the model are.
-        annotations = self._load_annotations()
+        annotations = self._load_annotations(on_note=_tell_nobody)
         return annotations, load_video_scores(video_scores, annotations.class_names)
 
     @functools.cached_property

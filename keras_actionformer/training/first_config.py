@@ -20,8 +20,8 @@ def get_config():
 
     # === Data ===
     config.data.annotations = {annotations}
-    config.data.feats = {feats}
-{split}    config.data.train_subset = {train_subset}
+{time_unit}    config.data.feats = {feats}
+{names}{split}    config.data.train_subset = {train_subset}
 {evaluation}    # Feature i is centred on frame i * stride_frames + window_frames / 2.{samples}
     config.data.fps = {fps!r}{fps_comment}
     config.data.stride_frames = {stride_frames!r}
@@ -57,9 +57,9 @@ def config_text(path, annotations, data, settings, input_dim, is_sensor=False):
     Args:
       path: `pathlib.Path`, where it is to be written.
       annotations: `Annotations`, with their split.
-      data: dict of settings of the section `data`: "annotations", "feats", "split",
-        "default_subset", "train_subset", "val_subset", "eval_subset", "fps", "stride_frames" and
-        "window_frames"; what is "" is left out.
+      data: dict of settings of the section `data`: "annotations", "time_unit", "feats", "prefix",
+        "suffix", "split", "default_subset", "train_subset", "val_subset", "eval_subset", "fps",
+        "stride_frames" and "window_frames"; what is "" is left out.
       settings: `FirstSettings`.
       input_dim: int, or ints of several streams.
       is_sensor: bool, whether frames are samples.
@@ -79,8 +79,14 @@ def config_text(path, annotations, data, settings, input_dim, is_sensor=False):
         file=path,
         name=path.stem,
         annotations=_quoted(data["annotations"]),
+        time_unit=_lines(data, time_unit="of its plain numbers"),
         feats=_quoted(data["feats"]),
-        split=_split_line(data),
+        names=_lines(data, prefix="of the names of feature files", suffix="and their ends"),
+        split=_lines(
+            data,
+            split="which video is in which subset",
+            default_subset="as the annotations name none",
+        ),
         train_subset=_quoted(data["train_subset"]),
         evaluation=_evaluation_lines(data),
         samples=" A frame is a sample." if is_sensor else "",
@@ -100,16 +106,13 @@ def config_text(path, annotations, data, settings, input_dim, is_sensor=False):
     )
 
 
-def _split_line(data):
-    if data["split"]:
-        return _line("split", data["split"], "which video is in which subset")
-    if data["default_subset"]:
-        return _line("default_subset", data["default_subset"], "as the annotations name none")
-    return ""
-
-
-def _line(name, value, comment):
-    return f"    config.data.{name} = {_quoted(value)}  # {comment}\n"
+def _lines(data, **comments):
+    """A line for each setting with a comment that is not ""."""
+    return "".join(
+        f"    config.data.{name} = {_quoted(data[name])}  # {comment}\n"
+        for name, comment in comments.items()
+        if data[name]
+    )
 
 
 def _quoted(value):
@@ -120,12 +123,10 @@ def _quoted(value):
 
 
 def _evaluation_lines(data):
-    lines = ""
-    if data["val_subset"]:
-        lines += _line("val_subset", data["val_subset"], "scored while training")
+    lines = _lines(data, val_subset="scored while training")
     if data["eval_subset"] == data["train_subset"]:
         lines += "    # Scores on these say whether it learns, not how well it finds new actions.\n"
-    return lines + _line("eval_subset", data["eval_subset"], "scored at the end")
+    return lines + _lines(data, eval_subset="scored at the end")
 
 
 def _ranges(ranges):

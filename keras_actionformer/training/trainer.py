@@ -97,7 +97,7 @@ def train(
     epochs = range(len(run.rows), num_epochs(config.train))
     stream = experiment.training_stream(videos, epochs, padded_steps)
     if config.data.val_subset:
-        run.validation = Validation(config, len(videos), copy, line)
+        run.validation = Validation(config, annotations, len(videos), copy, line)
     if before_fit is not None:
         before_fit()
     if not run.rows:  # an earlier run's, whose checkpoint was taken away

@@ -41,6 +41,7 @@ class Validation:
 
     Args:
       config: `ConfigDict`.
+      annotations: `Annotations` of the training.
       num_train_videos: int.
       copy: `WeightsCopy` of the model in training.
       line: `RunningLine` to show the progress.
@@ -49,7 +50,7 @@ class Validation:
       UserError: there is no such subset, it has no action, or its features fail a check.
     """
 
-    def __init__(self, config, num_train_videos, copy, line):
+    def __init__(self, config, annotations, num_train_videos, copy, line):
         experiment = Experiment(config)
         subset = config.data.val_subset
         self._config, self._copy, self._line = config, copy, line
@@ -57,7 +58,7 @@ class Validation:
         self._windows = experiment.detection_windows
         truth, self._video_scores = experiment.read_ground_truth()
         self._truth = truth.subset(subset)
-        videos = experiment.present_videos(experiment.read_annotations().subset(subset))
+        videos = experiment.present_videos(annotations.subset(subset))
         if not any(len(video.labels) for video in videos):
             raise UserError(f"data.val_subset is {subset!r}, but no video in it has an action.")
         self._batches = experiment.validation_stream(videos)

@@ -108,6 +108,42 @@ def test_subsets(tmp_path, subsets, expected, num_split):
     assert done.returncode == 0, done.stdout
 
 
+def test_times_in_frames_and_other_names_of_files(tmp_path):
+    """What it needs to read table and features stands in the configuration, too."""
+    write_features(tmp_path, ["train"] * 3)
+    for path in (tmp_path / "feats").iterdir():
+        np.savez(path.with_name(f"cam_{path.stem}.npz"), feats=np.load(path))
+        path.unlink()
+    rows = [f"v{i},{30 * j},{30 * j + 15},{'ab'[j % 2]},train" for i in range(3) for j in range(9)]
+    (tmp_path / "a.csv").write_text("\n".join(["video,start,end,label,subset", *rows]))
+    options = ("--annotations=a.csv", *FEATURES, "--prefix=cam_", "--suffix=.npz")
+    done = run_here(tmp_path, "init", *options, "--time_unit=frames", "--output=mine.py")
+    assert done.returncode == 0, done.stderr
+    config = load_config(tmp_path / "mine.py")
+    assert (config.data.time_unit, config.data.fps) == ("frames", 30)
+    assert (config.data.prefix, config.data.suffix) == ("cam_", ".npz")
+    done = run_here(tmp_path, "inspect", "--config=mine.py")
+    assert done.returncode == 0, done.stdout
+    # Half a second each.
+    assert [line.split()[-1] for line in done.stdout.splitlines() if line[:2] in ("a ", "b ")] == [
+        "0.50",
+        "0.50",
+    ]
+
+
+def test_of_recordings_a_frame_is_a_sample(recordings):
+    rows = list(csv.reader((recordings / "users.csv").read_text().splitlines()))[1:]
+    with open(recordings / "samples.csv", "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["video", "start frame", "end frame", "label"])
+        table.writerows([name, round(50 * float(a)), round(50 * float(b)), label]
+                        for name, a, b, label, _ in rows)  # fmt: skip
+    done = run_here(recordings, "init", "--annotations=samples.csv", *SENSORS)
+    assert done.returncode == 0, done.stderr
+    done = run_here(recordings, "inspect", "--config=mine.py")
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
@@ -115,6 +151,7 @@ def test_subsets(tmp_path, subsets, expected, num_split):
         (("--feats=feats",), "--feats needs --stride_frames and --window_frames"),
         (("--sensors=raw",), "--sensors needs --rate_hz"),
         (("--sensors=raw", "--rate_hz=-5"), "--sensors needs --rate_hz"),
+        (("--sensors=raw", "--rate_hz=50", "--fps=50"), "--fps is for --feats"),
         (("--sensors=none", "--rate_hz=50"), "'none' is no folder"),
         (("--feats=none", *FEATURES[1:]), "none"),
         ((*FEATURES, "--group=subject"), "is no table, which could have a column 'subject'"),

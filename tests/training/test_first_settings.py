@@ -78,7 +78,10 @@ def test_the_loss_begins_where_the_data_has_it():
 
 DATA = {
     "annotations": 'my "table".csv',
+    "time_unit": "",
     "feats": "feats",
+    "prefix": "",
+    "suffix": ".npy",
     "split": "",
     "default_subset": "",
     "train_subset": "training",
@@ -97,6 +100,7 @@ DATA = {
         {"feats": ("rgb", "flow"), "fps": None},
         {"split": "Ü_split.csv", "eval_subset": "test"},
         {"default_subset": "training"},
+        {"time_unit": "minutes", "prefix": "cam_", "suffix": "_rgb.npz"},
     ],
 )
 def test_the_file_is_a_configuration(tmp_path, changes):

@@ -14,7 +14,7 @@ import pytest
 
 from helpers.models import to_numpy
 from helpers.small_run import eagerly, small_config, write_data
-from keras_actionformer import ActionFormer
+from keras_actionformer import ActionFormer, recommend_thresholds
 from keras_actionformer.data.examples import segments_to_grid
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.errors import UserError
@@ -65,14 +65,16 @@ def whole(data, tmp_path_factory):
     """A run that nobody disturbed, with quick detections."""
     workdir = tmp_path_factory.mktemp("runs") / "whole"
     with pytest.MonkeyPatch.context() as patch, eagerly():
-        patch.setattr(validation, "detect_items", fake_detections)
+        for module in (validation, run_scores):
+            patch.setattr(module, "detect_items", fake_detections)
         trainer.train(validated_config(data), workdir)
     return workdir
 
 
 @pytest.fixture
 def quick(run_eagerly, monkeypatch):
-    monkeypatch.setattr(validation, "detect_items", fake_detections)
+    for module in (validation, run_scores):
+        monkeypatch.setattr(module, "detect_items", fake_detections)
 
 
 def log_of(workdir):
@@ -220,6 +222,38 @@ def test_the_last_weights_are_those_of_the_checkpoint(whole):
         np.testing.assert_array_equal(value, saved[name.split(" ", 1)[1]])
 
 
+def test_the_best_model_recommends_thresholds(whole, data, quick, tmp_path, capsys):
+    """They are those of its detections in the subset, and come back where a stop has lost them."""
+    model = load_model(whole, ActionFormer)
+    experiment = Experiment(validated_config(data))
+    videos = experiment.read_annotations().subset("test")
+    items = [(video, np.zeros((round(video.duration_sec), 1)), None) for video in videos]
+    assert model.thresholds == recommend_thresholds(videos, fake_detections(model, items), 2)
+    assert load_model(whole, ActionFormer, "last").thresholds is None  # which nobody has asked
+    shutil.copytree(whole, tmp_path / "run")
+    path = tmp_path / "run" / "best.keras"
+    expected, model.thresholds = model.thresholds, None
+    model.save(path)
+    found = trainer.train(validated_config(data), tmp_path / "run", resume=True)
+    assert found.thresholds == load_model(tmp_path / "run", ActionFormer).thresholds == expected
+    told = capsys.readouterr().out
+    assert f"The score threshold of the best F1 on 'test' is {expected}; {path} keeps it.\n" in told
+
+
+def test_what_is_assumed_in_annotations_is_told_once(quick, data, tmp_path, caplog):
+    config = validated_config(data)
+    config.train.epochs, config.data.annotations = 1, str(tmp_path / "latin.csv")
+    config.model.num_classes = 1
+    lines = ["video;subset;duration;start;end;label"]
+    for video in Experiment(validated_config(data)).read_annotations().videos:
+        lines.append(f"{video.video_id};{video.subset};{video.duration_sec};0,5;3,5;Hüpfen")
+    (tmp_path / "latin.csv").write_text("\n".join(lines), encoding="latin-1")
+    run_scores.check_evaluation(config)
+    trainer.train(config, tmp_path / "run")
+    run_scores.evaluate_workdir(tmp_path / "run")
+    assert len([record for record in caplog.records if "Windows-1252" in record.message]) == 1
+
+
 # --- what it decides -----------------------------------------------------------------------------
 
 
@@ -262,14 +296,14 @@ def test_a_schedule_can_end_early(quick, data, tmp_path):
 
 def test_how_often_is_a_matter_of_the_number_of_videos(data):
     config = validated_config(data)
-    model = Experiment(config).build_model(Experiment(config).read_annotations())
-    copy = validation.WeightsCopy(model)
+    annotations = Experiment(config).read_annotations()
+    copy = validation.WeightsCopy(Experiment(config).build_model(annotations))
     config.train.val_every = 0
-    every = [validation.Validation(config, n, copy, None).every for n in (4, 8, 100)]
+    every = [validation.Validation(config, annotations, n, copy, None).every for n in (4, 8, 100)]
     # Two videos to validate on.
     assert every == [4, 2, 1]
     config.train.val_every = 3
-    due = validation.Validation(config, 4, copy, None).is_due
+    due = validation.Validation(config, annotations, 4, copy, None).is_due
     assert [due(epoch) for epoch in range(1, 5)] == [False, False, True, True]
 
 
