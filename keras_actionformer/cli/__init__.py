@@ -96,10 +96,11 @@ def run(verb):
 
 
 class _Sentence(standard_logging.Formatter):
-    """What the library warns of, without the time and the place in the code."""
+    """What the library tells or warns of, without the time and the place in the code."""
 
     def format(self, record):
-        return f"{record.levelname.capitalize()}: {record.getMessage()}"
+        told = record.getMessage()
+        return told if record.levelname == "INFO" else f"{record.levelname.capitalize()}: {told}"
 
 
 def _stop(program, message, status=2):

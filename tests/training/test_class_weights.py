@@ -55,9 +55,13 @@ def test_balanced_weights_are_of_the_training_subset(data):
 
 
 def test_inspect_shows_them(data):
-    report = str(diagnose(weighted_config(data, "balanced")))
-    assert "weight" in report.splitlines()[4] and "0.667" in report
-    assert "weight" not in str(diagnose(weighted_config(data, None)))
+    def lines_of(weights):
+        return str(diagnose(weighted_config(data, weights))).splitlines()
+
+    header, *rows = lines_of("balanced")[4:8]
+    assert header.split()[-1] == "weight"
+    assert [row.split()[-1] for row in rows] == ["0.667", "2", "1"]
+    assert "weight" not in lines_of(None)[4]
 
 
 @pytest.mark.parametrize(
