@@ -179,9 +179,9 @@ class ActionFormer(TrainableNetwork):
         """Detects actions in one sequence of features or in many.
 
         Sequences of any length run in batches, padded only as far as the network needs; neither
-        batching nor order changes a result. (On TensorFlow, the first batch of a model runs
-        operation by operation: tracing takes longer than a detection. Its scores may differ from
-        later ones in the last digit.)
+        batching nor order changes a result. (On TensorFlow, a model's first eight batches run
+        operation by operation, unless more come at once: tracing takes as long. Their scores may
+        differ from later ones in the last digit.)
 
         Very long ones run in tiles, which overlap by all that the network sees around a point, so
         that the detections are those of one pass, in memory that does not grow with the length: a

@@ -99,12 +99,17 @@ def test_what_lies_behind_the_mask_does_not_matter(small):
     [
         {},
         {"backbone_type": "conv"},
-        {"n_mha_win_size": -1},
-        {"use_abs_pe": True},
-        {"fpn_type": "fpn"},
-        {"backbone_arch": (2, 0, 2)},
-        {"head_kernel_size": 5},
-        {"embd_kernel_size": 9, "head_with_ln": False},
+        *(
+            pytest.param(changes, marks=pytest.mark.slow)
+            for changes in (
+                {"n_mha_win_size": -1},
+                {"use_abs_pe": True},
+                {"fpn_type": "fpn"},
+                {"backbone_arch": (2, 0, 2)},
+                {"head_kernel_size": 5},
+                {"embd_kernel_size": 9, "head_with_ln": False},
+            )
+        ),
     ],
     ids=str,
 )
@@ -115,7 +120,11 @@ def test_a_training_step_needs_no_more_padding_than_detection(changes):
     model = small_model(**changes)
     padding = inference_padding(model.architecture)
 
-    @tf.function(reduce_retracing=True)
+    x_specs = {"feats": tf.TensorSpec((2, None, 5)), "mask": tf.TensorSpec((2, None), tf.bool)}
+    y_specs = {"segments": tf.TensorSpec((2, 1, 2)), "labels": tf.TensorSpec((2, 1), tf.int32)}
+
+    # Traced once for all lengths, which takes longer than all steps.
+    @tf.function(input_signature=[x_specs, y_specs], autograph=False)
     def step(x, y):
         with tf.GradientTape() as tape:
             loss = model.compute_loss(x, y, model(x, training=False), training=False)

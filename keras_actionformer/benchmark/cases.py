@@ -6,6 +6,7 @@ yields `Measurement`s; `meter` tells how often, and what the machine reaches in 
 
 import dataclasses
 import functools
+import math
 import os
 import pathlib
 import tempfile
@@ -118,16 +119,19 @@ def _network(model, mode):
     return lambda inputs: network(weights, inputs)
 
 
-def benchmark_mixed(model, meter, num_sequences=16, shortest=200, longest=2304, modes=None):
+def benchmark_mixed(model, meter, num_sequences=16, shortest=None, longest=None, modes=None):
     """Measures `detect` on sequences of many lengths in batches of 8, as they come in practice.
 
     Args:
       model: `ActionFormer`.
       meter: `Meter`.
       num_sequences: int.
-      shortest, longest: ints, steps; lengths between are drawn with a fixed seed.
+      shortest, longest: ints, steps; lengths between are drawn with a fixed seed. By default from
+        about a twelfth of the training length to all of it: 200 to 2304 steps for THUMOS14.
       modes: sequence of str, see `available_modes`; None for all.
     """
+    longest = model.architecture.max_seq_len if longest is None else longest
+    shortest = max(1, longest * 200 // 2304) if shortest is None else shortest
     lengths = np.random.default_rng(0).integers(shortest, longest + 1, num_sequences).tolist()
     for mode in _all_or(modes):
         yield meter.measure(
@@ -159,6 +163,7 @@ def _detection(model, lengths, jit_compile=None):
     """A call that detects in made-up sequences of these lengths."""
     sequences = [_feats(model, length, 1)[0] for length in lengths]
     grid = _grid(model)
+    model.detector(jit_compile=jit_compile).expect(math.inf)  # what is measured is the graph
     return lambda: model.detect(sequences, grid=grid, batch_size=8, jit_compile=jit_compile)
 
 

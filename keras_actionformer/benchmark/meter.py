@@ -16,7 +16,7 @@ try:
 except ImportError:  # on Windows
     resource = None
 
-_WARM_UPS = 2  # the first call traces and compiles, or the second one: see `Detector`
+_WARM_UPS = 2  # the first call traces and compiles
 
 
 class Meter:

@@ -174,22 +174,28 @@ def _function(graph, model, batch_size=None, num_steps=None):
 def _write_saved_model(graph, model, folder, function):
     """One version in the layout of TF Serving."""
     module = _module(graph)
-    signatures = {SIGNATURE: function}
+    functions = {SIGNATURE: function}
     if "fps" in graph.defaults:
-        signatures["raw"] = _function(
+        functions["raw"] = _function(
             raw_graph(model), model, *function.input_signature[0].shape[:2]
         )
+    # Traced here: what is traced while a SavedModel is written is traced again afterwards.
+    signatures = {name: x.get_concrete_function() for name, x in functions.items()}
     with tempfile.TemporaryDirectory() as assets:
         written = _write_classes(model, pathlib.Path(assets))
         module.assets = [tf.saved_model.Asset(str(path)) for path in written]
-        # Gradients, whose tracing takes as long as all else, are for training: there is none here.
-        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-        tf.saved_model.save(module, str(folder), signatures, options)
+        _save(module, folder, signatures)
     _declare_defaults(folder / "saved_model.pb", graph, function.input_signature[0].shape[0])
     extra = folder / "assets.extra"
     extra.mkdir()
     _write_json(extra / "model_card.json", model_metadata(model))
     _write_warmup_requests(extra / "tf_serving_warmup_requests", graph, model, function)
+
+
+def _save(module, folder, signatures):
+    # Gradients, whose tracing takes as long as all else, are for training: there is none here.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, str(folder), signatures, options)
 
 
 def _module(graph):
@@ -248,16 +254,16 @@ def _write_warmup_requests(path, graph, model, function):
 
 
 def _write_tflite(graph, folder, function, precision):
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [function.get_concrete_function()], _module(graph)
-    )
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if precision != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if precision == "float16":
-        converter.target_spec.supported_types = [tf.float16]
     path = folder / FILES["tflite"]
-    path.write_bytes(converter.convert())
+    with tempfile.TemporaryDirectory() as saved_model:  # as the converter would, with gradients
+        _save(_module(graph), saved_model, {SIGNATURE: function.get_concrete_function()})
+        converter = tf.lite.TFLiteConverter.from_saved_model(saved_model, [SIGNATURE])
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if precision != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        path.write_bytes(converter.convert())
     if precision != "float32":
         interpreter = import_runtime("litert").Interpreter(model_path=str(path))
         if all(row["dtype"] != np.dtype(precision) for row in interpreter.get_tensor_details()):

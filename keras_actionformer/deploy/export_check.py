@@ -176,34 +176,39 @@ def _run_without_keras(folder, requests):
             for name, array in inputs.items()
         }
         np.savez(source, **arrays)
-        package = pathlib.Path(__file__).parents[2]
-        program = (
-            f"import sys; sys.path.append({str(package)!r}); "
-            "from keras_actionformer.deploy.exported import main; main(sys.argv[1:])"
-        )
-        # This process may hold all memory of a GPU.
-        settings = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-        try:
-            process = subprocess.run(
-                [sys.executable, "-c", program, folder, source, target],
-                env={**os.environ, **settings},
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=_LONGEST_RUN_SEC,
-            )
-        except subprocess.TimeoutExpired:
-            raise UserError(
-                f"The export was made but does not end within {_LONGEST_RUN_SEC} s, and is removed."
-            ) from None
-        if process.returncode:
-            last = (process.stderr.strip().splitlines() or [f"status {process.returncode}"])[-1]
-            raise UserError(f"The export was made but does not run, and is removed: {last}")
+        _run_alone(folder, source, target)
         results = [{} for _ in requests]
         for key, array in read_npz(target).items():
             call, name = key.split("/")
             results[int(call)][name] = array
     return results
+
+
+def _run_alone(folder, source, target):
+    """Runs `exported.main` in a process of its own."""
+    package = pathlib.Path(__file__).parents[2]
+    program = (
+        f"import sys; sys.path.append({str(package)!r}); "
+        "from keras_actionformer.deploy.exported import main; main(sys.argv[1:])"
+    )
+    # This process may hold all memory of a GPU.
+    settings = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    try:
+        process = subprocess.run(
+            [sys.executable, "-c", program, folder, source, target],
+            env={**os.environ, **settings},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_LONGEST_RUN_SEC,
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"The export was made but does not end within {_LONGEST_RUN_SEC} s, and is removed."
+        ) from None
+    if process.returncode:
+        last = (process.stderr.strip().splitlines() or [f"status {process.returncode}"])[-1]
+        raise UserError(f"The export was made but does not run, and is removed: {last}")
 
 
 def _compare_raw(model, sequences, pairs):

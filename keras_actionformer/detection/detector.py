@@ -23,6 +23,10 @@ from keras_actionformer.detection.tiles import (
 from keras_actionformer.errors import UserError
 from keras_actionformer.network.padding import ResizeTo, inference_padding
 
+# Tracing the network takes about as long as its operations, called one by one, take longer than
+# they do in a graph, of so many batches.
+UNTRACED_BATCHES = 8
+
 
 class Detector:
     """Runs an `ActionFormer` on sequences of any length, in batches.
@@ -66,17 +70,22 @@ class Detector:
         )
         self.graph = keras.Model(inputs, suppression(*candidates), name="detector")
         # Its two halves: candidates of several windows or tiles are suppressed together.
-        self._candidates_of = self._runner(keras.Model(inputs, candidates), first_traced=False)
+        self._candidates_of = self._runner(keras.Model(inputs, candidates), UNTRACED_BATCHES)
         merged = candidates_spec(None, lambda shape, dtype: keras.Input(shape[1:], dtype=dtype))
         self._suppressed = self._runner(keras.Model(merged, suppression(*merged)))
 
-    def _runner(self, graph, first_traced=True):
-        """The function that runs a graph on a batch."""
+    def _runner(self, graph, num_untraced=0):
+        """The function that runs a graph on a batch; `num_untraced` as in `_TracedOnce`."""
         if self._jit_compile is not None:
             graph.jit_compile = self._jit_compile
         if keras.backend.backend() == "tensorflow" and not self._is_compiled:
-            return _TracedOnce(graph, first_traced)
+            return _TracedOnce(graph, num_untraced)
         return graph.predict_on_batch
+
+    def expect(self, num_batches):
+        """Tells how many batches of whole sequences are to come: many are worth tracing for."""
+        if isinstance(self._candidates_of, _TracedOnce):
+            self._candidates_of.expect(num_batches)
 
     @property
     def _is_compiled(self):
@@ -248,7 +257,9 @@ class Detector:
     def _candidates(self, sequences, batch_size):
         """Yields the index of each sequence, and segments, scores and labels of its candidates."""
         lengths = [len(feats) for feats in sequences]
-        for indices in plan_batches(lengths, batch_size):
+        batches = list(plan_batches(lengths, batch_size))
+        self.expect(len(batches))
+        for indices in batches:
             # What is compiled must not meet a new shape with every batch.
             num_steps = round_up(lengths[indices[0]]) if self._is_compiled else None
             batch = pad_batch([sequences[i] for i in indices], num_steps)
@@ -264,19 +275,24 @@ class _TracedOnce:
 
     Args:
       graph: `keras.Model`.
-      first_traced: bool, False runs the first batch operation by operation: a single sequence
-        would not pay for the tracing.
+      num_untraced: int, batches that run operation by operation before it is traced, unless more
+        are expected: few would not pay for the tracing.
     """
 
-    def __init__(self, graph, first_traced):
+    def __init__(self, graph, num_untraced):
         import tensorflow as tf
 
         specs = keras.tree.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), graph.input)
         self._graph = graph
         self._traced = tf.function(graph, input_signature=[specs], autograph=False)
-        self._use_traced = first_traced
+        self._num_untraced = num_untraced
+
+    def expect(self, num_batches):
+        if num_batches > self._num_untraced:
+            self._num_untraced = 0
 
     def __call__(self, batch):
-        run = self._traced if self._use_traced else self._graph
-        self._use_traced = True
-        return run(batch)
+        if not self._num_untraced:
+            return self._traced(batch)
+        self._num_untraced -= 1
+        return self._graph(batch)

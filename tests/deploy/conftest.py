@@ -1,6 +1,8 @@
 """What the tests of this folder share: a small model, its exports, and a made-up server."""
 
+import contextlib
 import functools
+from unittest import mock
 
 import pytest
 
@@ -15,14 +17,25 @@ def model():
 
 
 @pytest.fixture(scope="session")
-def export(model, tmp_path_factory):
+def checked_by_one_process():
+    """A context in which one process runs what is exported, and not one each."""
+    from helpers.exports import OneProcess
+    from keras_actionformer.deploy import export_check
+
+    with contextlib.closing(OneProcess()) as run:
+        yield lambda: mock.patch.object(export_check, "_run_alone", run)
+
+
+@pytest.fixture(scope="session")
+def export(model, checked_by_one_process, tmp_path_factory):
     """Exports the model and returns the folder; each export is made once."""
     folder = tmp_path_factory.mktemp("exports")
 
     @functools.cache
     def export(format, **options):
         path = folder / "-".join([format, *(f"{key}={x}" for key, x in options.items())])
-        return model.export_detector(path, format, **options)[0]
+        with checked_by_one_process():
+            return model.export_detector(path, format, **options)[0]
 
     return export
 

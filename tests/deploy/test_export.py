@@ -5,6 +5,7 @@ import functools
 import json
 import shutil
 import sys
+from unittest import mock
 
 import keras
 import numpy as np
@@ -51,6 +52,34 @@ KINDS = {
 IN_ONNX = ("resized", "no timing", "voting across classes", "no suppression")
 
 
+@pytest.fixture(scope="module")
+def of_kind():
+    """The model of a kind, which is the same for all formats."""
+    return functools.cache(lambda kind: small_model(**KINDS[kind]))
+
+
+@pytest.fixture(scope="module")
+def function_of():
+    """As `_function`, but traced once for all formats of a model: that takes seconds."""
+    make, functions = export._function, {}
+
+    def function_of(graph, model, batch_size=None, num_steps=None):
+        key = model, *graph.defaults, batch_size, num_steps
+        if key not in functions:
+            functions[key] = make(graph, model, batch_size, num_steps)
+        return functions[key]
+
+    return function_of
+
+
+@pytest.fixture
+def quickly(function_of, checked_by_one_process, monkeypatch):
+    """Exports are made of graphs that are traced once, and checked by one process."""
+    monkeypatch.setattr("keras_actionformer.deploy.export._function", function_of)
+    with checked_by_one_process():
+        yield
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "format, kind",
@@ -60,8 +89,8 @@ IN_ONNX = ("resized", "no timing", "voting across classes", "no suppression")
         *(("onnx", kind) for kind in IN_ONNX),
     ],
 )
-def test_an_export_detects_what_keras_detects(tmp_path, format, kind):
-    model = small_model(**KINDS[kind])
+def test_an_export_detects_what_keras_detects(quickly, of_kind, tmp_path, format, kind):
+    model = of_kind(kind)
     folder, manifest = model.export_detector(tmp_path / "export", format)
     exported = ExportedModel(folder)
     sequences = small_sequences()
@@ -94,8 +123,7 @@ def test_an_export_detects_what_keras_detects(tmp_path, format, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["saved_model", "tflite"])
 @pytest.mark.parametrize("batch_size, num_steps", [(4, None), (None, 70), (4, 70)])
-def test_fixed_sizes(tmp_path, format, batch_size, num_steps):
-    model = small_model()
+def test_fixed_sizes(quickly, model, tmp_path, format, batch_size, num_steps):
     folder, manifest = model.export_detector(
         tmp_path / "export", format, batch_size=batch_size, num_steps=num_steps
     )
@@ -109,13 +137,32 @@ def test_fixed_sizes(tmp_path, format, batch_size, num_steps):
         assert_detects(outputs, row, model.detect(feats))
 
 
+@pytest.fixture(scope="module")
+def simulated():
+    return ActionFormer.from_preset("simulated")
+
+
+@pytest.fixture(scope="module")
+def export_simulated(simulated, function_of, tmp_path_factory):
+    """Exports that preset to TFLite; returns the folder and the manifest, each made once."""
+
+    @functools.cache
+    def export_simulated(precision, raw=False):
+        with mock.patch.object(export, "_function", function_of):
+            folder = tmp_path_factory.mktemp("simulated") / "export"
+            return simulated.export_detector(folder, "tflite", precision=precision, raw=raw)
+
+    return export_simulated
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float16", "int8"])
 @pytest.mark.parametrize("raw", [False, True])
-def test_fewer_digits_tell_what_they_find(tmp_path, monkeypatch, precision, raw):
-    model = ActionFormer.from_preset("simulated")
-    options = {"precision": precision, "raw": raw}
-    folder, manifest = model.export_detector(tmp_path / "export", "tflite", **options)
+def test_fewer_digits_tell_what_they_find(
+    quickly, simulated, export_simulated, tmp_path, monkeypatch, precision, raw
+):
+    model = simulated
+    folder, manifest = export_simulated(precision, raw)
     difference = manifest["largest_difference"]
     assert manifest["precision"] == precision
     assert manifest["files"]["model.tflite"]["bytes"] < 0.75 * 4 * manifest["num_parameters"] + 4e5
@@ -134,14 +181,14 @@ def test_fewer_digits_tell_what_they_find(tmp_path, monkeypatch, precision, raw)
 
     monkeypatch.setattr(export, "_write_tflite", sabotage)
     with pytest.raises(UserError, match="disagrees and is removed"):
-        model.export_detector(tmp_path / "other", "tflite", **options)
+        model.export_detector(tmp_path / "other", "tflite", precision=precision, raw=raw)
     assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.slow
-def test_int8_that_would_be_float32(tmp_path):
+def test_int8_that_would_be_float32(quickly, model, tmp_path):
     with pytest.raises(UserError, match="none of this model's weights as int8"):
-        small_model().export_detector(tmp_path / "export", "tflite", precision="int8")
+        model.export_detector(tmp_path / "export", "tflite", precision="int8")
 
 
 def scores_on_simulated(folder, annotations, detector):
@@ -156,19 +203,18 @@ def scores_on_simulated(folder, annotations, detector):
 
 
 @pytest.mark.slow
-def test_fewer_digits_cost_little_accuracy(tmp_path):
-    model = ActionFormer.from_preset("simulated")
+def test_fewer_digits_cost_little_accuracy(simulated, export_simulated, tmp_path):
     annotations = simulate_dataset(tmp_path, num_train=0)
 
     def in_keras(feats, duration_sec):
-        found = model.detect(feats, duration_sec=duration_sec)
+        found = simulated.detect(feats, duration_sec=duration_sec)
         return found.segments_sec, found.scores, found.labels
 
     expected = scores_on_simulated(tmp_path, annotations, in_keras)
     assert abs(expected - 87.76) < 0.1
     sizes = {}
     for precision, points in (("float32", 0.01), ("float16", 0.5), ("int8", 2.0)):
-        folder, _ = model.export_detector(tmp_path / precision, "tflite", precision=precision)
+        folder, _ = export_simulated(precision)
         sizes[precision] = (folder / "model.tflite").stat().st_size
         exported = ExportedModel(folder, num_threads=2)
 
@@ -303,6 +349,7 @@ def test_one_call_that_disagrees(converter, tmp_path, monkeypatch, model, call, 
     assert_refused(model, tmp_path / "export", message, "tflite")
 
 
+@pytest.mark.slow
 def test_detections_too_many(converter, tmp_path):
     """Keras finds fewer than may be: nothing was cut off that could be those."""
     model = small_model(postprocess=postprocess(pre_nms_thresh=0.8))
@@ -320,6 +367,7 @@ def test_a_file_that_does_not_run(tmp_path, monkeypatch, model):
     assert_refused(model, tmp_path / "export", message, "tflite")
 
 
+@pytest.mark.slow
 def test_an_older_export_stays_until_a_new_one_is_good(converter, export, tmp_path, model):
     folder = shutil.copytree(export("tflite"), tmp_path / "export")
     (folder / "manifest.json").write_text("{}")
@@ -447,7 +495,7 @@ def test_missing_extras(tmp_path, monkeypatch, model, format, module, package):
 
 
 @pytest.mark.slow
-def test_no_warm_up_without_its_package(tmp_path, monkeypatch, model):
+def test_no_warm_up_without_its_package(quickly, tmp_path, monkeypatch, model):
     monkeypatch.setitem(sys.modules, "tensorflow_serving", None)
     monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
     folder, manifest = model.export_detector(tmp_path / "export")

@@ -1,8 +1,13 @@
 """Sequences for an export of a small model, and how to compare what comes out with Keras."""
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 
 from helpers.models import CHANNELS, LONGEST
+from helpers.programs import ROOT
 from keras_actionformer.data.grid import FeatureGrid
 
 # As long as in training, a step less, longer, and very short: each is padded differently.
@@ -39,3 +44,38 @@ def assert_detects(outputs, row, expected):
     for x, y, tolerance in zip(found, wanted, (1e-5, 0, 1e-4), strict=True):
         np.testing.assert_allclose(x[:count], y, rtol=0, atol=tolerance)
         assert not x[count:].any()
+
+
+_RUN_ALL = """
+import json, sys
+sys.path.append(sys.argv[1])
+from keras_actionformer.deploy.exported import main
+for line in sys.stdin:
+    main(json.loads(line))
+    print("done", flush=True)
+"""
+
+
+class OneProcess:
+    """Runs exports as `export_check._run_alone` does, but all in one process without Keras.
+
+    TensorFlow takes seconds to start.
+    """
+
+    def __init__(self):
+        self._process = None
+
+    def __call__(self, *paths):
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _RUN_ALL, ROOT],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        print(json.dumps([str(path) for path in paths]), file=self._process.stdin, flush=True)
+        assert self._process.stdout.readline() == "done\n"
+
+    def close(self):
+        if self._process is not None:
+            self._process.communicate()

@@ -202,7 +202,7 @@ def test_no_array_with_time_squared_entries_exists_with_a_local_window():
     num_steps, window, heads = 4096, 9, 2
     layer = MaskedAttention(heads, window)
     layer.build((1, num_steps, 8), (1, num_steps))
-    graph = tf.function(lambda x, mask: layer(x, mask)[0]).get_concrete_function(
+    graph = tf.function(lambda x, mask: layer(x, mask)[0], autograph=False).get_concrete_function(
         tf.TensorSpec((1, num_steps, 8)), tf.TensorSpec((1, num_steps), tf.bool)
     )
     sizes = [

@@ -61,7 +61,10 @@ def _has_no_gradient(names):
     return any(name.endswith(("attn.key.bias", "attn.key_norm.bias")) for name in names)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
+@pytest.mark.parametrize(
+    "jit_compile",
+    [pytest.param(False, id="graph"), pytest.param(True, id="xla", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("path", _training_runs())
 def test_training_steps_are_the_references(path, jit_compile):
     golden = load(path)
@@ -305,7 +308,9 @@ def test_another_variable_takes_few_operations_more(make):
         weights = [keras.Variable(ops.ones(3), name="kernel") for _ in range(num_variables)]
         optimizer = make(learning_rate=0.1, weight_decay=0.5, use_ema=True, global_clipnorm=1.0)
         optimizer.build(weights)
-        step = tf.function(lambda: optimizer.apply([ops.ones(3)] * num_variables, weights))
+        step = tf.function(
+            lambda: optimizer.apply([ops.ones(3)] * num_variables, weights), autograph=False
+        )
         return len(step.get_concrete_function().graph.get_operations())
 
     assert (operations(12) - operations(2)) / 10 < 20
@@ -329,7 +334,9 @@ def _applied(mode):
         pytest.skip("compiles with TensorFlow or JAX")
     import tensorflow as tf
 
-    return lambda optimizer: tf.function(optimizer.apply, jit_compile=mode == "xla")
+    return lambda optimizer: tf.function(
+        optimizer.apply, jit_compile=mode == "xla", autograph=False
+    )
 
 
 def _applied_stateless(optimizer):
