@@ -57,7 +57,10 @@ def _model(method, multiclass):
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-@pytest.mark.parametrize("method, multiclass", [("soft", True), ("hard", False)])
+@pytest.mark.parametrize(
+    "method, multiclass",
+    [("soft", True), pytest.param("hard", False, marks=pytest.mark.slow)],
+)
 def test_another_backend_gives_the_same_detections(tmp_path, backend, method, multiclass):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")

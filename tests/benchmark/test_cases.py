@@ -53,12 +53,14 @@ def test_forward():
         assert one.peak_mb is not None
 
 
+@pytest.mark.slow
 def test_forward_in_every_mode():
     found = list(cases.benchmark_forward(small_model(), small_meter(), (8,)))
     assert [one.case.split(", ")[1] for one in found] == list(available_modes())
     assert available_modes() == ("graph", "xla")
 
 
+@pytest.mark.slow
 def test_mixed_lengths_count_the_work_of_all():
     model = small_model()
     for found in cases.benchmark_mixed(model, small_meter(), 3, shortest=5, longest=60):
@@ -66,6 +68,7 @@ def test_mixed_lengths_count_the_work_of_all():
         assert 3 * gflop(model.architecture, 5) < found.gflop < 3 * gflop(model.architecture, 60)
 
 
+@pytest.mark.slow
 def test_long():
     model = small_model()
     found = list(cases.benchmark_long(model, small_meter(), factors=(1, 2)))
@@ -75,6 +78,7 @@ def test_long():
         assert one.gflop == pytest.approx(gflop(model.architecture, one.num_steps))
 
 
+@pytest.mark.slow
 def test_a_model_that_resizes_does_the_work_of_its_length():
     model = small_model(force_upsampling=True)
     (found,) = cases.benchmark_long(model, small_meter(), factors=(2,))
@@ -96,6 +100,7 @@ def test_train():
     assert model.optimizer.global_clipnorm and model.optimizer.use_ema
 
 
+@pytest.mark.slow
 def test_train_with_recomputing():
     model = small_model()
     (found,) = cases.benchmark_train(model, small_meter(), modes=["graph"], recompute=True)
@@ -225,6 +230,7 @@ print(machine()["backend"].split()[0])
 """
 
 
+@pytest.mark.slow
 def test_forward_on_jax_without_tensorflow():
     pytest.importorskip("jax")
     done = subprocess.run(

@@ -510,6 +510,7 @@ def test_the_extra_is_named(monkeypatch, package):
     assert f"{package}: pip install 'keras-actionformer[serve]'" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_served_is_told(tmp_path):
     save_small_detector(tmp_path / "other" / "1", signature="other")
     process, _ = start(f"--model={tmp_path / 'other'}")
@@ -525,8 +526,10 @@ def test_a_model_that_cannot_be_served_is_told(tmp_path):
     [
         (signal.SIGINT, 130, "serve: Interrupted.\n", signal.SIG_DFL),
         # As a shell starts what is to run in the background.
-        (signal.SIGINT, 130, "serve: Interrupted.\n", signal.SIG_IGN),
-        (signal.SIGTERM, 0, "", signal.SIG_DFL),
+        pytest.param(
+            signal.SIGINT, 130, "serve: Interrupted.\n", signal.SIG_IGN, marks=pytest.mark.slow
+        ),
+        pytest.param(signal.SIGTERM, 0, "", signal.SIG_DFL, marks=pytest.mark.slow),
     ],
 )
 def test_signals_stop_all_processes(exports, signum, status, told, inherited):

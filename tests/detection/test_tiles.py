@@ -116,8 +116,13 @@ def field_case(changes):
     return model, feats, levels
 
 
+def few_fast(fast, names):
+    """All cases, of which those that are not in `fast` are slow."""
+    return [x if x in fast else pytest.param(x, marks=pytest.mark.slow) for x in names]
+
+
 @on_tensorflow
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", few_fast(("plain", "conv-by-4"), CASES))
 def test_a_point_sees_its_field_and_nothing_else(name):
     import tensorflow as tf
 
@@ -171,7 +176,7 @@ def test_tiles_show_every_kept_point_all_it_sees(name):
                 assert tile.stop == num_steps or last - 1 + right < tile.stop
 
 
-@pytest.mark.parametrize("name", [*CASES, pytest.param("thumos14", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", few_fast(("plain", "windows"), [*CASES, "thumos14"]))
 def test_every_point_of_a_tile_is_that_of_one_pass(name):
     """In float64, where whatever a tile lacks shows, at the ends of sequences of all kinds."""
     model = small_model("float64", **DETECTORS[name])
@@ -257,13 +262,7 @@ def assert_same(found, expected):
     np.testing.assert_allclose(found.segments_sec, expected.segments_sec, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name == "thumos14" else pytest.param(name, marks=pytest.mark.slow)
-        for name in DETECTORS
-    ],
-)
+@pytest.mark.parametrize("name", few_fast(("thumos14",), DETECTORS))
 def test_tiles_find_what_one_pass_finds(name):
     model = small_model(**DETECTORS[name])
     feats = np.random.default_rng(3).normal(size=(20_100, 4)).astype("float32")

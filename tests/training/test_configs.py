@@ -237,7 +237,10 @@ def test_prepare_writes_what_a_configuration_names(name):
 
 
 @tensorflow_only
-@pytest.mark.parametrize("name", REPRESENTATIVES)
+@pytest.mark.parametrize(
+    "name",
+    [*(pytest.param(x, marks=pytest.mark.slow) for x in REPRESENTATIVES[:-1]), REPRESENTATIVES[-1]],
+)
 def test_a_narrow_network_trains_and_is_scored(run_eagerly, tmp_path, name):
     config = narrow(config_of(name))
     config.train.epochs, config.train.warmup_epochs, config.train.batch_size = 1, 0, 2
@@ -254,9 +257,9 @@ def test_a_narrow_network_trains_and_is_scored(run_eagerly, tmp_path, name):
 @tensorflow_only
 @pytest.mark.parametrize("name", NAMES)
 def test_the_network_trains_a_step_and_detects(run_eagerly, tmp_path, name):
-    """At full width, with one video a batch."""
+    """At full width and depth, with one short video a batch."""
     config = config_of(name)
-    config.model.max_seq_len = min(config.model.max_seq_len, 2304)
+    config.model.max_seq_len = min(config.model.max_seq_len, 576)
     config.postprocess.max_seg_num = 50
     write_data(tmp_path, config, num_videos=1, num_steps=config.model.max_seq_len // 2)
     annotations = Experiment(config).read_annotations()

@@ -60,6 +60,7 @@ def data(tmp_path):
     return config
 
 
+@pytest.mark.slow
 def test_a_fold_never_sees_what_it_is_scored_on(data, tmp_path, monkeypatch):
     seen = []
 

@@ -130,6 +130,7 @@ def accumulating_config(data):
     return config
 
 
+@pytest.mark.slow
 def test_steps_of_several_batches_go_on_over_epochs_and_interruptions(
     run_eagerly, data, tmp_path, monkeypatch
 ):
@@ -430,6 +431,7 @@ def test_videos_without_features_can_be_left_out(run_eagerly, tmp_path):
     assert run_scores.evaluate_workdir(tmp_path / "run").num_videos_without_detections == 1
 
 
+@pytest.mark.slow
 def test_sliding_windows_train_and_detect(run_eagerly, data, tmp_path):
     config = small_config(data)
     config.train.epochs = config.train.warmup_epochs = 1
