@@ -8,12 +8,12 @@ import os
 import pathlib
 import shutil
 import uuid
-import zipfile
-import zlib
 
 import numpy as np
 
 from keras_actionformer.errors import UserError
+
+_LONGEST_REASON = 200  # characters of another library's message
 
 # === Reading ===
 
@@ -125,17 +125,13 @@ def unique_keys(pairs):
     return found
 
 
-def read_npz(path):
-    """Returns {name: array} of a NumPy archive; `told_if_unreadable` tells what it may raise."""
-    with np.load(path, allow_pickle=False) as archive:
-        return dict(archive)
-
-
 @contextlib.contextmanager
 def told_if_unreadable(problem, fix=""):
-    """Raises `UserError` "PROBLEM (the reader's words); FIX." for what readers of files raise.
+    """Raises `UserError` "PROBLEM (the reader's words); FIX." for whatever goes wrong in the block.
 
-    These are text, JSON, NumPy, zip and HDF5 files; a `UserError` passes as it is.
+    The block is the call of a reader and no more: a stranger's bytes make NumPy, HDF5, zipfile and
+    Keras raise nearly anything, and a fault of our own would be told as one of the file. A
+    `UserError` passes as it is.
 
     Args:
       problem: str, e.g. `"'config.json' is damaged"`.
@@ -145,26 +141,17 @@ def told_if_unreadable(problem, fix=""):
         yield
     except UserError:
         raise
-    # A TypeError is that of a `.npy` file where an archive is expected, a RuntimeError that of too
-    # deep a recursion, of a zip file's unknown compression, or of HDF5, a MemoryError that of a
-    # file which claims to be endless.
-    except (
-        OSError,
-        EOFError,
-        KeyError,
-        MemoryError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        if isinstance(error, KeyError):
-            reason = f"it lacks {reason}"
-        raise UserError(
-            f"{problem} ({reason.splitlines()[0]}){f'; {fix}' if fix else ''}."
-        ) from None
+    except Exception as error:
+        raise UserError(f"{problem} ({reason_of(error)}){f'; {fix}' if fix else ''}.") from error
+
+
+def reason_of(error):
+    """What an error of a reader says, briefly: it may quote a file at length."""
+    if isinstance(error, KeyError):
+        return f"it lacks {str(error):.{_LONGEST_REASON}}"
+    text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    reason = text.splitlines()[0].rstrip(".")
+    return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}..."
 
 
 # === Writing ===

@@ -12,12 +12,15 @@ import pathlib
 
 import numpy as np
 
+from keras_actionformer.containers.hdf5_files import open_hdf5
+from keras_actionformer.containers.numpy_files import npz_names, open_npy, read_npz
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import told_if_unreadable
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 NUMPY_SUFFIXES = (".npy", ".npz")
 TORCH_SUFFIXES = (".pt", ".pth")
+_ZIP_START = b"PK\x03\x04"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,15 +151,37 @@ class Hdf5Stream:
                 f"Feature file '{self.file}' has a group {name!r} where a data set (time steps, "
                 "channels) must be."
             )
-        return _checked(self.path(video_id), stored)
+        return _checked(self.path(video_id), Hdf5Steps(self.path(video_id), stored))
 
     def _open_file(self):
-        import h5py
-
         with told_if_unreadable(
             f"Feature file '{self.file}' cannot be read as HDF5", "copy or write it again"
         ):
-            return h5py.File(self.file, "r")
+            return open_hdf5(self.file)
+
+
+class Hdf5Steps:
+    """A data set (T, C), read when it is sliced, which may be when damage shows.
+
+    Args:
+      path: path, what messages call it.
+      stored: `h5py.Dataset`.
+    """
+
+    def __init__(self, path, stored):
+        self._path, self._stored = path, stored
+        self.shape, self.dtype = stored.shape, stored.dtype
+
+    @property
+    def ndim(self):
+        return len(self.shape)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, steps):
+        with told_if_unreadable(f"Feature file '{self._path}' cannot be read"):
+            return self._stored[steps]
 
 
 def _between(names, prefix, suffix=""):
@@ -169,9 +194,7 @@ def _between(names, prefix, suffix=""):
 
 
 def _hdf5_names(path):
-    import h5py
-
-    with h5py.File(path, "r") as file:
+    with open_hdf5(path) as file:
         return list(file)
 
 
@@ -203,7 +226,7 @@ def _linked(file, name):
     """Returns the HDF5 object of a name; None where there is none or its link leads nowhere."""
     try:
         return file[name]
-    except (KeyError, OSError):  # An OSError is that of a link to another file.
+    except KeyError:
         return None
 
 
@@ -212,16 +235,22 @@ def _open_numpy(path):
         f"Feature file '{path}' cannot be read as a NumPy array",
         "write it again with numpy.save or numpy.savez from an array of numbers",
     ):
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded as archive:
-            if "feats" in archive:
-                return archive["feats"]
-            names = ", ".join(map(repr, archive.files)) or "nothing"
+        if not _is_archive(path):
+            return open_npy(path)
+        names = npz_names(path)
+        if "feats" in names:
+            return read_npz(path, ["feats"])["feats"]
+    few = ", ".join(f"{name[:80]!r}" for name in names[:5]) or "nothing"
     raise UserError(
-        f"Feature file '{path}' has no array 'feats', only {names}; save it under this key."
+        f"Feature file '{path}' has no array 'feats', only {few}{', ...' * (len(names) > 5)}; "
+        "save it under this key."
     )
+
+
+def _is_archive(path):
+    """Whether a file is a `.npz`, whatever its name is: NumPy reads both by what they are."""
+    with open(path, "rb") as file:
+        return file.read(len(_ZIP_START)) == _ZIP_START
 
 
 def _checked(path, array):
@@ -229,10 +258,10 @@ def _checked(path, array):
     where = f"Feature file '{path}'"
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise UserError(f"{where} must hold real numbers, but its type is {array.dtype}.")
-    if array.ndim != 2:
+    if array.shape is None or len(array.shape) != 2:
         raise UserError(
             f"{where} must have the shape (time steps, channels), but it is {array.shape}."
         )
-    if array.size == 0:
+    if 0 in array.shape:
         raise UserError(f"{where} is empty: its shape is {array.shape}; compute it again.")
     return array

@@ -8,11 +8,11 @@ import tempfile
 
 import numpy as np
 
+from keras_actionformer.containers.numpy_files import read_npz
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.deploy.exported import SIGNATURE
 from keras_actionformer.detection.inputs import check_sequences
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import read_npz
 
 # Lengths of made-up sequences, in parts of the training length: one that the reference pads, one
 # that fills it but for a step, a longer and a very short one.

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from keras_actionformer.containers.numpy_files import read_npz
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
-from keras_actionformer.files import parse_json, read_npz, told_if_unreadable
+from keras_actionformer.files import parse_json, told_if_unreadable
 
 if TYPE_CHECKING:
     import numpy.typing as npt

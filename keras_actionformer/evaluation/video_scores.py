@@ -19,11 +19,11 @@ import re
 import numpy as np
 
 from keras_actionformer.checks import check_class_names
+from keras_actionformer.containers.numpy_files import read_npz
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import (
     RepeatedKeyError,
     read_json,
-    read_npz,
     read_text,
     told_if_unreadable,
     unique_keys,

@@ -10,8 +10,9 @@ import time
 import keras
 import numpy as np
 
+from keras_actionformer.containers.numpy_files import read_npz
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import atomic_path, atomic_write, read_npz, told_if_unreadable
+from keras_actionformer.files import atomic_path, atomic_write, told_if_unreadable
 from keras_actionformer.presets.runs import CHECKPOINT, LOG, MODELS, kept_model
 from keras_actionformer.training.epochs import best_of, is_over
 

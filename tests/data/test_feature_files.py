@@ -166,10 +166,9 @@ def test_wrong_hdf5_files(tmp_path):
         features.load("group")
 
 
-@pytest.mark.parametrize("link", [h5py.SoftLink("/x"), h5py.ExternalLink("other.h5", "/x")])
-def test_an_hdf5_link_that_leads_nowhere(tmp_path, link):
+def test_an_hdf5_link_that_leads_nowhere(tmp_path):
     with h5py.File(tmp_path / "all.h5", "w") as file:
-        file["v"] = link
+        file["v"] = h5py.SoftLink("/x")
     features = FeatureFiles(tmp_path / "all.h5")
     assert not features.has("v")
     with pytest.raises(UserError, match="all.h5' has a link 'v' that leads nowhere"):

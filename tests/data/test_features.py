@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_actionformer.data.annotations import Video
+from keras_actionformer.data.feature_files import Hdf5Steps
 from keras_actionformer.data.features import FeatureFiles, videos_with_features
 from keras_actionformer.errors import UserError
 
@@ -14,7 +15,7 @@ def test_values_are_read_when_they_are_sliced(tmp_path):
     with h5py.File(tmp_path / "all.hdf5", "w") as file:
         file["v"] = np.zeros((4, 2))
     assert isinstance(FeatureFiles(tmp_path).open("v"), np.memmap)
-    assert isinstance(FeatureFiles(tmp_path / "all.hdf5").open("v"), h5py.Dataset)
+    assert isinstance(FeatureFiles(tmp_path / "all.hdf5").open("v"), Hdf5Steps)
     joined = FeatureFiles([tmp_path, tmp_path / "all.hdf5"]).open("v")
     assert joined.shape == (4, 5) and not isinstance(joined, np.ndarray)
     assert joined[1:3].shape == (2, 5)

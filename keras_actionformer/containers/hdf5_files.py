@@ -1,0 +1,75 @@
+"""HDF5 files of strangers: opened when a process of its own has looked through them."""
+
+import functools
+import io
+import os
+import pathlib
+import subprocess
+import sys
+
+from keras_actionformer.containers.claims import check_is_file
+
+_SURVEY_SEC, _SURVEY_SEC_PER_GB = 60, 60
+
+
+def open_hdf5(path):
+    """Opens an HDF5 file for reading.
+
+    A file that HDF5 does not survive costs another process its life; one that holds links or data
+    of other files, or claims more than it can hold, is refused (`hdf5_survey`).
+
+    Args:
+      path: str or `os.PathLike`.
+
+    Returns:
+      `h5py.File`.
+
+    Raises:
+      OSError: there is no such file, or it cannot be read.
+      ValueError: it is damaged or refused.
+      Exception: anything that h5py raises over damaged bytes.
+    """
+    import h5py
+
+    check_is_file(path)
+    status = os.stat(path)
+    problem = _problem(pathlib.Path(path).absolute(), status.st_size, status.st_mtime_ns)
+    if problem:
+        raise ValueError(problem)
+    return h5py.File(path, "r")
+
+
+def hdf5_of_bytes(content):
+    """Opens an HDF5 file that is in memory, and that nobody but its writer has touched."""
+    import h5py
+
+    return h5py.File(io.BytesIO(content), "r")
+
+
+@functools.lru_cache(maxsize=256)
+def _problem(path, num_bytes, _modified_ns):
+    """What is wrong with a file, or None; looked for once as long as the file stays as it is."""
+    from keras_actionformer.containers import hdf5_survey
+
+    if getattr(sys, "frozen", False) or not sys.executable:  # no Python to start another of
+        hdf5_survey.survey(path)
+        return None
+    limit_sec = _SURVEY_SEC + _SURVEY_SEC_PER_GB * num_bytes / 1e9
+    package = str(pathlib.Path(__file__).parents[2])
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", hdf5_survey.__name__, path],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([package, *filter(None, sys.path)])},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=limit_sec,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"HDF5 does not get through it in {limit_sec:.0f} s"
+    if done.returncode == hdf5_survey.REFUSED:
+        return done.stdout.decode("utf-8", "replace").strip()
+    if done.returncode:
+        return f"HDF5 does not survive it: status {done.returncode}"
+    return None

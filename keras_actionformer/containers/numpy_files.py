@@ -1,0 +1,112 @@
+"""NumPy's files: one array (`.npy`), or named ones in a zip archive (`.npz`).
+
+NumPy takes a header at its word: the text of it goes to Python's parser, and memory for the shape
+that it claims is asked for before the first number is read. Here a header is short, and the numbers
+that it claims are in the file, neither less nor more of them.
+"""
+
+import io
+import math
+import os
+
+import numpy as np
+
+from keras_actionformer.containers.claims import brief_bytes, check_is_file
+from keras_actionformer.containers.zip_files import open_zip, read_entry
+
+_MAGIC = b"\x93NUMPY"
+# Version -> bytes that tell how long the header is, and NumPy's reader of it. A third version is
+# for structured arrays alone.
+_VERSIONS = {
+    (1, 0): (2, np.lib.format.read_array_header_1_0),
+    (2, 0): (4, np.lib.format.read_array_header_2_0),
+}
+_LONGEST_HEADER = 10_000
+_PLAIN_KINDS = "biufcSU"  # bool, numbers and text
+
+
+def open_npy(path):
+    """Opens a `.npy` file as a read-only memory map.
+
+    Args:
+      path: str or `os.PathLike`.
+
+    Returns:
+      array, of plain numbers or text.
+
+    Raises:
+      OSError: there is no such file, or it cannot be read.
+      ValueError: it is no such file, has other contents than it claims, or holds objects.
+      Exception: anything that NumPy raises over a damaged header.
+    """
+    check_is_file(path)
+    with open(path, "rb") as file:
+        shape, in_columns, dtype = _read_header(file, os.fstat(file.fileno()).st_size)
+        start = file.tell()
+    order = "F" if in_columns else "C"
+    if 0 in shape:  # of which there is no memory map
+        return np.empty(shape, dtype, order)
+    return np.memmap(path, dtype, "r", start, shape, order)
+
+
+def npz_names(path):
+    """The names of the arrays in a `.npz` file; raises as `read_npz`."""
+    with open_zip(path) as (_, entries):
+        return [name.removesuffix(".npy") for name in entries]
+
+
+def read_npz(path, names=None):
+    """Reads the arrays of a `.npz` file.
+
+    Args:
+      path: str or `os.PathLike`.
+      names: sequence of str, those to read; or None for all.
+
+    Returns:
+      dict from name to array, each of plain numbers or text, whose checksum was right.
+
+    Raises:
+      OSError: there is no such file, or it cannot be read.
+      KeyError: an array of these names is not there.
+      ValueError: it is no such file, an array has other contents than it claims or holds objects.
+      Exception: anything that NumPy and `zipfile` raise over damaged bytes.
+    """
+    with open_zip(path) as (archive, entries):
+        stored = {name.removesuffix(".npy"): entry for name, entry in entries.items()}
+        wanted = stored if names is None else names
+        return {name: _array(read_entry(archive, stored[name])) for name in wanted}
+
+
+def _array(content):
+    """The array that the bytes of a `.npy` file hold."""
+    stream = io.BytesIO(content)
+    shape, in_columns, dtype = _read_header(stream, len(content))
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    numbers = np.frombuffer(content, dtype, math.prod(shape), stream.tell())
+    return numbers.reshape(shape, order="F" if in_columns else "C").copy("K")
+
+
+def _read_header(stream, num_bytes):
+    """Returns (shape, whether in Fortran's order, dtype); the stream is where the numbers start."""
+    magic = stream.read(len(_MAGIC) + 2)
+    version = tuple(magic[len(_MAGIC) :])
+    if not magic.startswith(_MAGIC) or version not in _VERSIONS:
+        raise ValueError("it does not begin as NumPy's files of plain arrays do")
+    width, read = _VERSIONS[version]
+    length = stream.read(width)
+    if int.from_bytes(length, "little") > _LONGEST_HEADER:
+        raise ValueError("its header is too long")
+    header = stream.read(int.from_bytes(length, "little"))
+    shape, in_columns, dtype = read(io.BytesIO(length + header))
+    if dtype.kind not in _PLAIN_KINDS or dtype.shape or not dtype.itemsize:
+        what = "Python objects" if dtype.hasobject else "values"
+        raise ValueError(f"it holds {what} that are neither numbers nor text")
+    if any(size < 0 for size in shape):
+        raise ValueError("its header claims a shape below 0")
+    claimed, found = math.prod(shape) * dtype.itemsize, num_bytes - stream.tell()
+    if claimed != found:
+        raise ValueError(
+            f"its header claims {brief_bytes(claimed)} of numbers, but it has {brief_bytes(found)}"
+        )
+    return shape, in_columns, dtype
