@@ -78,6 +78,22 @@ def shown(value):
         return "an int of thousands of digits"
 
 
+def check_text(name, value, errors="strict"):
+    """Raises UserError for a string that no file can hold: it has half of a character.
+
+    Args:
+      name: str, what it is, to begin the sentence with.
+      value: str.
+      errors: str, as for `str.encode`; "surrogateescape" allows what file names may have.
+    """
+    try:
+        value.encode("utf-8", errors)
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{name} must be valid text, but {shown(value)} has half of a character; correct it."
+        ) from None
+
+
 def whole(name, value):
     """A whole number as an int, or UserError: 3.0 and True are none."""
     try:
@@ -189,6 +205,7 @@ def check_class_names(value, num_classes=None, source=""):
             raise UserError(
                 f"{where} must be strings that are not empty, but one is {shown(name)}."
             )
+        check_text(where, name)
     for name, count in collections.Counter(names).most_common(1):
         if count > 1:
             raise UserError(

@@ -2,15 +2,30 @@
 
 import difflib
 
+_LONGEST_MESSAGE = 2000  # characters
+_LONGEST_NAME = 200
+
 
 class UserError(ValueError):
     """Bad input, told in one sentence: what it is about, what was expected, what came, the fix.
 
-    The command-line programs print it without a traceback and exit with status 2.
+    The command-line programs print it without a traceback and exit with status 2. It stays a
+    sentence, whatever it quotes of a file: of a very long one the middle is left out.
     """
+
+    def __init__(self, message):
+        text = str(message)
+        if len(text) > _LONGEST_MESSAGE:
+            half = _LONGEST_MESSAGE // 2
+            text = f"{text[:half]} [...] {text[-half:]}"
+        super().__init__(text)
 
 
 def suggest(name, known):
     """Returns `"; did you mean 'x'?"` for the entry of `known` nearest to `name`, or `""`."""
-    matches = difflib.get_close_matches(str(name), [str(k) for k in known], n=1)
+    name, known = str(name), [str(entry) for entry in known]
+    if len(name) > _LONGEST_NAME:  # comparing takes its square
+        return ""
+    near = [entry for entry in known if len(entry) <= _LONGEST_NAME]
+    matches = difflib.get_close_matches(name, near, n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""

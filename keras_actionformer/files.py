@@ -3,6 +3,7 @@
 import codecs
 import contextlib
 import errno
+import glob
 import json
 import os
 import pathlib
@@ -12,6 +13,11 @@ import uuid
 import numpy as np
 
 from keras_actionformer.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None
 
 _LONGEST_REASON = 200  # characters of another library's message
 
@@ -154,12 +160,41 @@ def reason_of(error):
     return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}..."
 
 
+# === Names ===
+
+
+def path_inside(folder, name):
+    """The path that a name has in a folder: names come from files of others, as ids of videos do.
+
+    Args:
+      folder: str or `os.PathLike`.
+      name: str; with a slash it is that of a file in a folder in there.
+
+    Returns:
+      `pathlib.Path`.
+
+    Raises:
+      UserError: the name leads out of the folder, or is none that a file can have.
+    """
+    path = pathlib.PurePath(name)
+    if path.anchor or ".." in path.parts:
+        raise UserError(f"The name {name[:200]!r} leads out of '{folder}'; rename it.")
+    try:
+        is_name = b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        is_name = False
+    if not is_name:
+        raise UserError(f"No file can be called {name[:200]!r}; rename it.")
+    return pathlib.Path(folder, path)
+
+
 # === Writing ===
 
 
 def write_json(path, content, indent=1, ensure_ascii=True):
     """Writes `content` as a JSON file, all at once; the arguments are those of `json.dump`."""
-    with atomic_write(path) as file:
+    # What of a file's name is no UTF-8, JSON can only write as \\udcff.
+    with atomic_write(path, errors="backslashreplace") as file:
         json.dump(content, file, indent=indent, ensure_ascii=ensure_ascii)
         file.write("\n")
 
@@ -200,17 +235,18 @@ def atomic_path(path):
 
 
 @contextlib.contextmanager
-def atomic_write(path, mode="w"):
+def atomic_write(path, mode="w", errors="strict"):
     """`atomic_path` with the file opened.
 
     Args:
       path: str or `os.PathLike`, the file to write. Its folder is created when missing.
       mode: `"w"` for text (UTF-8) or `"wb"` for bytes.
+      errors: str, as for `open`: what to do about text that UTF-8 does not hold.
 
     Yields:
       The open file.
     """
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n", "errors": errors}
     with atomic_path(path) as temporary, open(temporary, mode, **text) as file:
         yield file
 
@@ -226,7 +262,7 @@ def atomic_folder(folder):
     """Yields an empty folder to write to, which takes the place of `folder` when the block ends.
 
     A crash, a full disk or Ctrl-C inside the block leaves whatever `folder` held before. Of two
-    writers at one time the later one stays.
+    writers at one time the later one stays. What a writer that was killed has left goes.
 
     Args:
       folder: str or `os.PathLike`; of a link, the folder it leads to is replaced.
@@ -236,8 +272,8 @@ def atomic_folder(folder):
     """
     folder = pathlib.Path(os.path.realpath(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
-    temporary.mkdir()
+    _remove_abandoned(folder)
+    temporary, lock = _new_beside(folder)
     try:
         yield temporary
         for path in temporary.rglob("*"):
@@ -253,6 +289,51 @@ def atomic_folder(folder):
     finally:
         # Either what was not finished, or what was replaced.
         shutil.rmtree(temporary, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _new_beside(folder):
+    """A new hidden folder, and the file descriptor that holds its lock; None without locks."""
+    while True:
+        temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
+        temporary.mkdir()
+        try:
+            lock = _lock(temporary)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # another writer has taken it for abandoned before it was locked
+        except OSError:
+            return temporary, None
+        if temporary.is_dir():
+            return temporary, lock
+        os.close(lock)
+
+
+def _remove_abandoned(folder):
+    """Deletes the hidden folders of writers that were killed; a living one has locked its own."""
+    for path in folder.parent.glob(f".{glob.escape(folder.name)}.*.part"):
+        with contextlib.suppress(OSError):
+            lock = _lock(path)
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)
+
+
+def _lock(folder):
+    """Locks a folder, and returns the file descriptor that holds the lock until its process ends.
+
+    Raises:
+      BlockingIOError: a living process has locked it.
+      OSError: its file system has no locks.
+    """
+    if fcntl is None:
+        raise OSError(errno.ENOTSUP, "no locks", str(folder))
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _put_in_place(temporary, folder):

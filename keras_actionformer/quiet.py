@@ -67,7 +67,7 @@ def _without_noise():
     if terminal is None:
         yield
         return
-    with tempfile.TemporaryFile() as messages:
+    with _file_of_messages() as messages:
         os.dup2(messages.fileno(), _STDERR)
         try:
             yield
@@ -80,6 +80,13 @@ def _without_noise():
             for line in messages:
                 if not _NOISE.match(line):
                     os.write(_STDERR, line)
+
+
+def _file_of_messages():
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:  # no disk can be written to, as in a hardened container: in memory, then
+        return open(os.memfd_create("messages"), "w+b")
 
 
 def _take_stderr():

@@ -1,16 +1,21 @@
 """Broken files are told in a sentence; written ones appear whole or not at all."""
 
 import errno
+import os
+import signal
 
 import numpy as np
 import pytest
 
+from keras_actionformer import files
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import (
     RepeatedKeyError,
+    atomic_folder,
     atomic_path,
     atomic_write,
     parse_json,
+    path_inside,
     read_json,
     read_text,
     remove_leftovers,
@@ -128,6 +133,55 @@ def test_a_failure_leaves_what_was_there(tmp_path, error):
     assert path.read_bytes() == b"before" and len(list(tmp_path.iterdir())) == 1
     if isinstance(error, OSError):
         assert raised.value.filename == str(path)
+
+
+def test_what_a_killed_writer_of_a_folder_left_goes_and_nothing_else(tmp_path):
+    pid = os.fork()
+    if pid == 0:
+        with atomic_folder(tmp_path / "a[1]") as half:
+            (half / "file").write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert len(list(tmp_path.glob(".a*.part"))) == 1
+    (tmp_path / ".a1.0123456789ab.part").mkdir()  # of another folder's writer
+    with atomic_folder(tmp_path / "a[1]") as living:
+        with atomic_folder(tmp_path / "a[1]") as later:
+            assert living.is_dir() and later.is_dir() and living != later
+            (later / "file").write_text("later")
+        (living / "file").write_text("living")
+    assert (tmp_path / "a[1]" / "file").read_text() == "living"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".a1.0123456789ab.part", "a[1]"]
+
+
+def test_folders_are_written_where_there_are_no_locks(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "fcntl", None)
+    for content in "ab":
+        with atomic_folder(tmp_path / "a") as folder:
+            (folder / "file").write_text(content)
+    assert (tmp_path / "a" / "file").read_text() == "b" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "name,text",
+    [
+        ("../x", "The name '../x' leads out of"),
+        ("a/../../x", "leads out of"),
+        ("/etc/x", "The name '/etc/x' leads out of"),
+        ("a\0b", "No file can be called"),
+        ("\ud800", "No file can be called"),
+    ],
+)
+def test_names_of_others_stay_in_their_folder(tmp_path, name, text):
+    with pytest.raises(UserError, match=text):
+        path_inside(tmp_path, name)
+    assert path_inside(tmp_path, "a/..b") == tmp_path / "a" / "..b"
+    assert path_inside(tmp_path, "T\udcfcr") == tmp_path / "T\udcfcr"
+
+
+def test_names_that_are_no_utf8_are_written_and_read(tmp_path):
+    write_json(tmp_path / "a.json", {"T\udcfcr": "\u00fc"}, ensure_ascii=False)
+    assert "\\udcfc" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert read_json(tmp_path / "a.json", "List") == {"T\udcfcr": "\u00fc"}
 
 
 def test_leftovers_of_killed_writers_go(tmp_path):

@@ -73,7 +73,9 @@ def _feature_paths(names):
     paths = []
     for path in map(pathlib.Path, names):
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix in suffixes)
+            inside = sorted(
+                p for p in path.iterdir() if p.suffix in suffixes and not p.name.startswith(".")
+            )
             if not inside:
                 raise UserError(f"The folder '{path}' holds no feature file ({known}).")
             paths += inside

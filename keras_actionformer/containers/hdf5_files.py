@@ -1,15 +1,18 @@
 """HDF5 files of strangers: opened when a process of its own has looked through them."""
 
 import functools
-import io
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
 from keras_actionformer.containers.claims import check_is_file
 
-_SURVEY_SEC, _SURVEY_SEC_PER_GB = 60, 60
+# Of a processor; a small file takes half a second.
+_SURVEY_SEC, _SURVEY_SEC_PER_GB = 30, 60
+# On a machine that is busy otherwise a second of a processor may take that many.
+_PATIENCE = 30
 
 
 def open_hdf5(path):
@@ -39,35 +42,31 @@ def open_hdf5(path):
     return h5py.File(path, "r")
 
 
-def hdf5_of_bytes(content):
-    """Opens an HDF5 file that is in memory, and that nobody but its writer has touched."""
-    import h5py
-
-    return h5py.File(io.BytesIO(content), "r")
-
-
 @functools.lru_cache(maxsize=256)
 def _problem(path, num_bytes, _modified_ns):
     """What is wrong with a file, or None; looked for once as long as the file stays as it is."""
     from keras_actionformer.containers import hdf5_survey
 
     if getattr(sys, "frozen", False) or not sys.executable:  # no Python to start another of
-        hdf5_survey.survey(path)
+        hdf5_survey.survey(path, num_bytes)
         return None
-    limit_sec = _SURVEY_SEC + _SURVEY_SEC_PER_GB * num_bytes / 1e9
+    limit_sec = int(_SURVEY_SEC + _SURVEY_SEC_PER_GB * num_bytes / 1e9)
+    too_long = f"HDF5 does not get through it in {limit_sec} s"
     package = str(pathlib.Path(__file__).parents[2])
     try:
         done = subprocess.run(
-            [sys.executable, "-m", hdf5_survey.__name__, path],
+            [sys.executable, "-m", hdf5_survey.__name__, path, str(limit_sec)],
             env={**os.environ, "PYTHONPATH": os.pathsep.join([package, *filter(None, sys.path)])},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=limit_sec,
+            timeout=_PATIENCE * limit_sec,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"HDF5 does not get through it in {limit_sec:.0f} s"
+        return too_long
+    if hasattr(signal, "SIGXCPU") and done.returncode == -signal.SIGXCPU:
+        return too_long
     if done.returncode == hdf5_survey.REFUSED:
         return done.stdout.decode("utf-8", "replace").strip()
     if done.returncode:

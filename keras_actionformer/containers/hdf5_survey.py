@@ -1,4 +1,4 @@
-"""Looks through an HDF5 file in a process of its own: `python -m ...hdf5_survey FILE`.
+"""Looks through an HDF5 file in a process of its own: `python -m ...hdf5_survey FILE SECONDS`.
 
 HDF5 believes what it parses: a damaged file can end its process by a signal or keep it for ever,
 and one made for it fetches numbers from any other file of the reader's. So everything that says
@@ -20,20 +20,20 @@ _MOST_MEMORY_BYTES = 2**32
 _COMPRESSIONS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SZIP, h5py.h5z.FILTER_LZF}
 
 
-def survey(path):
+def survey(file, num_bytes):
     """Parses where all numbers of a file lie, without reading them.
 
     Args:
-      path: str or `os.PathLike`.
+      file: path, or a file that is open for reading bytes.
+      num_bytes: int, how large it is.
 
     Raises:
       ValueError: it has links to other files, takes numbers from them, or claims more than it can
         hold.
       Exception: anything that h5py raises over damaged bytes.
     """
-    num_bytes = os.path.getsize(path)
-    with h5py.File(path, "r") as file:
-        groups, seen = [file], set()
+    with h5py.File(file, "r") as opened:
+        groups, seen = [opened], set()
         while groups:
             group = groups.pop()
             for name in group:
@@ -78,11 +78,11 @@ def _check_dataset(name, stored, num_bytes):
         stored.id.chunk_iter(lambda chunk: None)  # parses where each lies
 
 
-def main(path):
+def main(path, limit_sec):
     """Surveys a file; what is wrong with it is printed, and the exit status says so."""
-    _limit_memory()
+    _limit_resources(int(limit_sec))
     try:
-        survey(path)
+        survey(path, os.path.getsize(path))
     except Exception as error:
         sys.stdout.reconfigure(errors="backslashreplace")
         print(reason_of(error))
@@ -90,15 +90,20 @@ def main(path):
     return 0
 
 
-def _limit_memory():
+def _limit_resources(limit_sec):
+    """What takes this process too much memory or too many seconds of a processor ends it."""
     try:
         import resource
     except ImportError:  # on Windows
         return
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    limit = _MOST_MEMORY_BYTES if most == resource.RLIM_INFINITY else min(most, _MOST_MEMORY_BYTES)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, most))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for what, limit in (
+        (resource.RLIMIT_AS, _MOST_MEMORY_BYTES),
+        (resource.RLIMIT_CPU, limit_sec),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, most = resource.getrlimit(what)
+        limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
+        resource.setrlimit(what, (limit, most))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_actionformer.checks import check_class_names
+from keras_actionformer.checks import check_class_names, check_text, shown
 from keras_actionformer.data.instances import usable_instances
 from keras_actionformer.errors import UserError, suggest
 
@@ -26,7 +26,7 @@ from keras_actionformer.errors import UserError, suggest
 ROUNDING_SEC = 0.05
 # Ids that a file numbers its classes with stay far below; a larger one is a mistake, and every id
 # below it would become a class.
-MAX_CLASSES = 100_000
+MAX_CLASSES = 10_000
 # The one class that `class_agnostic` leaves.
 AGNOSTIC_NAME = "action"
 
@@ -126,7 +126,8 @@ def build_annotations(
         class_names = check_class_names(class_names, num_classes, source)
     if not entries:
         raise UserError(f"{source} holds no video.")
-    for entry in entries.values():
+    for video_id, entry in entries.items():
+        check_text(f"{source}: a video id", video_id, "surrogateescape")
         _check_entry(entry["where"], entry)
     if drop_duplicates:
         _drop_duplicates(entries)
@@ -154,12 +155,13 @@ def _check_entry(where, entry):
             f"default_subset{suggest('subset', entry) or '.'}"
         )
     if not isinstance(entry["subset"], str) or not entry["subset"]:
-        raise UserError(f"{where}: 'subset' must be a text, but it is {entry['subset']!r}.")
+        raise UserError(f"{where}: 'subset' must be a text, but it is {shown(entry['subset'])}.")
+    check_text(f"{where}: 'subset'", entry["subset"])
     for name in ("duration", "fps"):
         value = entry.get(name)
         if value is not None and not (_is_number(value) and value > 0):
             raise UserError(
-                f"{where}: '{name}' must be a number above 0, but it is {value!r}; "
+                f"{where}: '{name}' must be a number above 0, but it is {shown(value)}; "
                 "correct it or leave it out when it is unknown."
             )
     for action in entry["annotations"]:
@@ -174,16 +176,17 @@ def _check_action(where, action):
                 f"{suggest(name, action) or '.'}"
             )
     if not isinstance(action["label"], str) or not action["label"]:
-        raise UserError(f"{where}: 'label' must be a text, but it is {action['label']!r}.")
+        raise UserError(f"{where}: 'label' must be a text, but it is {shown(action['label'])}.")
+    check_text(f"{where}: 'label'", action["label"])
     segment = action["segment"]
     if not (isinstance(segment, list) and len(segment) == 2 and all(map(_is_number, segment))):
         raise UserError(
             f"{where}: 'segment' must be two finite numbers [start, end] in seconds, "
-            f"but it is {segment!r:.60}."
+            f"but it is {shown(segment)}."
         )
     id_ = action.get("label_id")
     if id_ is not None and (not isinstance(id_, int) or isinstance(id_, bool)):
-        raise UserError(f"{where}: 'label_id' must be a whole number, but it is {id_!r}.")
+        raise UserError(f"{where}: 'label_id' must be a whole number, but it is {shown(id_)}.")
 
 
 def _is_number(value):
@@ -320,7 +323,7 @@ def _video(video_id, entry, ids, outside):
 def _check_segment(action, end_sec, outside):
     """Checks that a segment has a length and, unless `outside` is "keep", lies in its video."""
     segment = action["segment"]
-    where = f"{action['where']}: 'segment' {segment}"
+    where = f"{action['where']}: 'segment' {shown(segment)}"
     if segment[1] <= segment[0]:
         raise UserError(f"{where} must end after it starts; correct or remove it.")
     limit = None

@@ -15,7 +15,7 @@ import numpy as np
 from keras_actionformer.containers.hdf5_files import open_hdf5
 from keras_actionformer.containers.numpy_files import npz_names, open_npy, read_npz
 from keras_actionformer.errors import UserError, suggest
-from keras_actionformer.files import told_if_unreadable
+from keras_actionformer.files import path_inside, told_if_unreadable
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 NUMPY_SUFFIXES = (".npy", ".npz")
@@ -54,15 +54,17 @@ class FolderStream:
 
     def path(self, video_id):
         """Returns where the features of a video are expected."""
-        return self.folder / f"{self.prefix}{video_id}{self.suffix}"
+        return path_inside(self.folder, f"{self.prefix}{video_id}{self.suffix}")
 
     def has(self, video_id):
         """Returns whether a video has features."""
-        return self.path(video_id).is_file()
+        return os.path.isfile(self.path(video_id))
 
     def video_ids(self):
         """Returns the ids of the videos with features, sorted; raises UserError without any."""
-        names = _between(os.listdir(self.folder), self.prefix, self.suffix)
+        # Hidden ones are of the system, or left by a writer that was killed.
+        seen = [name for name in os.listdir(self.folder) if not name.startswith(".")]
+        names = _between(seen, self.prefix, self.suffix)
         if not names:
             raise UserError(
                 f"Feature folder '{self.folder}' holds no features with a name "
@@ -77,10 +79,10 @@ class FolderStream:
           UserError: they are missing, broken, empty, no real numbers or not two-dimensional.
         """
         path = self.path(video_id)
-        if not path.is_file():
-            if path.is_dir():
+        if not os.path.isfile(path):  # also of a name that is too long for a file
+            if os.path.isdir(path):
                 raise UserError(f"Feature file '{path}' is a folder; put the file in its place.")
-            if not path.parent.is_dir():
+            if not os.path.isdir(path.parent):
                 raise UserError(f"Feature file '{path}' does not exist, nor does its folder.")
             count, nearest = _nearest(os.listdir, path.parent, path.name, self.suffix)
             raise UserError(

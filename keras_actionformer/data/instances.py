@@ -1,5 +1,8 @@
 """Which annotated instances count, for training and for every score."""
 
+import collections
+import itertools
+
 import numpy as np
 
 # Annotators sometimes store one instance twice, or with no length; both would count as misses.
@@ -30,11 +33,20 @@ def usable_instances(videos, segments_sec, labels):
         & (np.diff(segments_sec[rows, 0]) <= SAME_SEC)
     )
     for run in np.split(rows, np.flatnonzero(~near) + 1) if near.any() else ():
-        kept = []
-        for row in np.sort(run) if len(run) > 1 else ():
-            distance = np.abs(segments_sec[kept] - segments_sec[row])
-            if (distance <= SAME_SEC).all(axis=1).any():
-                usable[row] = False
-            else:
-                kept.append(row)
+        if len(run) > 1:
+            usable[_repeats(np.sort(run), segments_sec)] = False
     return usable
+
+
+def _repeats(rows, segments_sec):
+    """Returns the rows that repeat an earlier one which is kept; each looks at its neighbours."""
+    repeats, kept = [], collections.defaultdict(list)  # kept: cell of 1 ms -> (start, end)
+    for row, (start, end) in zip(rows.tolist(), segments_sec[rows].tolist()):
+        cell = start // SAME_SEC, end // SAME_SEC
+        around = itertools.product(*((place - 1, place, place + 1) for place in cell))
+        near = (other for place in around for other in kept.get(place, ()))
+        if any(abs(start - s) <= SAME_SEC and abs(end - e) <= SAME_SEC for s, e in near):
+            repeats.append(row)
+        else:
+            kept[cell].append((start, end))
+    return repeats

@@ -15,7 +15,7 @@ from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.datasets.published import PUBLISHED
 from keras_actionformer.errors import UserError, suggest
-from keras_actionformer.files import write_npy
+from keras_actionformer.files import path_inside, write_npy
 
 _UNPACKED = "unpacked"
 
@@ -216,7 +216,7 @@ def _place_features(features, path, folder, output_dir, annotations, progress):
     if features.first_channels:
         for video in present:
             feats = files.load(video.video_id)[:, : features.first_channels]
-            write_npy(target / f"{features.prefix}{video.video_id}.npy", feats)
+            write_npy(path_inside(target, f"{features.prefix}{video.video_id}.npy"), feats)
         done = f"Wrote the first {features.first_channels} channels of '{path}' to '{target}'"
     elif target.exists() and target.samefile(path):
         done = f"'{target}' is there already"

@@ -11,6 +11,7 @@ import pathlib
 
 import numpy as np
 
+from keras_actionformer.containers.numpy_files import open_npy
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import read_text, told_if_unreadable
@@ -97,7 +98,7 @@ def read_recording(path):
     suffix = path.suffix.lower()
     if suffix == ".npy":
         with told_if_unreadable(f"'{path}' cannot be read as a NumPy array"):
-            samples = np.load(path, allow_pickle=False)
+            samples = open_npy(path)
         recording = Recording(_as_table(path, samples))
     elif suffix == ".parquet":
         recording = _read_parquet(path)

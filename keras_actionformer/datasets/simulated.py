@@ -19,7 +19,7 @@ import numpy as np
 from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.annotations import Annotations, Video
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import write_npy
+from keras_actionformer.files import path_inside, write_npy
 
 FPS = 30
 STRIDE_FRAMES = 8
@@ -105,7 +105,8 @@ def simulate_features(annotations, feats_dir, grid, feats_dim, seed=0, progress=
       progress: function of one str, told after each video.
 
     Raises:
-      UserError: a video has no duration, or no frame rate is known.
+      UserError: a video has no duration, no frame rate is known, or an id is no name of a file in
+        `feats_dir`.
     """
     feats_dir = pathlib.Path(feats_dir)
     directions = np.random.default_rng([seed, 0]).standard_normal(
@@ -114,6 +115,8 @@ def simulate_features(annotations, feats_dir, grid, feats_dim, seed=0, progress=
     for video in annotations.videos:
         if video.duration_sec is None:
             raise UserError(f"Video {video.video_id!r} has no duration in the annotations.")
+    ids = [video.video_id for video in annotations.videos]
+    paths = {id_: path_inside(feats_dir, f"{id_}.npy") for id_ in ids}
     for i, video in enumerate(annotations.videos):
         video_grid = grid if grid.fps else grid.with_fps(video.fps)
         last_window = video_grid.to_grid(video.duration_sec) - grid.offset_grid
@@ -123,7 +126,7 @@ def simulate_features(annotations, feats_dir, grid, feats_dim, seed=0, progress=
         for segment_sec, label in zip(video.segments_sec, video.labels, strict=True):
             first, last = np.clip(np.round(video_grid.to_grid(segment_sec)), 0, steps).astype(int)
             feats[first : last + 1] += 0.2 * directions[label]
-        write_npy(feats_dir / f"{video.video_id}.npy", feats)
+        write_npy(paths[video.video_id], feats)
         progress(f"{i + 1:3d}/{len(annotations.videos)} {video.video_id}: {steps} steps")
 
 

@@ -16,7 +16,8 @@ from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_write, parse_json, told_if_unreadable, write_json
 
 _CSV_COLUMNS = ("video", "start_sec", "end_sec", "label", "score")
-_INTEGER = re.compile(r"\s*[0-9]+\s*")
+_INTEGER = re.compile(r"\s*[0-9]{1,9}\s*")
+_NAME_ERRORS = {".json": "strict", ".csv": "surrogateescape"}
 
 
 def write_rows(path, rows):
@@ -30,7 +31,8 @@ def write_rows(path, rows):
         content = {"version": "1.0", "results": rows}
         write_json(path, content, indent=None, ensure_ascii=False)
         return
-    with atomic_write(path) as file:
+    # What of a file's name is no UTF-8 is written as the name has it.
+    with atomic_write(path, errors="surrogateescape") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_CSV_COLUMNS)
         for video_id, found in rows.items():
@@ -56,7 +58,7 @@ def read_columns(path, class_names=None):
     with told_if_unreadable(f"{path}: cannot read the detections"):
         if not pathlib.Path(path).exists():
             raise UserError(f"{path}: there is no such file of detections.")
-        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+        text = pathlib.Path(path).read_text(encoding="utf-8-sig", errors=_NAME_ERRORS[suffix])
     columns = _parse_json(path, text) if suffix == ".json" else _parse_csv(path, text, class_names)
     labels = {video_id: rows[2] for video_id, rows in columns.items()}
     ids, names = _resolve_labels(path, labels, class_names)

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 
+from keras_actionformer.containers.claims import check_is_file
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import parse_json, told_if_unreadable
 
@@ -26,6 +27,7 @@ def read_part(path, fix="get the preset again"):
     if not path.exists():
         raise UserError(f"'{path}' does not exist: the preset is not complete.")
     with told_if_unreadable(f"'{path}' is damaged", fix):
+        check_is_file(path)
         content = parse_json(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise UserError(f"'{path}' must hold a JSON object, but holds a {type(content).__name__}.")

@@ -16,6 +16,8 @@ Each file appears or changes in one step: whoever reads it never meets half of i
 
 import pathlib
 
+from keras_actionformer.checks import check_keywords, shown
+from keras_actionformer.containers.claims import check_is_file
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import parse_json, told_if_unreadable
 from keras_actionformer.presets.folder import read_part
@@ -46,13 +48,14 @@ def read_config(workdir, defaults):
     with told_if_unreadable(
         f"{path} is damaged", "restore it, or train again in another --workdir"
     ):
+        check_is_file(path)
         return _filled(parse_json(path.read_text(encoding="utf-8")), defaults)
 
 
 def _filled(saved, defaults):
     """`saved` with the defaults of the settings it lacks."""
     if not isinstance(saved, dict):
-        raise ValueError(f"{saved!r} stands where sections of settings are expected")
+        raise ValueError(f"{shown(saved)} stands where sections of settings are expected")
     return {
         **saved,
         **{
@@ -77,10 +80,26 @@ def load_model(workdir, model_class, weights=None):
     """
     import keras  # Here, so that a run's settings and scores can be read without it.
 
+    from keras_actionformer.containers.keras_files import read_keras_config
+    from keras_actionformer.presets.weights import check_finite_weights
+
     path = model_path(workdir, weights)
-    registered = {keras.saving.get_registered_name(model_class): model_class}
+    name = keras.saving.get_registered_name(model_class)
     with told_if_unreadable(f"{path} is damaged", "train with --resume, which writes it again"):
-        return keras.saving.load_model(path, custom_objects=registered)
+        arguments = read_keras_config(path, name)
+    check_keywords(model_class, arguments.keys() - {"name"}, f"{path}")
+    with told_if_unreadable(f"{path} is damaged", "train with --resume, which writes it again"):
+        model = _built(path, model_class, arguments)
+        model.load_weights(path)
+    check_finite_weights(model, path)
+    return model
+
+
+def _built(path, model_class, arguments):
+    try:
+        return model_class(**arguments)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def model_path(workdir, weights=None):
@@ -117,6 +136,7 @@ def run_scores(workdir):
     if not path.is_file():
         return {}
     result = read_part(path, fix="evaluate the run again")
-    by_tiou = zip(result["tiou_thresholds"], result["mean_ap"], strict=True)
-    percent = {f"{tiou:g}": round(100 * mean_ap, 2) for tiou, mean_ap in by_tiou}
-    return {**percent, "average": round(100 * result["average_mean_ap"], 2)}
+    with told_if_unreadable(f"'{path}' is damaged", "evaluate the run again"):
+        by_tiou = zip(result["tiou_thresholds"], result["mean_ap"], strict=True)
+        percent = {f"{tiou:g}": round(100 * mean_ap, 2) for tiou, mean_ap in by_tiou}
+        return {**percent, "average": round(100 * result["average_mean_ap"], 2)}

@@ -6,6 +6,7 @@ of the layers' order, and what is missing can be named.
 
 import dataclasses
 import hashlib
+import io
 
 import h5py
 import keras
@@ -13,7 +14,7 @@ import numpy as np
 
 from keras_actionformer.checks import shown
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import told_if_unreadable
+from keras_actionformer.files import read_bytes, told_if_unreadable
 from keras_actionformer.presets.folder import METADATA, WEIGHTS
 
 
@@ -38,19 +39,21 @@ def load_weights(model, folder, sha256):
     if not path.exists():
         raise UserError(f"'{path}' does not exist; load_weights=False does without it.")
     variables = _variables(model)
+    content = read_bytes(path, "File of weights")
+    # HDF5 does not survive every damaged file, so it sees none that is not as it was written.
+    found = hashlib.sha256(content).hexdigest()
+    if sha256 != found:
+        raise UserError(
+            f"'{path}' is not the file that {METADATA} tells of (SHA-256 {found[:12]}... instead "
+            f"of {str(sha256)[:12]}...): it is damaged or another one; get the preset again."
+        )
     with told_if_unreadable(f"'{path}' is damaged", "get the preset again"):
-        with h5py.File(path, "r") as file:
+        with h5py.File(io.BytesIO(content), "r") as file:
             _check_weights(path, file, variables)
-            found = _sha256(path)
-            if sha256 != found:
-                raise UserError(
-                    f"'{path}' is not the file that {METADATA} tells of (SHA-256 "
-                    f"{found[:12]}... instead of {str(sha256)[:12]}...): get the preset again."
-                )
-            for name, variable in variables.items():
-                value = file[name][()]
-                _check_finite(value, f"'{path}': weight {name!r}")
-                variable.assign(value)
+            values = {name: file[name][()] for name in variables}
+    for name, variable in variables.items():
+        _check_finite(values[name], f"'{path}': weight {name!r}")
+        variable.assign(values[name])
 
 
 def _check_weights(path, file, variables):
@@ -76,14 +79,15 @@ def _check_weights(path, file, variables):
         raise UserError(f"'{path}' has the weight {extra[0]!r}, which the model has not.")
 
 
+def check_finite_weights(model, source):
+    """Raises UserError where a weight of a model is NaN or infinite; `source` is its file."""
+    for name, variable in _variables(model).items():
+        _check_finite(keras.ops.convert_to_numpy(variable), f"{source}: weight {name!r}")
+
+
 def _check_finite(value, name):
     if not np.isfinite(value).all():
         raise UserError(f"{name} is NaN or infinite somewhere: its training diverged.")
-
-
-def _sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def copy_weights(source, target):
@@ -194,8 +198,10 @@ def save_weights(model, folder):
     weights = {name: keras.ops.convert_to_numpy(v) for name, v in _variables(model).items()}
     for name, value in weights.items():
         _check_finite(value, f"Weight {name!r}")
+    content = io.BytesIO()  # HDF5 does not survive a full disk
     # Groups of the newest form take a fraction of the room of HDF5's default ones.
-    with h5py.File(folder / WEIGHTS, "w", libver="latest") as file:
+    with h5py.File(content, "w", libver="latest") as file:
         for name, value in weights.items():
             file[name] = value
-    return _sha256(folder / WEIGHTS)
+    (folder / WEIGHTS).write_bytes(content.getbuffer())
+    return hashlib.sha256(content.getbuffer()).hexdigest()

@@ -12,9 +12,9 @@ import numpy as np
 
 from keras_actionformer.containers.numpy_files import read_npz
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import atomic_path, atomic_write, told_if_unreadable
+from keras_actionformer.files import atomic_path, atomic_write, parse_json, told_if_unreadable
 from keras_actionformer.presets.runs import CHECKPOINT, LOG, MODELS, kept_model
-from keras_actionformer.training.epochs import best_of, is_over
+from keras_actionformer.training.epochs import best_of, check_rows, is_over
 
 # Keras takes half a second to write a small model, which would be a tenth of a short epoch.
 _MODEL_EVERY_SEC = 10.0
@@ -63,13 +63,21 @@ class RunWriter(keras.callbacks.Callback):
             f"{path} is damaged", "restore it, or train again in another --workdir"
         ):
             saved = read_npz(path)
-            self.rows = json.loads(str(saved.pop("log")))
-        for name, variable in self._state().items():
-            if name not in saved or saved[name].shape != tuple(variable.shape):
+            self.rows = check_rows(parse_json(str(saved.pop("log"))))
+        state = self._state()
+        for name, variable in state.items():
+            value = saved.get(name)
+            if value is None or value.shape != tuple(variable.shape) or value.dtype.kind in "SU":
                 raise UserError(
                     f"{path} does not fit this model: {name} is missing or has another shape. "
                     "Was it written by another version? Use another --workdir."
                 )
+            if not np.isfinite(value).all():
+                raise UserError(
+                    f"{path}: {name} is NaN or infinite somewhere, and so would be all that comes "
+                    "after it; train again in another --workdir with a lower train.learning_rate."
+                )
+        for name, variable in state.items():  # all of them are right
             variable.assign(saved[name])
         # The run may have been killed after the checkpoint and before what follows from it.
         self._write_models()

@@ -13,7 +13,7 @@ from typing import Any
 import ml_collections
 from ml_collections import config_dict
 
-from keras_actionformer.checks import check_class_weights, number, whole
+from keras_actionformer.checks import check_class_weights, number, shown, whole
 from keras_actionformer.data.batches import check_seed
 from keras_actionformer.data.table_times import PLAIN_UNITS
 from keras_actionformer.data.windows import Lengths
@@ -22,7 +22,7 @@ from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS
 from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.presets.builtin import ARCHITECTURES
-from keras_actionformer.presets.runs import read_config
+from keras_actionformer.presets.runs import CONFIG, read_config
 from keras_actionformer.training.epochs import num_epochs
 from keras_actionformer.training.freezing import check_freeze
 
@@ -148,6 +148,12 @@ def check_config(config):
 
     Nothing is read: what only the data can tell is checked later.
     """
+    _check_paths(config)
+    _check_values(config)
+
+
+def _check_paths(config):
+    """Raises UserError for data that is not named, or not there."""
     for name in ("annotations", "feats"):
         if not config.data[name]:
             raise UserError(f"The configuration must set data.{name}: it is empty.")
@@ -160,6 +166,13 @@ def check_config(config):
                     "tells where the built-in ones lie), or set "
                     f"--config.data.{name}=PATH."
                 )
+    data = config.data
+    if data.split and not pathlib.Path(data.split).exists():
+        raise UserError(f"data.split is '{data.split}', which does not exist; `init` writes it.")
+
+
+def _check_values(config):
+    """Raises UserError for settings that no data could be right for."""
     for name in ("input_dim", "num_classes"):
         if not config.model[name]:
             raise UserError(f"The configuration must set model.{name}: it is {config.model[name]}.")
@@ -206,9 +219,11 @@ def check_config(config):
         )
     check_freeze(config.train.freeze)
     data = config.data
-    if data.split and not pathlib.Path(data.split).exists():
-        raise UserError(f"data.split is '{data.split}', which does not exist; `init` writes it.")
-    if data.stride_frames is not None:  # Its field takes anything, for the sake of None.
+    for name in ("feats", "train_subset"):  # Fields that take anything, for the sake of lists
+        values = [data[name]] if isinstance(data[name], str) else data[name]
+        if not isinstance(values, list | tuple) or not all(isinstance(v, str) for v in values):
+            raise UserError(f"data.{name} must be a text or several, but is {shown(data[name])}.")
+    if data.stride_frames is not None:  # or of None
         number("data.stride_frames", data.stride_frames)
     check_seed(config.seed)
     lengths_of(config)
@@ -263,9 +278,33 @@ def run_config(workdir):
     """The settings of a training folder as nested dicts, those of today where it lacks some.
 
     Raises:
-      UserError: the folder holds none, or the file is damaged.
+      UserError: the folder holds none, the file is damaged, or a setting is unknown or wrong.
     """
-    return read_config(workdir, defaults=to_plain(default_config()))
+    config = default_config()
+    saved = read_config(workdir, defaults=to_plain(config))
+    try:
+        _take_plain(config, saved)
+        _check_values(config)
+    except UserError as error:
+        raise UserError(f"{pathlib.Path(workdir) / CONFIG}: {error}") from None
+    return saved
+
+
+def _take_plain(config, plain, section=""):
+    """Gives a configuration the values of plain dicts; raises UserError where they do not fit."""
+    for name, value in plain.items():
+        if name not in config:
+            raise UserError(
+                f"There is no setting {section + name[:80]!r}{suggest(name, config) or '.'} Was it "
+                "written by another version?"
+            )
+        if isinstance(config[name], ml_collections.ConfigDict):
+            _take_plain(config[name], value, f"{name}.")
+            continue
+        try:
+            config[name] = tuple(value) if isinstance(config[name], tuple) else value
+        except (TypeError, ValueError):
+            raise UserError(f"{section}{name} cannot be {shown(value)}.") from None
 
 
 def first_difference(ours, theirs, path=""):

@@ -34,6 +34,18 @@ def num_epochs(train):
     return min(train.stop_after or in_schedule, in_schedule)
 
 
+def check_rows(rows):
+    """Returns the rows of a log that a file has, or raises ValueError."""
+    numbered = enumerate(rows, start=1) if isinstance(rows, list) and rows else [(1, None)]
+    for epoch, row in numbered:
+        if not isinstance(row, dict) or row.get("epoch") != epoch:
+            raise ValueError(f"its log has no row of epoch {epoch}")
+        for name, value in row.items():
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                raise ValueError(f"its log has something else than a number as {name[:80]!r}")
+    return rows
+
+
 def best_of(rows):
     """The `Best` of a log, the first of equal ones; None where nothing was validated.
 

@@ -93,6 +93,7 @@ def test_what_ends_the_other_process_is_told(tmp_path, monkeypatch):
     (tmp_path / "signal_or_sleep.py").write_text("import time; time.sleep(60)")
     (tmp_path / "a.h5").write_bytes(b"other")
     monkeypatch.setattr(hdf5_files, "_SURVEY_SEC", 1)
+    monkeypatch.setattr(hdf5_files, "_PATIENCE", 1)
     with pytest.raises(ValueError, match="HDF5 does not get through it in 1 s"):
         open_hdf5(tmp_path / "a.h5")
 
@@ -113,4 +114,21 @@ def test_a_file_is_looked_through_once(tmp_path, monkeypatch):
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.h5")
     with pytest.raises(ValueError, match="it is no file, but"):
+        open_hdf5(tmp_path / "a.h5")
+
+
+def test_an_endless_survey_is_ended_by_its_own_limit(tmp_path, monkeypatch):
+    (tmp_path / "a.h5").write_bytes(b"")
+    (tmp_path / "endless.py").write_text(
+        "import sys\n"
+        "from keras_actionformer.containers import hdf5_survey\n"
+        "def survey(*_):\n"
+        "    while True: pass\n"
+        "hdf5_survey.survey = survey\n"
+        "hdf5_survey.main(*sys.argv[1:])\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(hdf5_survey, "__name__", "endless")
+    monkeypatch.setattr(hdf5_files, "_SURVEY_SEC", 1)
+    with pytest.raises(ValueError, match="HDF5 does not get through it in 1 s"):
         open_hdf5(tmp_path / "a.h5")

@@ -228,7 +228,7 @@ def test_segments_and_labels_of_the_reference(path):
         ({"v": video(action(label_id="1"))}, {}, "'label_id' must be a whole number"),
         ({"v": video(action(label_id=1), action())}, {}, "lacks 'label_id' while others have one"),
         ({"v": video(action(label_id=-1))}, {}, "label_id -1 of label 'jump' must be 0 or more"),
-        ({"v": video(action(label_id=10**9))}, {}, "label_id 1000000000 .* must be below 100000"),
+        ({"v": video(action(label_id=10**9))}, {}, "label_id 1000000000 .* must be below 10000"),
         (
             {"v": video(action(label_id=7))},
             {"num_classes": 5},
