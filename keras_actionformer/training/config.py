@@ -173,6 +173,7 @@ def _check_paths(config):
 
 def _check_values(config):
     """Raises UserError for settings that no data could be right for."""
+    _check_kinds(config, default_config())
     for name in ("input_dim", "num_classes"):
         if not config.model[name]:
             raise UserError(f"The configuration must set model.{name}: it is {config.model[name]}.")
@@ -243,6 +244,18 @@ def _check_epochs(data, train):
             f"train.patience is {train.patience}, but there is nothing to wait for: set "
             "data.val_subset, or train.patience to 0."
         )
+
+
+def _check_kinds(config, default, section=""):
+    """Raises UserError for what a `ConfigDict` lets through: None, and numbers beyond all reason."""
+    for name, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            _check_kinds(value, default[name], f"{name}.")
+            continue
+        takes_none = default[name] is None or default.get_type(name) is object
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if (value is None and not takes_none) or (is_number and not abs(value) < 2**63):
+            raise UserError(f"{section}{name} cannot be {shown(value)}.")
 
 
 def lengths_of(config):

@@ -299,6 +299,35 @@ def test_damaged_files_are_named(finished, data, tmp_path):
                 trainer.train(small_config(data), workdir, resume=True)
 
 
+@pytest.mark.parametrize(
+    "change,text",
+    [
+        (
+            lambda saved: saved[sorted(saved)[3]].fill(np.nan),
+            "0003 .* is NaN or infinite somewhere",
+        ),
+        (lambda saved: saved.pop(sorted(saved)[3]), "0003 .* is missing or has another shape"),
+        (lambda saved: saved.update(log=np.array("[]")), "damaged .*log has no row of epoch 1"),
+        (lambda saved: saved.update(log=np.array('[{"epoch": 1, "loss": "x"}]')), "as 'loss'"),
+    ],
+)
+def test_wrong_checkpoints_are_told_and_taken_in_no_part(finished, tmp_path, change, text):
+    shutil.copytree(finished, tmp_path / "run")
+    path = tmp_path / "run" / "checkpoint.npz"
+    with np.load(path) as file:
+        saved = dict(file)
+    change(saved)
+    np.savez(path, **saved)
+    model = load_model(finished, ActionFormer)
+    model.compile(keras.optimizers.SGD())
+    run = callbacks.RunWriter(model, tmp_path / "run", None, default_config().train)
+    before = [to_numpy(v) for v in model.weights]
+    with pytest.raises(UserError, match=text):
+        run.restore()
+    for old, new in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(old, to_numpy(new))
+
+
 def test_unusable_evaluation_data_is_told_before_the_training(data):
     config = small_config(data)
     config.data.eval_subset = "tset"
