@@ -247,7 +247,7 @@ def _check_epochs(data, train):
 
 
 def _check_kinds(config, default, section=""):
-    """Raises UserError for what a `ConfigDict` lets through: None, and numbers beyond all reason."""
+    """Raises UserError for what a `ConfigDict` takes for a number: None, and endless ones."""
     for name, value in config.items():
         if isinstance(value, ml_collections.ConfigDict):
             _check_kinds(value, default[name], f"{name}.")
@@ -316,7 +316,7 @@ def _take_plain(config, plain, section=""):
             continue
         try:
             config[name] = tuple(value) if isinstance(config[name], tuple) else value
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise UserError(f"{section}{name} cannot be {shown(value)}.") from None
 
 
