@@ -283,7 +283,9 @@ def atomic_folder(folder):
         _put_in_place(temporary, folder)
     except BaseException as error:
         restore_folder(folder)
-        if isinstance(error, OSError) and str(error.filename or "").startswith(str(temporary)):
+        if isinstance(error, OSError) and str(error.filename or temporary).startswith(
+            str(temporary)
+        ):
             error.filename = str(folder)
         raise
     finally:

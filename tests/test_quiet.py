@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import threading
 
 import pytest
@@ -98,3 +99,13 @@ def test_where_tensorflow_is_forbidden(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)  # as programs do that must not load it
     with quiet_start():
         pass
+
+
+def test_a_start_where_no_disk_can_be_written_to(capfd, monkeypatch):
+    def no_disk(*arguments, **options):
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", no_disk)
+    with quiet_start():
+        os.write(2, NOISE.encode() + b"an error\n")
+    assert capfd.readouterr().err == "an error\n"

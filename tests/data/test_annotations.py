@@ -268,6 +268,10 @@ def test_segments_and_labels_of_the_reference(path):
         ),
         ({"v": video()}, {"num_classes": 3, "class_agnostic": True}, "set num_classes to 1"),
         ({"v": video(action(label=""))}, {}, "'label' must be a text, but it is ''"),
+        ({"v": video(action(label="a\ud800"))}, {}, "'label' must be valid text, but 'a"),
+        ({"v": video()}, {"class_names": ["\ud800"]}, "class_names must be valid text"),
+        ({"\ud800": video()}, {}, "a video id must be valid text"),
+        ({"v": video(action(label="x" * 200_000)), "w": video(action(label=3))}, {}, "label.*is 3"),
         ({"v": video()}, {"outside": "drop"}, "outside must be 'error' or 'keep'"),
     ],
 )

@@ -204,3 +204,49 @@ def test_a_damaged_hdf5_data_set(tmp_path):
     path.write_bytes(content)
     with pytest.raises(UserError, match="all.h5/v' cannot be read"):
         FeatureFiles(path).load("v")
+
+
+def test_hidden_files_are_no_videos(tmp_path):
+    for name in ("a.npy", ".a.12.part.npy", "._a.npy"):
+        np.save(tmp_path / name, np.zeros((2, 3)))
+    assert FeatureFiles(tmp_path).video_ids() == ["a"]
+
+
+def test_any_name_that_the_system_has_is_read(tmp_path):
+    folder = os.fsencode(tmp_path)
+    np.save(tmp_path / "a.npy", np.ones((2, 3)))
+    os.rename(folder + b"/a.npy", folder + b"/T\xfcr, new\n.npy")  # Latin-1, as an old zip unpacks
+    (video_id,) = FeatureFiles(tmp_path).video_ids()
+    assert video_id == "T\udcfcr, new\n" and FeatureFiles(tmp_path).load(video_id).all()
+
+
+@pytest.mark.parametrize(
+    "video_id,text",
+    [
+        ("../a", "leads out of"),
+        ("/etc/a", "leads out of"),
+        ("x\0", "No file can be called"),
+        ("\ud800", "No file can be called"),
+        ("x" * 5000, "does not exist"),
+    ],
+)
+def test_ids_stay_in_their_folder(tmp_path, video_id, text):
+    (tmp_path / "feats").mkdir()
+    np.save(tmp_path / "a.npy", np.zeros((2, 3)))
+    with pytest.raises(UserError, match=text):
+        FeatureFiles(tmp_path / "feats").load(video_id)
+
+
+def test_what_hdf5_features_may_not_be(tmp_path):
+    path = tmp_path / "all.h5"
+    for make, text in (
+        (lambda file: file.create_dataset("v", (10, 8), "u1", external=[("/etc/passwd", 0, 80)]),
+         "takes numbers from other files"),
+        (lambda file: file.create_dataset("v", (2**45, 32), "f4", chunks=(65536, 32)),
+         "it claims 4504 TB of numbers"),
+        (lambda file: file.update(v=h5py.ExternalLink("other.h5", "/x")), "leads to another file"),
+    ):  # fmt: skip
+        with h5py.File(path, "w") as file:
+            make(file)
+        with pytest.raises(UserError, match=f"all.h5' cannot be read as HDF5 .*{text}"):
+            FeatureFiles(path)

@@ -154,3 +154,14 @@ def test_features_for_real_annotations(tmp_path):
             FeatureGrid(None, 5, 10),
             feats_dim=4,
         )
+
+
+@pytest.mark.parametrize("video_id", ["../../x", "/tmp/x", "a/../../x"])
+def test_features_are_written_into_their_folder_alone(tmp_path, video_id):
+    video = Video(video_id, "test", 60.0, 30.0, np.zeros((0, 2)), np.zeros(0, int))
+    sound = dataclasses.replace(video, video_id="v")
+    with pytest.raises(UserError, match="leads out of"):
+        simulate_features(
+            Annotations((sound, video), ("a",)), tmp_path / "x" / "feats", FeatureGrid(30, 8, 16), 4
+        )
+    assert not list(tmp_path.rglob("*"))  # told before anything is written

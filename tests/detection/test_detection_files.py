@@ -180,3 +180,16 @@ def test_loading_is_fast(tmp_path):
     start = time.perf_counter()
     load_detections(tmp_path / "found.json", class_names=NAMES)
     assert time.perf_counter() - start < 1.5
+
+
+@pytest.mark.parametrize("suffix", [".json", ".csv"])
+def test_videos_of_any_name_that_the_system_has(tmp_path, suffix):
+    name = "T\udcfcr, new\n\u00e9"  # Latin-1 in a name that is read as UTF-8
+    save_detections(tmp_path / f"a{suffix}", {name: three()})
+    assert_same(load_detections(tmp_path / f"a{suffix}", NAMES)[name], three())
+
+
+def test_a_label_of_thousands_of_digits_is_a_name(tmp_path):
+    digits = "9" * 5000
+    (tmp_path / "a.csv").write_text(f"video,start_sec,end_sec,label,score\nv,1,2,{digits},0.5\n")
+    assert load_detections(tmp_path / "a.csv")["v"].names == [digits]

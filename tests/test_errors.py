@@ -1,0 +1,20 @@
+"""Messages stay sentences, whatever they quote."""
+
+import time
+
+from keras_actionformer.errors import UserError, suggest
+
+
+def test_the_middle_of_a_long_message_is_left_out():
+    text = str(UserError(f"File 'a' has {'x' * 200_000!r}; correct it."))
+    assert len(text) == 2007 and text.startswith("File 'a' has 'xxx")
+    assert " [...] " in text and text.endswith("xxx'; correct it.")
+    assert str(UserError("short")) == "short" and UserError("short").args == ("short",)
+
+
+def test_the_nearest_name_is_soon_found():
+    assert suggest("jmp", ["run", "jump"]) == "; did you mean 'jump'?"
+    start = time.process_time()
+    assert suggest("x" * 10**6, ["x" * 10**6]) == ""
+    assert suggest("run", ["x" * 10**6, "ran"]) == "; did you mean 'ran'?"
+    assert time.process_time() - start < 1

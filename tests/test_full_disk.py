@@ -1,0 +1,109 @@
+"""With little room left, whatever is written is whole or as before, and the next run works."""
+
+import contextlib
+import functools
+import pathlib
+import resource
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+from keras_actionformer import (
+    ActionFormer,
+    AdamW,
+    Annotations,
+    FeatureGrid,
+    Video,
+    default_config,
+    save_annotations,
+    save_detections,
+    simulate_dataset,
+)
+from keras_actionformer.cli.explain import file_problem
+from keras_actionformer.training.callbacks import RunWriter
+from keras_actionformer.training.validation import WeightsCopy
+
+needs_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="training pipelines are TensorFlow's"
+)
+
+
+@contextlib.contextmanager
+def room(num_bytes):
+    """No file becomes larger, which writers see as they see a full disk."""
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, previous)
+
+
+@functools.cache
+def model():
+    made = ActionFormer(
+        input_dim=4, num_classes=2, backbone_arch=(1, 0, 1), embd_dim=48, fpn_dim=48, head_dim=48,
+        n_head=2, n_mha_win_size=5, max_seq_len=32, grid=FeatureGrid(1, 1, 1),
+    )  # fmt: skip
+    made.compile(AdamW(1e-3, use_ema=True))
+    made.optimizer.build(made.trainable_variables)
+    return made
+
+
+@functools.cache
+def detections():
+    feats = np.random.default_rng(0).normal(size=(40, 4)).astype("float32")
+    found = model().detect(feats)
+    return {f"video_{i}": found for i in range(200)}
+
+
+def annotations():
+    video = Video("v", "test", 9.0, None, np.tile([[1.0, 2.0]], (5000, 1)), np.zeros(5000, int))
+    return Annotations((video,), ("a",))
+
+
+def write_run(folder):
+    writer = RunWriter(model(), folder / "run", WeightsCopy(model()), default_config().train)
+    writer.on_epoch_begin(0)
+    writer.on_epoch_end(0, {"loss": 1.0})
+
+
+WRITERS = {
+    "preset": lambda folder: model().save_to_preset(folder / "preset"),
+    "run": write_run,
+    "json": lambda folder: save_detections(folder / "found.json", detections()),
+    "csv": lambda folder: save_detections(folder / "found.csv", detections()),
+    "annotations": lambda folder: save_annotations(folder / "a.json", annotations()),
+    "data set": lambda folder: simulate_dataset(folder / "data", num_train=2, num_test=0),
+}
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("name", WRITERS)
+def test_little_room(tmp_path, name, capfd):
+    write = WRITERS[name]
+    write(tmp_path)
+    before, failed = contents(tmp_path), False
+    for num_bytes in (0, 8_000, 150_000, 400_000):
+        try:
+            with capfd.disabled(), room(num_bytes):
+                write(tmp_path)
+        except OSError as error:
+            failed = True
+            assert pathlib.Path(error.filename).is_relative_to(tmp_path)
+            assert "\n" not in file_problem(error, "")
+        after = contents(tmp_path)
+        assert after.keys() == before.keys()  # nothing is left half-done
+        assert name == "run" or after == before  # a run tells seconds, which differ
+        assert all(after.values())
+    assert failed
+    write(tmp_path)
+    assert contents(tmp_path).keys() == before.keys()
