@@ -107,3 +107,15 @@ def test_little_room(tmp_path, name, capfd):
     assert failed
     write(tmp_path)
     assert contents(tmp_path).keys() == before.keys()
+
+
+@needs_tensorflow
+@pytest.mark.slow
+def test_little_room_for_an_export(tmp_path, capfd):
+    for num_bytes in (0, 8_000, 150_000):
+        with pytest.raises(OSError) as raised, capfd.disabled(), room(num_bytes):
+            model().export_detector(tmp_path / "export")
+        assert "\n" not in file_problem(raised.value, "")
+        assert not list(tmp_path.iterdir())
+    model().export_detector(tmp_path / "export")
+    assert [path.name for path in (tmp_path / "export").iterdir()] == ["1"]

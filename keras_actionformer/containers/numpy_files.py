@@ -37,7 +37,6 @@ def open_npy(path):
     Raises:
       OSError: there is no such file, or it cannot be read.
       ValueError: it is no such file, has other contents than it claims, or holds objects.
-      Exception: anything that NumPy raises over a damaged header.
     """
     check_is_file(path)
     with open(path, "rb") as file:
@@ -69,7 +68,7 @@ def read_npz(path, names=None):
       OSError: there is no such file, or it cannot be read.
       KeyError: an array of these names is not there.
       ValueError: it is no such file, an array has other contents than it claims or holds objects.
-      Exception: anything that NumPy and `zipfile` raise over damaged bytes.
+      Exception: anything that `zipfile` raises over damaged bytes.
     """
     with open_zip(path) as (archive, entries):
         stored = {name.removesuffix(".npy"): entry for name, entry in entries.items()}
@@ -98,7 +97,10 @@ def _read_header(stream, num_bytes):
     if int.from_bytes(length, "little") > _LONGEST_HEADER:
         raise ValueError("its header is too long")
     header = stream.read(int.from_bytes(length, "little"))
-    shape, in_columns, dtype = read(io.BytesIO(length + header))
+    try:
+        shape, in_columns, dtype = read(io.BytesIO(length + header))
+    except Exception:  # of Python's tokenizer, parser and compiler, which see the text of it
+        raise ValueError("its header is damaged") from None
     if dtype.kind not in _PLAIN_KINDS or dtype.shape or not dtype.itemsize:
         what = "Python objects" if dtype.hasobject else "values"
         raise ValueError(f"it holds {what} that are neither numbers nor text")

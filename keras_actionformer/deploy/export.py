@@ -1,6 +1,7 @@
 """One file or folder that answers "what happens when" without this library and without Keras."""
 
 import contextlib
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -71,7 +72,7 @@ def export_detector(model, folder, format, precision, raw, batch_size, num_steps
     begin(0)
     graph = raw_graph(model) if raw else detection_graph(model)
     function = _function(graph, model, batch_size, num_steps)
-    with _gone_on_failure(folder.parent), atomic_folder(folder) as temporary:
+    with _gone_on_failure(folder.parent), _disk_told(folder), atomic_folder(folder) as temporary:
         begin(1)
         if format == "saved_model":
             _write_saved_model(graph, model, temporary, function)
@@ -152,6 +153,18 @@ def _gone_on_failure(folder):
         if is_new:
             with contextlib.suppress(OSError):  # another export has written to it
                 folder.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def _disk_told(folder):
+    """What TensorFlow raises over a full or closed disk, as Python does."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
+            if os.strerror(number) in str(error):
+                raise OSError(number, os.strerror(number), str(folder)) from None
         raise
 
 
