@@ -86,6 +86,8 @@ def _file_of_messages():
     try:
         return tempfile.TemporaryFile()
     except OSError:  # no disk can be written to, as in a hardened container: in memory, then
+        # TensorFlow imports absl's tests, which ask for a folder that they never use here.
+        os.environ.setdefault("TEST_TMPDIR", os.curdir)
         return open(os.memfd_create("messages"), "w+b")
 
 

@@ -105,6 +105,8 @@ def test_a_start_where_no_disk_can_be_written_to(capfd, monkeypatch):
     def no_disk(*arguments, **options):
         raise FileNotFoundError("No usable temporary directory found")
 
+    monkeypatch.setenv("TEST_TMPDIR", "")
+    monkeypatch.delenv("TEST_TMPDIR")  # which is then set, and taken back after the test
     monkeypatch.setattr(tempfile, "TemporaryFile", no_disk)
     with quiet_start():
         os.write(2, NOISE.encode() + b"an error\n")

@@ -7,6 +7,7 @@ command line changes it further. Names and types are checked.
 
 import dataclasses
 import json
+import os
 import pathlib
 from typing import Any
 
@@ -25,6 +26,8 @@ from keras_actionformer.presets.builtin import ARCHITECTURES
 from keras_actionformer.presets.runs import CONFIG, read_config
 from keras_actionformer.training.epochs import num_epochs
 from keras_actionformer.training.freezing import check_freeze
+
+_TEXTS = ("data.feats", "data.train_subset")  # fields that take anything, for the sake of lists
 
 
 def default_config(architecture: str | None = None) -> Any:  # no checker knows its fields
@@ -148,6 +151,7 @@ def check_config(config):
 
     Nothing is read: what only the data can tell is checked later.
     """
+    _check_kinds(config, default_config())
     _check_paths(config)
     _check_values(config)
 
@@ -159,7 +163,7 @@ def _check_paths(config):
             raise UserError(f"The configuration must set data.{name}: it is empty.")
         paths = config.data[name]
         for path in [paths] if isinstance(paths, str) else paths:
-            if not pathlib.Path(path).exists():
+            if not os.path.exists(path):
                 raise UserError(
                     f"data.{name} is '{path}', which does not exist here: the first lines of the "
                     "configuration file say how to get the data (`keras-actionformer help train` "
@@ -167,13 +171,12 @@ def _check_paths(config):
                     f"--config.data.{name}=PATH."
                 )
     data = config.data
-    if data.split and not pathlib.Path(data.split).exists():
+    if data.split and not os.path.exists(data.split):
         raise UserError(f"data.split is '{data.split}', which does not exist; `init` writes it.")
 
 
 def _check_values(config):
     """Raises UserError for settings that no data could be right for."""
-    _check_kinds(config, default_config())
     for name in ("input_dim", "num_classes"):
         if not config.model[name]:
             raise UserError(f"The configuration must set model.{name}: it is {config.model[name]}.")
@@ -220,11 +223,7 @@ def _check_values(config):
         )
     check_freeze(config.train.freeze)
     data = config.data
-    for name in ("feats", "train_subset"):  # Fields that take anything, for the sake of lists
-        values = [data[name]] if isinstance(data[name], str) else data[name]
-        if not isinstance(values, list | tuple) or not all(isinstance(v, str) for v in values):
-            raise UserError(f"data.{name} must be a text or several, but is {shown(data[name])}.")
-    if data.stride_frames is not None:  # or of None
+    if data.stride_frames is not None:  # Its field takes anything, for the sake of None.
         number("data.stride_frames", data.stride_frames)
     check_seed(config.seed)
     lengths_of(config)
@@ -256,6 +255,10 @@ def _check_kinds(config, default, section=""):
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if (value is None and not takes_none) or (is_number and not abs(value) < 2**63):
             raise UserError(f"{section}{name} cannot be {shown(value)}.")
+        if f"{section}{name}" in _TEXTS:
+            values = [value] if isinstance(value, str) else value
+            if not isinstance(values, list | tuple) or not all(isinstance(v, str) for v in values):
+                raise UserError(f"{section}{name} must be a text or several, not {shown(value)}.")
 
 
 def lengths_of(config):
@@ -297,6 +300,7 @@ def run_config(workdir):
     saved = read_config(workdir, defaults=to_plain(config))
     try:
         _take_plain(config, saved)
+        _check_kinds(config, default_config())
         _check_values(config)
     except UserError as error:
         raise UserError(f"{pathlib.Path(workdir) / CONFIG}: {error}") from None

@@ -9,7 +9,7 @@ PIECES = (
     "<!DOCTYPE a>|Start|Ende|(frame)|duration|fps|NA|POINT|é|\ufeff|x.avi|99999|\\ud800|../../x|"
     "PK\x03\x04|(((((|-----|{'a':|L,|>f8|O"
 ).split("|")
-_ODD_VALUES = (
+ODD_VALUES = (
     None, True, -1, 0, 1e308, float("nan"), float("inf"), 10**400, 99_999, 2**53, "", "x" * 200_000,
     "\ud800", "a\0b", "../../x", "/etc/passwd", "2", "nan", "__class__", [], {}, [1], {"a": 1},
     [[[[]]]], ["a", 1], [None],
@@ -73,7 +73,7 @@ def _changed_json(content, rng):
     if isinstance(holder, dict) and holder is not root and rng.random() < 0.3:
         holder[rng.choice(("__class__", "", "x" * 200_000, "\ud800", f"{key}s"))] = holder.pop(key)
     else:
-        odd = rng.choice(_ODD_VALUES)
+        odd = rng.choice(ODD_VALUES)
         holder[key] = odd if rng.random() < 0.8 else [holder[key], odd]
     return json.dumps(root[""]).encode()
 

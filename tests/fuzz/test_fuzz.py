@@ -12,12 +12,15 @@ import sys
 import time
 import warnings
 
+import ml_collections
 import pytest
 
-from fuzz.mutations import mutate
+from fuzz.mutations import ODD_VALUES, mutate
 from fuzz.readers import READERS, read_survey
+from helpers.small_run import small_config, write_data
 from keras_actionformer import UserError
 from keras_actionformer.containers import hdf5_files
+from keras_actionformer.training.config import check_config
 
 # Of 20,000 changed files each reader gets as many as its kind had faults.
 SHARES = {"a.npy": 3, "a.npz": 2, "packed.npz": 2, "a.h5": 2, "newest.hdf5": 2, "config.json": 2}
@@ -158,3 +161,36 @@ def test_twenty_thousand_changed_files(tmp_path):
         print(f"{name:30} {counts} {time.monotonic() - start:.0f} s", flush=True)
     assert not failures, failures
     assert total >= TOTAL
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_odd_settings(tmp_path, seed):
+    """Settings as a configuration file or the command line may give them, before any training."""
+    write_data(tmp_path)
+    sound = small_config(tmp_path)
+    fields = [
+        (section, name)
+        for section, values in sound.items()
+        if isinstance(values, ml_collections.ConfigDict)
+        for name in values
+    ]
+    rng, told, failures = random.Random(seed), 0, []
+    for i in range(1500):
+        config = sound.copy_and_resolve_references()
+        section, name = rng.choice(fields)
+        value = rng.choice((*ODD_VALUES, 3, 0.5, (1, 2), ("a",)))
+        try:
+            config[section][name] = value
+        except (TypeError, ValueError, OverflowError):  # ml_collections tells
+            told += 1
+            continue
+        try:
+            with time_limit():
+                check_config(config)
+        except UserError as error:
+            told += 1
+            assert len(str(error)) < 2100
+        except (Exception, Hang) as error:
+            failures.append(f"{section}.{name}={value!r:.60}: {type(error).__name__}: {error}")
+    assert not failures, "\n".join(failures)
+    assert told > 500

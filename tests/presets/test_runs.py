@@ -130,7 +130,7 @@ def test_another_keras_model(run):
         ("data", "prefix", False, "config.json: data.prefix cannot be False"),
         ("data", "downsample_rate", "2", "config.json: data.downsample_rate cannot be '2'"),
         ("data", "window_steps", [1], "config.json: data.window_steps cannot be"),
-        ("data", "feats", {}, "config.json: data.feats must be a text or several"),
+        ("data", "feats", {}, "config.json: data.feats must be a text or several, not {}"),
         ("data", "stride_frames", "x", "config.json: data.stride_frames must be a finite number"),
         ("model", "n_head", [], "config.json: model.n_head cannot be"),
         ("postprocess", "min_score", 2.0, "config.json: min_score must be at most 1"),
