@@ -40,14 +40,16 @@ class Backbone(Composite):
         if self.built:
             return
         settings, shape = self.architecture, tuple(feats_shape)
-        self.proj = []
+        # Layers are kept in tuples: of those in lists `tf.train.Checkpoint` stores nothing.
+        proj = []
         if settings.has_streams:
             for i, (source, target) in enumerate(
                 zip(settings.input_dim, settings.embd_dim, strict=True)
             ):
                 stream = (*shape[:2], source)
-                self.proj.append(self.add(MaskedConv1D, stream, target, 1, name=f"proj_{i}"))
+                proj.append(self.add(MaskedConv1D, stream, target, 1, name=f"proj_{i}"))
             shape = (*shape[:2], settings.width)
+        self.proj = tuple(proj)
         if settings.input_dropout:
             self.drop = self.add(
                 keras.layers.Dropout,
@@ -56,7 +58,7 @@ class Backbone(Composite):
                 noise_shape=(None, 1, None),
                 name="drop",
             )
-        self.embd, self.embd_norm = [], []
+        embd, embd_norm = [], []
         for i in range(settings.backbone_arch[0]):
             conv = self.add(
                 MaskedConv1D,
@@ -67,23 +69,25 @@ class Backbone(Composite):
                 masks_output=not settings.embd_with_ln,
                 name=f"embd_{i}",
             )
-            self.embd.append(conv)
+            embd.append(conv)
             shape = (*shape[:2], settings.width)
             if settings.embd_with_ln:
-                self.embd_norm.append(self.add_norm(shape, f"embd_norm_{i}"))
+                embd_norm.append(self.add_norm(shape, f"embd_norm_{i}"))
+        self.embd, self.embd_norm = tuple(embd), tuple(embd_norm)
         if settings.use_abs_pe:
             # As many positions as training sequences have after padding: none is stretched.
             positions = padded_length(settings.max_seq_len, settings.coarsest_stride)
             self.position = self.add(PositionEmbedding, shape, positions, name="position")
         num_stem = settings.backbone_arch[1]
-        self.stem = [
+        self.stem = tuple(
             self._add_block(shape, block, f"stem_{i}")
             for i, block in enumerate(settings.blocks[:num_stem])
-        ]
-        self.branch = []
+        )
+        branch = []
         for i, block in enumerate(settings.blocks[num_stem:]):
-            self.branch.append(self._add_block(shape, block, f"branch_{i}"))
+            branch.append(self._add_block(shape, block, f"branch_{i}"))
             shape = (shape[0], strided_length(shape[1], settings.scale_factor), settings.width)
+        self.branch = tuple(branch)
         self.built = True
 
     def _add_block(self, shape, block, name):

@@ -25,10 +25,10 @@ class TrainableNetwork(keras.Model):
         """Adds the variables of `compute_loss`; to be called once the network is built."""
         self.positives_average = PositivesAverage(init_loss_norm, name="positives_average")
         self.positives_average.build(())
-        self.loss_trackers = [
+        self.loss_trackers = tuple(
             keras.metrics.Mean(name=name)
             for name in ("cls_loss", "reg_loss", "zero_starts", "zero_ends")
-        ]
+        )
 
     @property
     def recompute(self) -> bool:
