@@ -12,6 +12,7 @@ code); the sliding windows are those of OpenTAD, but always reach the end of a s
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -75,17 +76,18 @@ def train_dataset(
     timing: Timing,
     lengths: Lengths,
     batch_size: int,
-    epochs: range = range(1),
+    epochs: range | None = None,
     seed: int = 0,
     shuffle: bool = True,
     cache_bytes: int = 4 * 2**30,
 ) -> tf.data.Dataset:
-    """Builds the stream of training batches of some epochs.
+    """Builds the stream of training batches: `model.fit(train_dataset(...), epochs=35)`.
 
-    The stream is a function of its arguments alone: epoch e visits the items (videos, or windows of
+    Each pass over it is the next epoch, as `fit` wants them; with `epochs` one pass is all of these.
+    An epoch is a function of the arguments alone: epoch e visits the items (videos, or windows of
     them) in the order of `default_rng([seed, e])`, and cuts the i-th of them by `default_rng([seed,
     e, i])`. A run resumed at a later epoch thus sees what an uninterrupted one would. Items that
-    fill no whole batch sit out an epoch.
+    fill no whole batch sit out an epoch, in each of them other ones (without `shuffle` the last).
 
     All feature files are read and checked before this function returns.
 
@@ -93,7 +95,7 @@ def train_dataset(
 
     ```python
     timing, lengths = Timing(stride_frames=4, window_frames=16, fps=30), Lengths(max_seq_len=2304)
-    batches = train_dataset(videos, features, timing, lengths, batch_size=2, epochs=range(35))
+    model.fit(train_dataset(videos, features, timing, lengths, batch_size=2), epochs=35)
     ```
 
     Args:
@@ -102,14 +104,17 @@ def train_dataset(
       timing: `Timing`, how the feature files lie in time.
       lengths: `Lengths`, how sequences become as long as the training wants them.
       batch_size: int, B.
-      epochs: range of ints, from the epochs that are done already to those of the whole training.
+      epochs: range of ints, from the epochs that are done already to those of the whole training:
+        a stream that ends with the last, and begins again at the first. None: an epoch a pass.
+        (For `validation_data`, `range(1)` gives the same batches every time.)
       seed: int, 0 or more.
       shuffle: bool, False keeps the order of `videos` in every epoch.
       cache_bytes: int, how many bytes of features to keep in memory; the others are read again
         whenever they are needed.
 
     Returns:
-      `tf.data.Dataset` of known cardinality, `len(epochs) * steps_per_epoch`, of
+      `tf.data.Dataset` of known cardinality, `len(epochs) * steps_per_epoch` or, without epochs,
+      `steps_per_epoch`, of
       ({"feats": float32 (B, T, C), "mask": bool (B, T)},
        {"segments": float32 (B, N, 2) in grid units, "labels": int32 (B, N), -1 = padding}),
       N the most segments of any video; T is None in the specification of a data set whose batches
@@ -120,7 +125,7 @@ def train_dataset(
         argument out of its range.
     """
     check_seed(seed)
-    if not 0 <= epochs.start <= epochs.stop:
+    if epochs is not None and not 0 <= epochs.start <= epochs.stop:
         raise UserError(
             f"The first of epochs must lie in 0..{epochs.stop}, but it is {epochs.start}."
         )
@@ -140,10 +145,7 @@ def train_dataset(
         logging.warning("%s", sentence)
     stop_at_error(late_problem(videos, grids, num_steps))
     items = make_items(videos, sequences, grids, lengths)
-    return _stream(
-        _BatchMaker(items, lengths, batch_size, seed, shuffle),
-        range(epochs.start * steps, epochs.stop * steps),
-    )
+    return _stream(_BatchMaker(items, lengths, batch_size, seed, shuffle), epochs)
 
 
 def check_seed(seed):
@@ -230,8 +232,8 @@ def _aligned_zeros(shape):
     return memory[first : first + 4 * math.prod(shape)].view(np.float32).reshape(shape)
 
 
-def _stream(batch_maker, steps):
-    """Wraps a `_BatchMaker` as a `tf.data.Dataset` over a range of steps."""
+def _stream(batch_maker, epochs):
+    """Wraps a `_BatchMaker` as a `tf.data.Dataset` over a range of epochs, or of one epoch a pass."""
     with quiet_start():
         import tensorflow as tf  # Here, so that evaluation and data tools work without it.
 
@@ -248,8 +250,25 @@ def _stream(batch_maker, steps):
 
     # Two batches at a time hide the reading of one behind the training on the other; more would
     # only take memory and cores from the training itself.
-    dataset = tf.data.Dataset.range(steps.start, steps.stop)
-    return dataset.map(make, num_parallel_calls=2).prefetch(2)
+    return (
+        _steps(tf, epochs, batch_maker.steps_per_epoch).map(make, num_parallel_calls=2).prefetch(2)
+    )
+
+
+def _steps(tf, epochs, steps_per_epoch):
+    """`tf.data.Dataset` of the steps of a range of epochs, or in each pass of the next epoch."""
+    if epochs is not None:
+        return tf.data.Dataset.range(epochs.start * steps_per_epoch, epochs.stop * steps_per_epoch)
+    passes = itertools.count()
+
+    def next_epoch(steps):
+        first = steps_per_epoch * tf.numpy_function(lambda: next(passes), [], tf.int64)
+        return tf.data.Dataset.range(first, first + steps)
+
+    one_pass = tf.data.Dataset.from_tensors(tf.constant(steps_per_epoch, tf.int64))
+    return one_pass.flat_map(next_epoch).apply(
+        tf.data.experimental.assert_cardinality(steps_per_epoch)
+    )
 
 
 def evaluation_items(videos, features, timing):

@@ -266,6 +266,22 @@ def test_the_seed_decides(small_set):
     assert any((a["feats"] != b["feats"]).any() for a, b in zip(first, other, strict=True))
 
 
+def test_without_epochs_each_pass_is_the_next_one(small_set):
+    videos, features = small_set
+    timing, lengths = Timing(**GRID), Lengths(max_seq_len=8)
+    endless = train_dataset(videos, features, timing, lengths, batch_size=4)
+    assert endless.cardinality().numpy() == 1  # three of the seven videos sit out an epoch
+    seen = set()
+    for epoch in range(5):
+        one = train_dataset(
+            videos, features, timing, lengths, batch_size=4, epochs=range(epoch, epoch + 1)
+        )
+        found = batches(endless)
+        assert_equal_batches(found, batches(one))
+        seen |= {int(value // 1000) for batch in found for value in batch["feats"][:, 0, 0]}
+    assert seen == set(range(7))
+
+
 @pytest.mark.parametrize("downsample_rate", [1, 2])
 @pytest.mark.parametrize("cache_bytes", [0, 200])
 def test_memory_makes_no_difference(small_set, cache_bytes, downsample_rate):
