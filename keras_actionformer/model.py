@@ -23,7 +23,7 @@ from keras_actionformer.network.neck import Neck
 from keras_actionformer.network.padding import PadToStride
 from keras_actionformer.network.points import make_points
 from keras_actionformer.network.trainable import TrainableNetwork
-from keras_actionformer.quiet import look_for_devices
+from keras_actionformer.quiet import check_process, look_for_devices
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")
@@ -125,6 +125,8 @@ class ActionFormer(TrainableNetwork):
             outputs={"logits": logits, "offsets": offsets},
             **kwargs,
         )
+        if dtype is not None:  # else Keras' own; `compile` scales the losses of mixed_float16
+            self.dtype_policy = dtype
 
         # === Training ===
         self._add_losses(architecture.init_loss_norm)
@@ -192,8 +194,8 @@ class ActionFormer(TrainableNetwork):
 
         Args:
           feats: (T, C) float array: one sequence; or a list, generator or `tf.data.Dataset` of
-            such arrays of any lengths. An array on disk (a memory map, a data set of `h5py`) is
-            read some steps at a time.
+            such arrays of any lengths, which is read to its end first. An array on disk (a
+            memory map, a data set of `h5py`) is read some steps at a time.
           fps: float, or one a sequence: frames per second of the video, where it differs from
             the model's timing.
           duration_sec: float, or one a sequence: detections are clipped to [0, duration].
@@ -220,6 +222,7 @@ class ActionFormer(TrainableNetwork):
           UserError: features of a wrong shape, empty or not finite; no timing known; `tile_steps`
             too short or for a model that cannot run in tiles.
         """
+        check_process()
         sequences, single = open_sequences(feats, self.architecture.channels)
         grids = grids_of(from_fields("grid", grid, FeatureGrid) or self.grid, fps, len(sequences))
         durations_sec = one_each("duration_sec", duration_sec, len(sequences))

@@ -13,6 +13,8 @@ import sys
 import tempfile
 import threading
 
+from keras_actionformer.errors import UserError
+
 # Information and warnings of TensorFlow's C++ part, that there is no NVIDIA driver to load,
 # and what its converters say of a graph in their own language.
 _NOISE = re.compile(
@@ -20,6 +22,7 @@ _NOISE = re.compile(
     rb"|[IW]0000 |E0000 .*(cuInit.*\(303\)|node_def_util)"
 )
 _STDERR = 2  # TensorFlow writes to the file and not to `sys.stderr`
+_started_in = {}  # "pid" of the process that made the first model
 _redirected = threading.Lock()  # there is one such file for all threads
 
 
@@ -38,8 +41,22 @@ def quiet_start():
 
 def look_for_devices():
     """Has TensorFlow, where it is loaded, look for GPUs quietly, before the first model does."""
+    check_process()
     with quiet_start():
         pass
+    _started_in.setdefault("pid", os.getpid())
+
+
+def check_process():
+    """Raises UserError in a child of a process where a model had been: it would wait for ever.
+
+    TensorFlow's and JAX' threads are not in what `fork` makes.
+    """
+    if _started_in.get("pid", os.getpid()) != os.getpid():
+        raise UserError(
+            "This process was forked from one that had made a model, whose threads it lacks: start "
+            "processes by multiprocessing.get_context('spawn') and open the model in each of them."
+        )
 
 
 def import_quietly(name):

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from helpers.models import to_numpy
+from helpers.models import to_numpy, without_stochastic_depth
 from helpers.small_run import small_config, write_data
-from keras_actionformer import AdamW, train_dataset
+from keras_actionformer import ActionFormer, AdamW, train_dataset
 from keras_actionformer.errors import UserError
 from keras_actionformer.training.experiment import Experiment
 
@@ -85,6 +85,8 @@ def test_a_checkpoint_goes_on(experiment, batches, tmp_path):
     model.train_on_batch(*next(iter(batches[0])))
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for one in (model, loaded):  # of which Keras does not keep what is drawn next
+        without_stochastic_depth(one)
     for _ in range(2):
         for one in (model, loaded):
             one.train_on_batch(*next(iter(batches[1])))
@@ -149,3 +151,36 @@ def test_compile_needs_neither_loss_nor_metrics(experiment, settings):
 
 def test_keras_own_optimizers(experiment):
     assert np.isfinite(compiled(experiment, "adam").train_on_batch(INPUTS, ACTIONS)).all()
+
+
+@pytest.mark.parametrize(
+    "setting, value",
+    [
+        (keras.config.set_dtype_policy, "mixed_bfloat16"),
+        (keras.config.set_dtype_policy, "mixed_float16"),
+        (keras.config.set_dtype_policy, "bfloat16"),
+        (keras.config.set_dtype_policy, "float64"),
+        (keras.config.set_floatx, "float64"),
+        (keras.config.set_image_data_format, "channels_first"),
+    ],
+)
+def test_settings_of_all_of_keras(experiment, setting, value, request):
+    for undo, usual in (
+        (keras.config.set_dtype_policy, "float32"),
+        (keras.config.set_floatx, "float32"),
+        (keras.config.set_image_data_format, "channels_last"),
+    ):
+        request.addfinalizer(lambda undo=undo, usual=usual: undo(usual))
+    setting(value)
+    model = compiled(experiment)
+    assert np.isfinite(model.train_on_batch(INPUTS, ACTIONS)).all()
+    is_scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert is_scaled == (value == "mixed_float16")  # in which small gradients vanish
+    assert np.isfinite(model.detect(np.ones((20, 4), "float32")).scores).all()
+
+
+def test_a_model_of_half_precision_scales_its_loss(experiment):
+    config = experiment.build_model(experiment.read_annotations()).get_config()
+    model = ActionFormer(**config, dtype="mixed_float16")
+    model.compile("adam")
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)

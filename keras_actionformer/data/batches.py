@@ -83,7 +83,7 @@ def train_dataset(
 ) -> tf.data.Dataset:
     """Builds the stream of training batches: `model.fit(train_dataset(...), epochs=35)`.
 
-    Each pass over it is the next epoch, as `fit` wants them; with `epochs` one pass is all of these.
+    Each pass over it is the next epoch, as `fit` wants it; with `epochs` one pass is all of these.
     An epoch is a function of the arguments alone: epoch e visits the items (videos, or windows of
     them) in the order of `default_rng([seed, e])`, and cuts the i-th of them by `default_rng([seed,
     e, i])`. A run resumed at a later epoch thus sees what an uninterrupted one would. Items that
@@ -131,7 +131,7 @@ def train_dataset(
         )
     for video in videos:  # What they lack is told before their features are read.
         timing.grid_of(video, num_steps=1)
-    steps = steps_per_epoch(count_items(videos, features, timing, lengths), batch_size)
+    steps_per_epoch(count_items(videos, features, timing, lengths), batch_size)
     sequences = read_sequences(
         videos, features, timing.downsample_rate, lengths.resize_to, cache_bytes
     )
@@ -233,7 +233,7 @@ def _aligned_zeros(shape):
 
 
 def _stream(batch_maker, epochs):
-    """Wraps a `_BatchMaker` as a `tf.data.Dataset` over a range of epochs, or of one epoch a pass."""
+    """Wraps a `_BatchMaker` as a `tf.data.Dataset` of a range of epochs, or of an epoch a pass."""
     with quiet_start():
         import tensorflow as tf  # Here, so that evaluation and data tools work without it.
 

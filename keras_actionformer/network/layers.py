@@ -222,9 +222,14 @@ def _centred_conv(x, kernel):
         met = [steps[k : ops.shape(steps)[0] - (size - 1 - k)] for k in range(size)]
         dkernel = ops.stack([ops.matmul(ops.transpose(tap), slopes) for tap in met])
         mirrored = ops.transpose(ops.flip(kernel, axis=0), (0, 2, 1))
-        return ops.conv(dy, mirrored, padding="same"), dkernel
+        return _conv(dy, mirrored, padding="same"), dkernel
 
-    return ops.conv(x, kernel, padding="same"), gradient
+    return _conv(x, kernel, padding="same"), gradient
+
+
+def _conv(x, kernel, **settings):
+    """`ops.conv`, channels last whatever `keras.config.image_data_format` says."""
+    return ops.conv(x, kernel, data_format="channels_last", **settings)
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")
@@ -280,7 +285,7 @@ class MaskedConv1D(keras.layers.Layer):
             y = _centred_conv(x, ops.cast(self.kernel, x.dtype))
         else:  # "same" would centre the kernel elsewhere
             x = pad_time(x, self.kernel_size // 2, self.kernel_size // 2)
-            y = ops.conv(x, self.kernel, strides=self.stride, padding="valid")
+            y = _conv(x, self.kernel, strides=self.stride, padding="valid")
         if self.use_bias:
             y = y + self.bias
         mask = mask[:, :: self.stride]

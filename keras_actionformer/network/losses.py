@@ -152,7 +152,7 @@ class PositivesAverage(keras.layers.Layer):
     """
 
     def __init__(self, initial, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"})  # counts are beyond half precision
         self.initial = initial
 
     def build(self, num_positive_shape):

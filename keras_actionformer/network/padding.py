@@ -14,11 +14,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_actionformer.errors import UserError
 from keras_actionformer.network.layers import apply_mask, pad_time
 from keras_actionformer.network.points import padded_length
 
 
-@keras.saving.register_keras_serializable("keras_actionformer")
 class PadToStride(keras.layers.Layer):
     """Zeros invalid steps and adds more of them up to a multiple of the coarsest stride.
 
@@ -45,7 +45,12 @@ class PadToStride(keras.layers.Layer):
         )
 
     def get_config(self):
-        return {**super().get_config(), "stride": self.stride}
+        # The model itself is saved as the arguments of `ActionFormer`; only this asks its layers.
+        raise UserError(
+            "keras.models.clone_model would make a network without losses and without detect: "
+            "ActionFormer.from_config(model.get_config()) makes a model like this one, and "
+            "set_weights(model.get_weights()) gives it the same weights."
+        )
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")

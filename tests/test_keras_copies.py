@@ -1,0 +1,125 @@
+"""All ways of Keras and TensorFlow to keep or copy a model give the same model, or say why not."""
+
+import copy
+import os
+import pickle
+
+import keras
+import numpy as np
+import pytest
+
+from helpers.models import CHANNELS, small_model, to_numpy
+from keras_actionformer.errors import UserError
+from keras_actionformer.model import ActionFormer
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="checkpoints are TensorFlow's"
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_model(fpn_type="fpn")
+
+
+def fresh(model):
+    return ActionFormer.from_config(model.get_config())
+
+
+def by_checkpoint(model, folder):
+    import tensorflow as tf
+
+    path = tf.train.Checkpoint(model=model).save(folder / "checkpoint")
+    other = fresh(model)
+    status = tf.train.Checkpoint(model=other).restore(path)
+    status.assert_existing_objects_matched()
+    status.assert_consumed()
+    return other
+
+
+def by_checkpoint_manager(model, folder):
+    import tensorflow as tf
+
+    tf.train.CheckpointManager(tf.train.Checkpoint(net=model), folder, max_to_keep=1).save()
+    other = fresh(model)
+    checkpoint = tf.train.Checkpoint(net=other)
+    assert tf.train.CheckpointManager(checkpoint, folder, max_to_keep=1).restore_or_initialize()
+    return other
+
+
+def by_keras_file(model, folder):
+    model.save(folder / "model.keras")
+    return keras.saving.load_model(folder / "model.keras")
+
+
+def by_weights_file(model, folder):
+    model.save_weights(folder / "model.weights.h5")
+    other = fresh(model)
+    other.load_weights(folder / "model.weights.h5")
+    return other
+
+
+def by_pickle(model, folder):
+    return pickle.loads(pickle.dumps(model))
+
+
+def by_deep_copy(model, folder):
+    return copy.deepcopy(model)
+
+
+def by_weights(model, folder):
+    other = fresh(model)
+    other.set_weights(model.get_weights())
+    return other
+
+
+def by_preset(model, folder):
+    model.save_to_preset(folder / "preset")
+    return ActionFormer.from_preset(folder / "preset")
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        by_checkpoint,
+        by_checkpoint_manager,
+        by_keras_file,
+        by_weights_file,
+        by_pickle,
+        by_deep_copy,
+        by_weights,
+        by_preset,
+    ],
+)
+def test_a_copy_is_the_same_model(model, copied, tmp_path):
+    other = copied(model, tmp_path)
+    assert [v.path for v in other.weights] == [v.path for v in model.weights]
+    for ours, theirs in zip(other.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(ours), to_numpy(theirs))
+    feats = np.random.default_rng(1).normal(size=(30, CHANNELS)).astype("float32")
+    found, expected = other.detect(feats), model.detect(feats)
+    assert len(found) == len(expected) > 0
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+    assert found.class_names == expected.class_names
+
+
+def test_clone_model_names_the_way_to_copy(model):
+    with pytest.raises(UserError, match=r"without detect: ActionFormer.from_config\(model.get"):
+        keras.models.clone_model(model)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked")
+def test_a_forked_process_is_told_to_spawn(model):
+    """It would wait for ever for threads that only the first process has."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            model.detect(np.zeros((20, CHANNELS), "float32"))
+        except BaseException as error:
+            os.write(writing, str(error).encode())
+        os._exit(0)
+    os.close(writing)
+    with open(reading) as answer:
+        assert "multiprocessing.get_context('spawn')" in answer.read()
+    os.waitpid(child, 0)
