@@ -1,13 +1,17 @@
 """From the heads' outputs to candidate segments (reference: `inference_single_video`)."""
 
 import dataclasses
+import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_actionformer.checks import from_fields
 from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.network.points import make_points, point_mask
+
+_LARGEST = float(np.finfo("float32").max)
 
 
 def decode(logits, offsets, points, mask, num_points, settings):
@@ -23,9 +27,13 @@ def decode(logits, offsets, points, mask, num_points, settings):
 
     Returns:
       segments (B, N, 2) float32 in grid steps, scores (B, N) float32, labels (B, N) int32,
-      valid (B, N) bool, where N is the sum over levels of `min(pre_nms_topk, T_l * K)`.
+      valid (B, N) bool, where N is the sum over levels of `min(pre_nms_topk, T_l * K)`. Where
+      the network has computed a NaN or infinity at a valid point, all scores of the sequence are
+      NaN and valid: it must not look like one without actions.
     """
     num_classes = logits.shape[-1]
+    is_sound = ops.logical_and(_is_finite(logits, mask), _is_finite(offsets, mask))  # (B,)
+    is_sound = ops.expand_dims(is_sound, 1)
     scores = ops.sigmoid(ops.cast(logits, "float32"))
     scores = scores * ops.cast(ops.expand_dims(mask, -1), "float32")
     reach = ops.cast(offsets, "float32") * points[:, 3:]
@@ -47,7 +55,19 @@ def decode(logits, offsets, points, mask, num_points, settings):
     valid = ops.logical_and(
         top_scores > settings.pre_nms_thresh, end - start > settings.duration_thresh
     )
+    top_scores = ops.where(is_sound, top_scores, math.nan)
+    valid = ops.logical_or(valid, ops.logical_not(is_sound))
     return ops.stack([start, end], axis=-1), top_scores, labels, valid
+
+
+def _is_finite(x, mask):
+    """(B,) bool: whether `x (B, P, D)` is finite at all points of `mask (B, P)`.
+
+    By comparing, which unlike `isfinite` TFLite has.
+    """
+    is_finite = ops.abs(ops.cast(x, "float32")) <= _LARGEST
+    is_missing = ops.logical_not(ops.expand_dims(mask, -1))
+    return ops.all(ops.logical_or(is_finite, is_missing), axis=(1, 2))
 
 
 def smaller(limit, size):

@@ -154,7 +154,8 @@ class Detector:
           List of `Detections`, in the order of the sequences.
 
         Raises:
-          UserError: an argument is out of its range, or the model has no windows or tiles to cut.
+          UserError: an argument is out of its range, the model has no windows or tiles to cut, or
+            the network computes a NaN or infinity.
         """
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, but is {batch_size}.")
@@ -183,15 +184,41 @@ class Detector:
         if resize_to is not None:
             grids = [g.resize(len(x), resize_to) for g, x in zip(grids, sequences, strict=True)]
         results = []
-        for (segments, scores, labels), grid, duration_sec in zip(
-            found, grids, durations_sec, strict=True
-        ):
+        for i, (segments, scores, labels) in enumerate(found):
+            if np.isnan(scores).any():
+                name = f"feats[{i}]" if len(sequences) > 1 else "feats"
+                raise UserError(self._not_finite(sequences[i], name))
+            grid, duration_sec = grids[i], durations_sec[i]
             # In float32, as the reference converts and clips.
             segments_sec = np.maximum(grid.to_sec(segments), 0.0)
             if duration_sec is not None:
                 segments_sec = np.minimum(segments_sec, duration_sec)
             results.append(Detections(segments_sec, scores, labels, self._model.class_names))
         return results
+
+    def _not_finite(self, feats, name):
+        """A sentence on a sequence of which the network computes a NaN or infinity."""
+        where, largest, largest_step = "", -1.0, 0
+        for start in range(0, len(feats), DEFAULT_STEPS):
+            piece = feats[start : start + DEFAULT_STEPS]
+            sizes = np.abs(piece).max(axis=1)
+            if sizes.max() > largest:
+                largest, largest_step = float(sizes.max()), start + int(sizes.argmax())
+            outputs = self.network.predict_on_batch(pad_batch([piece]))
+            logits, offsets, mask = (
+                np.asarray(outputs[name][0]) for name in ("logits", "offsets", "mask")
+            )
+            finest = mask[:: self._model.strides[0]]  # the coarser ones see far
+            is_finite = np.isfinite(logits).all(axis=1) & np.isfinite(offsets).all(axis=1)
+            bad = np.flatnonzero(finest & ~is_finite[: len(finest)])
+            if bad.size and not where:
+                where = f", first at step {start + bad[0] * self._model.strides[0]}"
+        return (
+            f"The network computes NaN or infinite numbers of {name}{where}. Its largest feature "
+            f"is {largest:.4g} (step {largest_step}), and the network computes in "
+            f"{self._model.get_layer('heads').compute_dtype}: are the features such as the model "
+            "was trained on, and its weights not damaged?"
+        )
 
     def _tile_length(self, tile_steps, longest):
         """Steps of a tile for sequences of up to `longest` steps, or None for one pass."""

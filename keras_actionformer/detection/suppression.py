@@ -12,6 +12,7 @@ done again with all candidates.
 """
 
 import dataclasses
+import math
 
 import keras
 from keras import ops
@@ -46,12 +47,15 @@ def suppress(segments, scores, labels, valid, settings):
     Returns:
       segments (B, M, 2), scores (B, M), labels (B, M), num_detections (B,) int32, best first;
       entries past `num_detections` are zeros. M is `max_seg_num`, or N when `nms_method` is
-      `"none"`, which keeps all valid candidates in their order.
+      `"none"`, which keeps all valid candidates in their order. Of a sequence with a score that is
+      NaN (see `decode`), all M are detections, and their scores NaN.
     """
     if settings.nms_method == "none":
         return _compact(segments, scores, labels, valid)
     index, picked_scores = _pick(segments, scores, labels, valid, settings)
-    picked = picked_scores > _GONE
+    has_nan = ops.logical_not(_is_sound(scores, valid))
+    picked_scores = ops.where(has_nan, math.nan, picked_scores)
+    picked = ops.logical_or(picked_scores > _GONE, has_nan)
     kept = ops.cast(picked, "int32")
     out_segments = _gather(segments, index)
     if not settings.multiclass_nms and settings.voting_thresh > 0:
@@ -63,6 +67,14 @@ def suppress(segments, scores, labels, valid, settings):
         ops.take_along_axis(labels, index, axis=1) * kept,
         ops.sum(kept, axis=1),
     )
+
+
+def _is_sound(scores, valid):
+    """(B, 1) bool: whether no valid candidate of a sequence is NaN; the others are at most 1.
+
+    The comparison must not be negated: TensorFlow would turn it into `>`, which NaN is not either.
+    """
+    return ops.all(ops.logical_or(scores <= 1.0, ops.logical_not(valid)), axis=1, keepdims=True)
 
 
 def _gather(rows, index):

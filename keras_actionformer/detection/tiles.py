@@ -204,7 +204,7 @@ class BestCandidates:
         Args:
           tile: `Tile`.
           segments: (N, 2) float32 in steps from the tile's start.
-          scores: (N,) float32, 0 where a point does not count.
+          scores: (N,) float32, 0 where a point does not count; or NaN, which stays.
           labels: (N,) int32.
         """
         segments = (segments.astype("float64") + tile.start).astype("float32")
@@ -214,11 +214,11 @@ class BestCandidates:
             rows = slice(first, first + min(limit, points * self._num_classes))
             first = rows.stop
             # The others come after all of these and count for nothing.
-            counts = scores[rows] > max(self._settings.pre_nms_thresh, 0.0)
+            counts = ~(scores[rows] <= max(self._settings.pre_nms_thresh, 0.0))
             found = [x[rows][counts] for x in (segments, scores, labels)]
             merged = [np.concatenate(x) for x in zip(self._levels[level], found, strict=True)]
             # Equal scores: the earlier point first, as in one pass.
-            best = np.argsort(-merged[1], kind="stable")[:limit]
+            best = np.argsort(-np.nan_to_num(merged[1], nan=np.inf), kind="stable")[:limit]
             self._levels[level] = tuple(x[best] for x in merged)
 
     def valid(self):
@@ -226,5 +226,5 @@ class BestCandidates:
         segments, scores, labels = map(np.concatenate, zip(*self._levels, strict=True))
         # Not before the best are chosen: in one pass, short ones are among them, too.
         duration = segments[:, 1] - segments[:, 0]
-        valid = duration > self._settings.duration_thresh
+        valid = (duration > self._settings.duration_thresh) | np.isnan(scores)
         return segments[valid], scores[valid], labels[valid]

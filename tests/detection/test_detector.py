@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from helpers.golden_files import cases, join_levels, load
-from helpers.models import reference_model, to_numpy
+from helpers.models import CHANNELS, reference_model, small_model, to_numpy
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.detection.batching import pad_batch, plan_batches, round_up
 from keras_actionformer.detection.decode import CandidateDecoder, decode
@@ -400,3 +400,35 @@ def test_wrong_features_are_one_sentence(model):
     no_timing = ActionFormer.from_config({**model.get_config(), "grid": None})
     with pytest.raises(UserError, match="does not know the timing"):
         no_timing.detect(good)
+
+
+# What is not finite -----------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["soft", "hard", "none"])
+def test_what_is_not_finite_is_no_sequence_without_actions(method):
+    model = small_model(postprocess=PostProcess(max_seg_num=50, pre_nms_topk=60, nms_method=method))
+    sound = np.random.default_rng(3).normal(size=(40, CHANNELS)).astype("float32")
+    broken = np.where(np.arange(40)[:, None] == 30, np.float32(3e38), sound)
+    assert len(model.detect(sound))
+    with pytest.raises(
+        UserError, match=r"numbers of feats\[1\], first at step 1\d\. .* \(step 30\)"
+    ):
+        model.detect([sound, broken])
+    assert len(model.detect([sound, sound])[1])
+
+
+def test_a_damaged_weight_is_told():
+    model = small_model()
+    weight = model.get_layer("neck").weights[0]
+    weight.assign(np.full(weight.shape, np.nan))
+    with pytest.raises(UserError, match="numbers of feats, first at step 0"):
+        model.detect(np.zeros((40, CHANNELS), "float32"))
+
+
+def test_tiles_tell_what_is_not_finite():
+    model = small_model()
+    feats = np.zeros((400, CHANNELS), "float32")
+    feats[390] = 3e38
+    with pytest.raises(UserError, match=r"first at step 3[78]\d\."):
+        model.detect(feats, tile_steps=160)
