@@ -11,7 +11,7 @@ from keras_actionformer.checks import from_fields
 from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.network.points import make_points, point_mask
 
-_LARGEST = float(np.finfo("float32").max)
+LARGEST = float(np.finfo("float32").max)  # what is not NaN or infinite is at most this
 
 
 def decode(logits, offsets, points, mask, num_points, settings):
@@ -65,7 +65,7 @@ def _is_finite(x, mask):
 
     By comparing, which unlike `isfinite` TFLite has.
     """
-    is_finite = ops.abs(ops.cast(x, "float32")) <= _LARGEST
+    is_finite = ops.abs(ops.cast(x, "float32")) <= LARGEST
     is_missing = ops.logical_not(ops.expand_dims(mask, -1))
     return ops.all(ops.logical_or(is_finite, is_missing), axis=(1, 2))
 

@@ -18,7 +18,7 @@ import keras
 from keras import ops
 
 from keras_actionformer.checks import from_fields
-from keras_actionformer.detection.decode import smaller
+from keras_actionformer.detection.decode import LARGEST, smaller
 from keras_actionformer.detection.postprocess import PostProcess
 
 # Candidates that are picked, suppressed or padding; below every score.
@@ -70,11 +70,11 @@ def suppress(segments, scores, labels, valid, settings):
 
 
 def _is_sound(scores, valid):
-    """(B, 1) bool: whether no valid candidate of a sequence is NaN; the others are at most 1.
+    """(B, 1) bool: whether no valid candidate of a sequence is NaN.
 
     The comparison must not be negated: TensorFlow would turn it into `>`, which NaN is not either.
     """
-    return ops.all(ops.logical_or(scores <= 1.0, ops.logical_not(valid)), axis=1, keepdims=True)
+    return ops.all(ops.logical_or(scores <= LARGEST, ops.logical_not(valid)), axis=1, keepdims=True)
 
 
 def _gather(rows, index):
