@@ -132,9 +132,9 @@ def test_focal_by_hand():
 
 def test_weights_of_classes_multiply_their_losses():
     """Two points and three classes: the sum is that of the classes' own sums."""
-    targets = np.array([[[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]])
-    offsets, valid = np.ones((1, 2, 2)), np.ones((1, 2), bool)
-    logits = np.array([[[0.3, -1.0, 2.0], [-0.5, 0.1, 0.7]]])
+    targets = np.float32([[[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]])
+    offsets, valid = np.ones((1, 2, 2), "float32"), np.ones((1, 2), bool)
+    logits = np.float32([[[0.3, -1.0, 2.0], [-0.5, 0.1, 0.7]]])
 
     def cls_loss(class_weights):
         cls, reg = detection_losses(targets, offsets, logits, offsets, valid, 0.0, class_weights)
