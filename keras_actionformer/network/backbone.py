@@ -40,16 +40,14 @@ class Backbone(Composite):
         if self.built:
             return
         settings, shape = self.architecture, tuple(feats_shape)
-        # Layers are kept in tuples: of those in lists `tf.train.Checkpoint` stores nothing.
-        proj = []
+        self.proj = []
         if settings.has_streams:
             for i, (source, target) in enumerate(
                 zip(settings.input_dim, settings.embd_dim, strict=True)
             ):
                 stream = (*shape[:2], source)
-                proj.append(self.add(MaskedConv1D, stream, target, 1, name=f"proj_{i}"))
+                self.proj.append(self.add(MaskedConv1D, stream, target, 1, name=f"proj_{i}"))
             shape = (*shape[:2], settings.width)
-        self.proj = tuple(proj)
         if settings.input_dropout:
             self.drop = self.add(
                 keras.layers.Dropout,
@@ -58,7 +56,7 @@ class Backbone(Composite):
                 noise_shape=(None, 1, None),
                 name="drop",
             )
-        embd, embd_norm = [], []
+        self.embd, self.embd_norm = [], []
         for i in range(settings.backbone_arch[0]):
             conv = self.add(
                 MaskedConv1D,
@@ -69,25 +67,23 @@ class Backbone(Composite):
                 masks_output=not settings.embd_with_ln,
                 name=f"embd_{i}",
             )
-            embd.append(conv)
+            self.embd.append(conv)
             shape = (*shape[:2], settings.width)
             if settings.embd_with_ln:
-                embd_norm.append(self.add_norm(shape, f"embd_norm_{i}"))
-        self.embd, self.embd_norm = tuple(embd), tuple(embd_norm)
+                self.embd_norm.append(self.add_norm(shape, f"embd_norm_{i}"))
         if settings.use_abs_pe:
             # As many positions as training sequences have after padding: none is stretched.
             positions = padded_length(settings.max_seq_len, settings.coarsest_stride)
             self.position = self.add(PositionEmbedding, shape, positions, name="position")
         num_stem = settings.backbone_arch[1]
-        self.stem = tuple(
+        self.stem = [
             self._add_block(shape, block, f"stem_{i}")
             for i, block in enumerate(settings.blocks[:num_stem])
-        )
-        branch = []
+        ]
+        self.branch = []
         for i, block in enumerate(settings.blocks[num_stem:]):
-            branch.append(self._add_block(shape, block, f"branch_{i}"))
+            self.branch.append(self._add_block(shape, block, f"branch_{i}"))
             shape = (shape[0], strided_length(shape[1], settings.scale_factor), settings.width)
-        self.branch = tuple(branch)
         self.built = True
 
     def _add_block(self, shape, block, name):

@@ -38,7 +38,7 @@ class _ConvHead(Composite):
 
     def build(self, x_shape):
         shape = tuple(x_shape)
-        head, norm = [], []
+        self.head, self.norm = [], []
         for i in range(self.num_layers - 1):
             conv = self.add(
                 MaskedConv1D,
@@ -49,11 +49,10 @@ class _ConvHead(Composite):
                 masks_output=not self.with_ln,
                 name=f"head_{i}",
             )
-            head.append(conv)
+            self.head.append(conv)
             shape = (*shape[:2], self.dim)
             if self.with_ln:
-                norm.append(self.add_norm(shape, f"norm_{i}"))
-        self.head, self.norm = tuple(head), tuple(norm)
+                self.norm.append(self.add_norm(shape, f"norm_{i}"))
         self.out = self.add(MaskedConv1D, shape, self.outputs, self.kernel_size, name="out")
         self.out.bias.assign(self.bias)
         self.built = True

@@ -18,9 +18,15 @@ class Composite(keras.layers.Layer):
     """A layer made of layers, which it creates when it is built."""
 
     def add(self, layer_class, input_shape, *args, **kwargs):
-        """Creates a layer of this layer's dtype policy, builds it and returns it."""
+        """Creates a layer of this layer's dtype policy, builds it and returns it.
+
+        One with a name becomes an attribute: of layers that are in lists alone,
+        `tf.train.Checkpoint` stores nothing.
+        """
         layer = layer_class(*args, dtype=self.dtype_policy, **kwargs)
         layer.build(input_shape)
+        if "name" in kwargs:
+            setattr(self, kwargs["name"], layer)
         return layer
 
     # Whether training keeps only the inputs of the layer's `maybe_recomputed` parts and computes

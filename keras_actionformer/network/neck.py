@@ -40,7 +40,7 @@ class Neck(Composite):
         out_shapes = [(*shape[:2], settings.fpn_dim) for shape in shapes]
         use_bias = not settings.fpn_with_ln
         if settings.fpn_type == "fpn":
-            lateral_convs, fpn_convs = [], []
+            self.lateral_convs, self.fpn_convs = [], []
             for i, (shape, out_shape) in enumerate(zip(shapes, out_shapes, strict=True)):
                 lateral = self.add(
                     MaskedConv1D,
@@ -53,13 +53,12 @@ class Neck(Composite):
                 conv = self.add(
                     DepthwiseConv1D, [out_shape] * 3, use_bias=use_bias, name=f"fpn_convs_{i}"
                 )
-                lateral_convs.append(lateral)
-                fpn_convs.append(conv)
-            self.lateral_convs, self.fpn_convs = tuple(lateral_convs), tuple(fpn_convs)
+                self.lateral_convs.append(lateral)
+                self.fpn_convs.append(conv)
         if settings.fpn_with_ln:
-            self.fpn_norms = tuple(
+            self.fpn_norms = [
                 self.add_norm(shape, f"fpn_norms_{i}") for i, shape in enumerate(out_shapes)
-            )
+            ]
         self.built = True
 
     def call(self, levels, masks):

@@ -244,9 +244,9 @@ def test_what_is_assumed_in_annotations_is_told_once(quick, data, tmp_path, capl
     config = validated_config(data)
     config.train.epochs, config.data.annotations = 1, str(tmp_path / "latin.csv")
     config.model.num_classes = 1
-    lines = ["video;subset;duration;start;end;label"]
+    lines = ["video;subset;duration;fps;start;end;label"]
     for video in Experiment(validated_config(data)).read_annotations().videos:
-        lines.append(f"{video.video_id};{video.subset};{video.duration_sec};0.5;3.5;Hüpfen")
+        lines.append(f"{video.video_id};{video.subset};{video.duration_sec};1;0.5;3.5;Hüpfen")
     (tmp_path / "latin.csv").write_text("\n".join(lines), encoding="latin-1")
     run_scores.check_evaluation(config)
     trainer.train(config, tmp_path / "run")
