@@ -24,9 +24,9 @@ features of more than 16384 steps run in overlapping tiles that find what one pa
 --tile_steps sets how long these are, and so the memory that they take.
 
 --bouts writes what a person would after watching: of each class one bout after the other, by time,
-with a table of their counts and seconds. They are what scores as high as the model recommends (as
-evaluate --tune_threshold has found), or --score_threshold; --merge_gaps_sec joins those that follow
-each other closely, and --min_length_sec drops short ones.
+with a table of their counts and seconds. They are what scores as high as the model recommends (a
+training with a validation subset finds what to recommend), or --score_threshold; --merge_gaps_sec
+joins those that follow each other closely, and --min_length_sec drops short ones.
 
   detect --workdir=runs/thumos14 --feats=new --bouts --min_length_sec=0.5 --output=bouts.csv
 
