@@ -45,7 +45,7 @@ FLAGS = [
 ]  # fmt: skip
 CHOICES = ["backbone_type", "fpn_type", "center_sample"]
 LISTS = ["head_empty_cls", "regression_range", "class_names"]
-PARTS = ["grid", "postprocess"]
+PARTS = ["grid", "postprocess", "thresholds"]
 
 
 def bomb():
