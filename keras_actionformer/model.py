@@ -19,6 +19,7 @@ from keras_actionformer.detection.thresholds import ScoreThreshold, Thresholds, 
 from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.network.backbone import Backbone
 from keras_actionformer.network.heads import Heads
+from keras_actionformer.network.layers import layers_within, quantization
 from keras_actionformer.network.neck import Neck
 from keras_actionformer.network.padding import PadToStride
 from keras_actionformer.network.points import make_points
@@ -139,7 +140,7 @@ class ActionFormer(TrainableNetwork):
         self.thresholds: Thresholds | None = thresholds
         self.provenance: dict[str, Any] = {}  # of a preset, for when it is saved again
         # Not through __setattr__: Keras would count these graphs as layers of this model.
-        self.__dict__["_detectors"] = {}
+        self.__dict__.update(_detectors={}, _detected_with=[])
 
     @property
     def config(self) -> dict[str, Any]:
@@ -243,7 +244,15 @@ class ActionFormer(TrainableNetwork):
     def detector(
         self, max_detections: int | None = None, jit_compile: bool | None = None
     ) -> Detector:
-        """Returns the `Detector` that `detect` uses; built once for each pair of arguments."""
+        """Returns the `Detector` that `detect` uses.
+
+        It is built once for each pair of arguments, and again when layers were replaced, quantized,
+        given LoRA weights or another dtype policy.
+        """
+        parts = self._parts()
+        if not _same(parts, self._detected_with):
+            self._detectors.clear()
+            self._detected_with[:] = parts
         settings = self.postprocess
         if max_detections is not None:
             settings = dataclasses.replace(settings, max_seg_num=max_detections)
@@ -251,6 +260,13 @@ class ActionFormer(TrainableNetwork):
         if key not in self._detectors:
             self._detectors[key] = Detector(self, settings, jit_compile)
         return self._detectors[key]
+
+    def _parts(self):
+        """All layers with what their traced graphs depend on besides values: policy, variables."""
+        parts = []
+        for layer in layers_within(self.layers):
+            parts += [layer, layer.dtype_policy, *layer.variables]
+        return parts
 
     # ---- presets --------------------------------------------------------------------------
 
@@ -392,7 +408,12 @@ class ActionFormer(TrainableNetwork):
 
     def get_config(self) -> dict[str, Any]:
         """Everything but the dtype: weights are float32 under every policy, and a model that is
-        loaded computes in Keras' current policy, whatever it was trained in."""
+        loaded computes in Keras' current policy, whatever it was trained in.
+
+        Raises:
+          UserError: a part of the model is quantized, see `quantization`.
+        """
+        mode = quantization(self.layers)
         return {
             **self.config,
             "postprocess": dataclasses.asdict(self.postprocess),
@@ -400,8 +421,18 @@ class ActionFormer(TrainableNetwork):
             "class_names": list(self.class_names),
             "thresholds": self.thresholds and dataclasses.asdict(self.thresholds),
             "name": self.name,
+            **({"quantized": mode} if mode else {}),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        return cls(**config)
+        arguments = {name: value for name, value in config.items() if name != "quantized"}
+        model = cls(**arguments)
+        if "quantized" in config:
+            model.quantize(config["quantized"])
+        return model
+
+
+def _same(ours, theirs):
+    """Whether two lists hold the same objects."""
+    return len(ours) == len(theirs) and all(a is b for a, b in zip(ours, theirs, strict=True))

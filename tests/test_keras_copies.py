@@ -11,6 +11,7 @@ import pytest
 from helpers.models import CHANNELS, small_model, to_numpy
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
+from keras_actionformer.network.layers import layers_within
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="checkpoints are TensorFlow's"
@@ -123,3 +124,69 @@ def test_a_forked_process_is_told_to_spawn(model):
     with open(reading) as answer:
         assert "multiprocessing.get_context('spawn')" in answer.read()
     os.waitpid(child, 0)
+
+
+# --- what is changed after its first use ------------------------------------------------------
+
+
+def with_lora(model):
+    for layer in layers_within(model.layers):
+        if isinstance(layer, keras.layers.Dense):
+            layer.enable_lora(2)
+            layer.lora_kernel_b.assign(0.3 * np.ones(layer.lora_kernel_b.shape))
+
+
+def with_int8(model):
+    model.quantize("int8")
+
+
+def with_half_precision(model):
+    for layer in layers_within([model.get_layer("heads")]):
+        layer.dtype_policy = "mixed_bfloat16"
+
+
+@pytest.mark.parametrize("change", [with_lora, with_int8, with_half_precision])
+def test_detect_heeds_what_is_changed_after_its_first_use(change):
+    model = small_model()
+    feats = np.random.default_rng(1).normal(size=(30, CHANNELS)).astype("float32")
+    before = [model.detect(feats) for _ in range(10)][-1]  # traced
+    change(model)
+    after = model.detect(feats)
+    assert len(after) != len(before) or not np.array_equal(after.scores, before.scores)
+
+
+@pytest.mark.parametrize("copied", [by_keras_file, by_preset])
+def test_lora_is_merged_into_what_is_saved(copied, tmp_path):
+    model = small_model()
+    with_lora(model)
+    feats = np.random.default_rng(1).normal(size=(30, CHANNELS)).astype("float32")
+    found, expected = copied(model, tmp_path).detect(feats), model.detect(feats)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("copied", [by_keras_file, by_pickle, by_deep_copy])
+def test_a_quantized_model_stays_one(copied, tmp_path):
+    model = small_model()
+    with_int8(model)
+    feats = np.random.default_rng(1).normal(size=(30, CHANNELS)).astype("float32")
+    other, expected = copied(model, tmp_path), model.detect(feats)
+    assert {str(v.dtype) for v in other.weights} == {str(v.dtype) for v in model.weights}
+    np.testing.assert_allclose(other.detect(feats).scores, expected.scores, atol=1e-6)
+
+
+def test_a_preset_is_not_replaced_by_a_quantized_model(tmp_path):
+    model = small_model()
+    model.save_to_preset(tmp_path / "preset")
+    with_int8(model)
+    with pytest.raises(UserError, match=r"is quantized \(int8\): save it before quantize\(\)"):
+        model.save_to_preset(tmp_path / "preset")
+    assert [path.name for path in tmp_path.iterdir()] == ["preset"]
+    ActionFormer.from_preset(tmp_path / "preset")
+
+
+def test_a_partly_quantized_model_is_refused():
+    model = small_model()
+    layers = [x for x in layers_within(model.layers) if isinstance(x, keras.layers.Dense)]
+    layers[0].quantize("int8")
+    with pytest.raises(UserError, match="some dense layers are quantized in one way and some"):
+        copy.deepcopy(model)

@@ -13,6 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_actionformer.errors import UserError
+
 
 class Composite(keras.layers.Layer):
     """A layer made of layers, which it creates when it is built."""
@@ -47,6 +49,41 @@ class Composite(keras.layers.Layer):
         return self.add(
             keras.layers.Dense, input_shape, units, kernel_initializer=kernel, name=name
         )
+
+
+def layers_within(layers):
+    """Yields layers and all that are attributes of them, or in lists of these, each once.
+
+    Args:
+      layers: list of `keras.layers.Layer`.
+    """
+    waiting, seen = list(layers), set()
+    while waiting:
+        layer = waiting.pop()
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        yield layer
+        for value in vars(layer).values():
+            values = value if isinstance(value, list | tuple) else [value]
+            waiting += [x for x in values if isinstance(x, keras.layers.Layer)]
+
+
+def quantization(layers):
+    """How layers are quantized, e.g. `"int8"`, or None.
+
+    Raises:
+      UserError: some are and some are not, or in a way that needs more than its name.
+    """
+    modes = {
+        x.quantization_mode for x in layers_within(layers) if isinstance(x, keras.layers.Dense)
+    }
+    if len(modes) == 1 and modes <= {None, "int8", "int4", "float8"}:
+        return modes.pop()
+    raise UserError(
+        "A model of which some dense layers are quantized in one way and some in another, or by "
+        "calibration, cannot be saved or copied: save it before quantize()."
+    )
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")

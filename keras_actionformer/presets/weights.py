@@ -15,6 +15,7 @@ import numpy as np
 from keras_actionformer.checks import shown
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import read_bytes, told_if_unreadable
+from keras_actionformer.network.layers import layers_within, quantization
 from keras_actionformer.presets.folder import METADATA, WEIGHTS
 
 
@@ -189,13 +190,29 @@ def _take_classes(source, target):
     return [NewWeights(_CLASS_WEIGHTS, reason)]
 
 
+def _merged(model):
+    """Values of `_variables`; those of LoRA are added to the kernels that they belong to."""
+    if mode := quantization(model.layers):
+        raise UserError(
+            f"A preset has weights of full precision, but the model is quantized ({mode}): save it "
+            "before quantize(), which takes a second after opening, or use save('FILE.keras')."
+        )
+    values = _variables(model)
+    for layer in layers_within(model.layers):
+        if getattr(layer, "lora_enabled", False):
+            for added in (layer.lora_kernel_a, layer.lora_kernel_b):
+                del values[added.path]
+            values[f"{layer.path}/kernel"] = layer.kernel
+    return values
+
+
 def save_weights(model, folder):
     """Writes the weights of a model to a preset's folder; returns the SHA-256 of the file.
 
     Raises:
-      UserError: a weight is NaN or infinite.
+      UserError: a weight is NaN or infinite, or the model quantized.
     """
-    weights = {name: keras.ops.convert_to_numpy(v) for name, v in _variables(model).items()}
+    weights = {name: keras.ops.convert_to_numpy(v) for name, v in _merged(model).items()}
     for name, value in weights.items():
         _check_finite(value, f"Weight {name!r}")
     content = io.BytesIO()  # HDF5 does not survive a full disk
