@@ -10,6 +10,7 @@ import inspect
 import math
 import numbers
 import operator
+import re
 import reprlib
 from collections.abc import Iterable
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from keras_actionformer.errors import UserError, suggest
 
+_RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(?:/([0-9]{1,9}))?")
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel, _BRIEF.maxstring = 2, 60
 
@@ -122,6 +124,22 @@ def number(name, value):
     except OverflowError:  # an int beyond every float
         pass
     raise UserError(f"{name} must be a finite number, but it is {shown(value)}.")
+
+
+def frames_a_second(name, value):
+    """A frame rate as an int or float above 0, or UserError.
+
+    Args:
+      name: str, to begin the sentence with.
+      value: a number, or a text as video tools print it: "29.97" or "30000/1001".
+    """
+    found = value
+    if isinstance(value, str) and (parts := _RATE.fullmatch(value.strip())):
+        found = float(parts[1]) / float(parts[2] or 1) if float(parts[2] or 1) else math.inf
+    found = number(name, found)
+    if found <= 0:
+        raise UserError(f"{name} must be above 0, but it is {shown(value)}.")
+    return found
 
 
 def flag(name, value):

@@ -48,6 +48,7 @@ from typing import NamedTuple
 from absl import flags
 
 from keras_actionformer.cli.classes import read_classes
+from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.cli.settings import define_settings, given_settings
 from keras_actionformer.cli.videos import check_exist, find_videos, read_times
 from keras_actionformer.data.annotations import Video
@@ -84,7 +85,7 @@ _FEATS = flags.DEFINE_list(
     "Feature files, or folders of them, with commas between; of several streams, one folder each.",
     required=True,
 )
-_FPS = flags.DEFINE_float("fps", None, "Frames a second, where it is not the model's.")
+_FPS = flags.DEFINE(FrameRate(), "fps", None, "Frames a second, where it is not the model's.")
 _DURATION = flags.DEFINE_float("duration", None, "Seconds; detections are cut to end by then.")
 _TABLE = flags.DEFINE_string(
     "table", None, "CSV file of the videos with their fps, their duration in seconds, or both."

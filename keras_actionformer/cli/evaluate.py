@@ -28,6 +28,7 @@ files stay as they are, by
 
 from absl import flags
 
+from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.cli.settings import define_settings, given_settings
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.batches import evaluation_items
@@ -57,8 +58,11 @@ _PRESET = flags.DEFINE_string(
 _GROUND_TRUTH = flags.DEFINE_string(
     "ground_truth", None, "JSON, table or file of a labelling tool, or a folder of them."
 )
-_FPS = flags.DEFINE_float(
-    "fps", None, "Frames a second of videos for which --ground_truth counts frames and says none."
+_FPS = flags.DEFINE(
+    FrameRate(),
+    "fps",
+    None,
+    "Frames a second of videos for which --ground_truth counts frames and says none.",
 )
 _TIME_UNIT = flags.DEFINE_enum(
     "time_unit",

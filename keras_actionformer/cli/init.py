@@ -15,6 +15,7 @@ import pathlib
 import numpy as np
 from absl import flags
 
+from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.grid import Timing
@@ -46,7 +47,7 @@ _TIME_UNIT = flags.DEFINE_enum(
 _FEATS = flags.DEFINE_list("feats", None, "Folder of feature files; of several streams, one each.")
 _PREFIX = flags.DEFINE_string("prefix", "", "What names of feature files have before the video id.")
 _SUFFIX = flags.DEFINE_string("suffix", ".npy", "What names of feature files end with.")
-_FPS = flags.DEFINE_float("fps", None, "Frames a second; without it, each video's own.")
+_FPS = flags.DEFINE(FrameRate(), "fps", None, "Frames a second; without it, each video's own.")
 _STRIDE_FRAMES = flags.DEFINE_float("stride_frames", None, "Frames from one feature to the next.")
 _WINDOW_FRAMES = flags.DEFINE_float("window_frames", None, "Frames that one feature sees.")
 _SENSORS = flags.DEFINE_string(

@@ -19,6 +19,7 @@ from absl import flags, logging
 from ml_collections import config_flags
 
 from keras_actionformer.cli.explain import check_sections
+from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.data.table_times import PLAIN_UNITS
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import write_json
@@ -36,7 +37,7 @@ _ANNOTATIONS = flags.DEFINE_string(
 _FEATS = flags.DEFINE_list("feats", None, "Folder of feature files, or one a stream.")
 _PREFIX = flags.DEFINE_string("prefix", "", "What file names have before the video id.")
 _SUFFIX = flags.DEFINE_string("suffix", ".npy", "What file names end with.")
-_FPS = flags.DEFINE_float("fps", None, "Frames a second; without it, each video's own.")
+_FPS = flags.DEFINE(FrameRate(), "fps", None, "Frames a second; without it, each video's own.")
 _STRIDE_FRAMES = flags.DEFINE_float("stride_frames", 1.0, "Frames from one feature to the next.")
 _WINDOW_FRAMES = flags.DEFINE_float("window_frames", 1.0, "Frames that one feature sees.")
 _SUBSET = flags.DEFINE_string("subset", "training", "Subset to train on.")

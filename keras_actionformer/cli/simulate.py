@@ -12,6 +12,7 @@ import pathlib
 
 from absl import flags
 
+from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.data.annotation_files import load_annotations, save_annotations
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.datasets.simulated import simulate_dataset, simulate_features
@@ -26,7 +27,7 @@ _DEFAULT_SUBSET = flags.DEFINE_string(
     "default_subset", None, "Subset of the videos for which the annotations name none."
 )
 _FEATS_DIM = flags.DEFINE_integer("feats_dim", None, "Channels of the features.", lower_bound=1)
-_FPS = flags.DEFINE_float("fps", None, "Frames a second; without it, each video's own.")
+_FPS = flags.DEFINE(FrameRate(), "fps", None, "Frames a second; without it, each video's own.")
 _STRIDE = flags.DEFINE_float("stride_frames", None, "Frames from one feature to the next.")
 _WINDOW = flags.DEFINE_float("window_frames", None, "Frames that one feature sees.")
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_actionformer.checks import check_class_names, check_text, shown
+from keras_actionformer.checks import check_class_names, check_text, frames_a_second, shown
 from keras_actionformer.data.instances import usable_instances
 from keras_actionformer.errors import UserError, suggest
 
@@ -157,13 +157,14 @@ def _check_entry(where, entry):
     if not isinstance(entry["subset"], str) or not entry["subset"]:
         raise UserError(f"{where}: 'subset' must be a text, but it is {shown(entry['subset'])}.")
     check_text(f"{where}: 'subset'", entry["subset"])
-    for name in ("duration", "fps"):
-        value = entry.get(name)
-        if value is not None and not (_is_number(value) and value > 0):
-            raise UserError(
-                f"{where}: '{name}' must be a number above 0, but it is {shown(value)}; "
-                "correct it or leave it out when it is unknown."
-            )
+    duration = entry.get("duration")
+    if duration is not None and not (_is_number(duration) and duration > 0):
+        raise UserError(
+            f"{where}: 'duration' must be a number above 0, but it is {shown(duration)}; correct "
+            "it or leave it out when it is unknown."
+        )
+    if entry.get("fps") is not None:
+        frames_a_second(f"{where}: 'fps'", entry["fps"])
     for action in entry["annotations"]:
         _check_action(action["where"], action)
 
@@ -314,7 +315,7 @@ def _video(video_id, entry, ids, outside):
         video_id=video_id,
         subset=entry["subset"],
         duration_sec=None if duration is None else float(duration),
-        fps=None if entry.get("fps") is None else float(entry["fps"]),
+        fps=None if entry.get("fps") is None else float(frames_a_second("fps", entry["fps"])),
         segments_sec=np.where(keep[:, None], clipped, segments),
         labels=np.array([ids[a["label"]] for a in actions], np.int64),
     )

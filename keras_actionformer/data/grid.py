@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from keras_actionformer.checks import flag, number, positive_whole
+from keras_actionformer.checks import flag, frames_a_second, number, positive_whole
 from keras_actionformer.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ class FeatureGrid:
     ```
 
     Args:
-      fps: float, frames (or samples of a sensor) a second; None when each sequence has its own,
-        which must then be told before anything is converted (`with_fps`).
+      fps: float, frames (or samples of a sensor) a second, or a text such as "30000/1001"; None
+        when each sequence has its own, which must then be told before anything is converted
+        (`with_fps`).
       stride_frames: float, frames from one step to the next.
       window_frames: float, frames that one step has seen; 0 when a step is one instant.
 
@@ -51,12 +52,11 @@ class FeatureGrid:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name != "fps" or value is not None:
+                checked = frames_a_second if field.name == "fps" else number
                 # The way round `frozen`: NumPy's numbers become Python's, which JSON can hold.
-                object.__setattr__(self, field.name, number(field.name, value))
-        for name in ("fps", "stride_frames"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise UserError(f"{name} must be above 0, but it is {value}.")
+                object.__setattr__(self, field.name, checked(field.name, value))
+        if self.stride_frames <= 0:
+            raise UserError(f"stride_frames must be above 0, but it is {self.stride_frames}.")
         if self.window_frames < 0:
             raise UserError(f"window_frames must be 0 or more, but it is {self.window_frames}.")
 

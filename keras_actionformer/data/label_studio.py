@@ -3,7 +3,7 @@
 import re
 import urllib.parse
 
-from keras_actionformer.checks import number, shown
+from keras_actionformer.checks import frames_a_second, number, shown
 from keras_actionformer.data.entries import (
     MEDIA_SUFFIXES,
     add_action,
@@ -128,9 +128,7 @@ def _file_of(value):
 
 def _fps(where, data, reading):
     fps = data.get("fps")
-    if isinstance(fps, str) and re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", fps):
-        fps = float(fps)
-    return reading.fps if fps is None else number(f"{where}: 'fps'", fps)
+    return reading.fps if fps is None else frames_a_second(f"{where}: 'fps'", fps)
 
 
 def _spans(where, regions):

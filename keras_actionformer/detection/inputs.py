@@ -5,9 +5,12 @@ once but `check_sequences`, which is asked to.
 """
 
 import numbers
+import os
+from collections.abc import Mapping
 
 import numpy as np
 
+from keras_actionformer.checks import number, shown
 from keras_actionformer.data.arrays import not_finite
 from keras_actionformer.errors import UserError
 
@@ -27,6 +30,17 @@ def open_sequences(feats, channels):
     Raises:
       UserError: a sequence has another shape, no step, or NaN or infinite values.
     """
+    if isinstance(feats, str | bytes | os.PathLike | Mapping):
+        raise UserError(
+            f"feats must be an array (T, {channels}), or several, but is {shown(feats)}: read it "
+            "before, for example by numpy.load(path)."
+        )
+    shape = getattr(feats, "shape", ())
+    if len(shape) == 3 and shape[0] > 1 and shape[1] == 1:
+        raise UserError(
+            f"feats has the shape {tuple(shape)}: {shape[0]} sequences of one step each, or one of "
+            f"{shape[0]} steps? That would be feats[:, 0], the others list(feats)."
+        )
     single = getattr(feats, "ndim", None) == 2
     sequences = [
         _check_feats(x, channels, "feats" if single else f"feats[{i}]")
@@ -67,7 +81,7 @@ def _check_feats(feats, channels, name):
 
 def one_each(name, value, count):
     """Spreads a number or None over `count` sequences, or checks one value a sequence."""
-    if value is None or isinstance(value, numbers.Number):
+    if value is None or isinstance(value, numbers.Number | str):
         return [value] * count
     values = list(value)
     if len(values) != count:
@@ -102,5 +116,5 @@ def grids_of(grid, fps, count):
 def check_durations(durations_sec):
     """Raises UserError where a duration is known and not above 0."""
     for duration_sec in durations_sec:
-        if duration_sec is not None and not duration_sec > 0:
+        if duration_sec is not None and number("duration_sec", duration_sec) <= 0:
             raise UserError(f"duration_sec must be above 0, but is {duration_sec}.")

@@ -213,7 +213,7 @@ def test_segments_and_labels_of_the_reference(path):
         ({"v": {"subse": "test"}}, {}, "'v' lacks the field 'subset'.*did you mean 'subse'"),
         ({"v": video(subset=3)}, {}, "'v': 'subset' must be a text, but it is 3"),
         ({"v": video(duration=-4)}, {}, "'v': 'duration' must be a number above 0, but it is -4"),
-        ({"v": video(fps="30")}, {}, "'v': 'fps' must be a number above 0, but it is '30'"),
+        ({"v": video(fps="30 Hz")}, {}, "'v': 'fps' must be a finite number, but it is '30 Hz'"),
         ({"v": {"subset": "t", "anotations": []}}, {}, "'annotations'.*did you mean 'anotations'"),
         ({"v": {"subset": "t", "annotations": {}}}, {}, "'annotations' must be a list"),
         ({"v": video(action(), {"segment": [0, 1]})}, {}, "annotation 1 lacks the field 'label'"),

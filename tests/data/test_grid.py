@@ -1,5 +1,7 @@
 """Seconds and grid units."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -53,7 +55,15 @@ def test_wrong_downsampling(rate):
         FeatureGrid(30, 4, 16).downsample(rate)
 
 
-@pytest.mark.parametrize("fps", [0, "25", float("inf"), [25]])
+@pytest.mark.parametrize(
+    "fps, expected",
+    [("25", 25.0), (" 29.97 ", 29.97), ("30000/1001", 30000 / 1001), (Fraction(25, 2), 12.5)],
+)
+def test_frame_rates_as_video_tools_print_them(fps, expected):
+    assert FeatureGrid(None, 4, 16).with_fps(fps) == FeatureGrid(expected, 4, 16)
+
+
+@pytest.mark.parametrize("fps", [0, "25 fps", "0", "25/0", "-25", "1/2/3", float("inf"), [25]])
 def test_wrong_frame_rates(fps):
     with pytest.raises(UserError, match="fps must be"):
         FeatureGrid(None, 4, 16).with_fps(fps)

@@ -1,5 +1,7 @@
 """From features to detections: the reference's results, and what must not change them."""
 
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -400,6 +402,29 @@ def test_wrong_features_are_one_sentence(model):
     no_timing = ActionFormer.from_config({**model.get_config(), "grid": None})
     with pytest.raises(UserError, match="does not know the timing"):
         no_timing.detect(good)
+
+
+@pytest.mark.parametrize(
+    "feats, message",
+    [
+        ("feats.npy", r"feats must be an array \(T, 5\), .* but is 'feats.npy': read it before"),
+        (pathlib.Path("feats.npy"), "read it before, for example by numpy.load"),
+        ({"feats": np.zeros((20, CHANNELS))}, "read it before"),
+        (np.zeros((1249, 1, CHANNELS)), r"1249 sequences of one step each, or one of 1249 steps\?"),
+    ],
+)
+def test_features_that_may_mean_something_else(feats, message):
+    with pytest.raises(UserError, match=message):
+        small_model().detect(feats)
+
+
+def test_one_text_is_one_frame_rate():
+    model, feats = small_model(), np.ones((40, CHANNELS), "float32")
+    found = model.detect([feats, feats], fps="30000/1001")
+    expected = model.detect(feats, fps=30000 / 1001)
+    np.testing.assert_allclose(found[1].segments_sec, expected.segments_sec, rtol=1e-5)
+    with pytest.raises(UserError, match="fps must be a finite number, but it is 'fast'"):
+        model.detect(feats, fps="fast")
 
 
 # What is not finite -----------------------------------------------------
