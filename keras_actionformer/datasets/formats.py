@@ -19,6 +19,7 @@ from typing import Literal
 
 from absl import logging
 
+from keras_actionformer.checks import number
 from keras_actionformer.data.annotations import Annotations, build_annotations
 from keras_actionformer.data.entries import set_once, video_entry
 from keras_actionformer.data.table_columns import choose_columns, spelled_columns
@@ -391,12 +392,20 @@ def read_ego4d(
     return annotations
 
 
+_MOST_FRAMES = 2**53  # beyond which there is no such number in float64
+
+
 def _clip_times(where, clip):
     """Returns a clip's `duration` in seconds and, if its frame numbers make sense, its `fps`."""
-    start, end = (_field(where, clip, f"video_{side}_sec", int | float) for side in _SIDES)
+    start, end = (
+        number(
+            f"{where}: 'video_{side}_sec'", _field(where, clip, f"video_{side}_sec", int | float)
+        )
+        for side in _SIDES
+    )
     frames = [clip.get(f"video_{side}_frame") for side in _SIDES]
     times = {"duration": end - start}
-    if end > start and all(isinstance(frame, int) for frame in frames):
+    if end > start and all(isinstance(x, int) and 0 <= x < _MOST_FRAMES for x in frames):
         fps = (frames[1] - frames[0]) / (end - start)
         # Some clips have the same number twice.
         if 10 <= fps <= 100:

@@ -163,9 +163,15 @@ def _read_text_table(path):
     skip = 0 if header is None else 1
     is_time = [_is_time(name) for name in header or ()]
     columns = range(len(first))
-    if not any(line.strip() for line in lines[skip:]):
+    rows = [line for line in lines[skip:] if line.strip()]
+    if not rows:
         raise UserError(f"Recording '{path}' holds no samples.")
-    numeric = _cells(lines[skip], delimiter)
+    numeric = _cells(rows[0], delimiter)
+    if len(numeric) < len(first):
+        raise UserError(
+            f"Recording '{path}' is not a table of numbers (of the {len(first)} columns of its "
+            f"header, its first row has {len(numeric)}); every row needs a number in each column."
+        )
     # Dates are no numbers, and there is nothing to learn from them.
     read = [i for i in columns if not (is_time and is_time[i]) or _is_number(numeric[i], decimal)]
     try:

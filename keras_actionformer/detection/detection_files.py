@@ -12,6 +12,8 @@ import io
 import pathlib
 import re
 
+from keras_actionformer.checks import shown
+from keras_actionformer.data.annotations import MAX_CLASSES
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_write, parse_json, told_if_unreadable, write_json
 
@@ -187,6 +189,10 @@ def _resolve_labels(path, labels, class_names):
     names = tuple(class_names or ())
     if int in kinds:
         largest = max(max(ids, default=0) for ids in labels.values())
+        if largest >= MAX_CLASSES:
+            raise UserError(
+                f"{path}: a label's id must be below {MAX_CLASSES}, but there is {shown(largest)}."
+            )
         return labels, names if largest < len(names) else ()
     names += tuple(sorted({name for rows in labels.values() for name in rows} - set(names)))
     ids = {name: label for label, name in reversed(list(enumerate(names)))}
