@@ -13,6 +13,7 @@ import tempfile
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 from tensorflow.core.protobuf import saved_model_pb2
 
 import keras_actionformer
@@ -266,17 +267,29 @@ def _write_warmup_requests(path, graph, model, function):
             writer.write(log.SerializeToString())
 
 
+@contextlib.contextmanager
+def _no_warning_of_gradients():
+    """Leaves out that TensorFlow finds no gradients in what `_save` wrote without them."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
 def _write_tflite(graph, folder, function, precision):
     path = folder / FILES["tflite"]
     with tempfile.TemporaryDirectory() as saved_model:  # as the converter would, with gradients
         _save(_module(graph), saved_model, {SIGNATURE: function.get_concrete_function()})
-        converter = tf.lite.TFLiteConverter.from_saved_model(saved_model, [SIGNATURE])
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        if precision != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if precision == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        path.write_bytes(converter.convert())
+        with _no_warning_of_gradients():
+            converter = tf.lite.TFLiteConverter.from_saved_model(saved_model, [SIGNATURE])
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+            if precision != "float32":
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            if precision == "float16":
+                converter.target_spec.supported_types = [tf.float16]
+            path.write_bytes(converter.convert())
     if precision != "float32":
         interpreter = import_runtime("litert").Interpreter(model_path=str(path))
         if all(row["dtype"] != np.dtype(precision) for row in interpreter.get_tensor_details()):

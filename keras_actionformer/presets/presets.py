@@ -319,4 +319,7 @@ def store_thresholds(model, path):
 
 
 def _thresholds(model):
-    return {"thresholds": model.thresholds and dataclasses.asdict(model.thresholds)}
+    if model.thresholds is None:
+        return {"thresholds": None}
+    fields = dataclasses.asdict(model.thresholds)
+    return {"thresholds": {**fields, "per_class": list(fields["per_class"])}}  # as JSON has it
