@@ -574,7 +574,8 @@ def test_the_program(tmp_path, model):
     ]  # fmt: skip
     assert compared.startswith("Compared with Keras: 2 sequences (given; 30, 50 steps), 3 calls, ")
     assert "% of " in compared and " clear detections found; largest difference " in compared
-    assert wrote.startswith(f"Wrote {tmp_path / 'out'} (3 files, ")
+    # The model, its manifest, and its classes' names and recommended scores.
+    assert wrote.startswith(f"Wrote {tmp_path / 'out'} (4 files, ")
     assert ExportedModel(tmp_path / "out").manifest["precision"] == "float16"
 
     done = run_here(tmp_path, "export", "--preset=preset", "--output=served")
