@@ -262,11 +262,9 @@ class ActionFormer(TrainableNetwork):
         return self._detectors[key]
 
     def _parts(self):
-        """All layers with what their traced graphs depend on besides values: policy, variables."""
-        parts = []
-        for layer in layers_within(self.layers):
-            parts += [layer, layer.dtype_policy, *layer.variables]
-        return parts
+        """What traced graphs depend on besides values: layers, their policies, and variables."""
+        layers = list(layers_within(self.layers))
+        return [*layers, *(layer.dtype_policy for layer in layers), *self.variables]
 
     # ---- presets --------------------------------------------------------------------------
 

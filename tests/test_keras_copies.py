@@ -18,9 +18,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def model():
-    return small_model(fpn_type="fpn")
+@pytest.fixture(scope="module", params=["convTransformer", "conv"])
+def model(request):
+    return small_model(fpn_type="fpn", backbone_type=request.param)
 
 
 def fresh(model):

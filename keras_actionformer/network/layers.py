@@ -65,8 +65,10 @@ def layers_within(layers):
         seen.add(id(layer))
         yield layer
         for value in vars(layer).values():
-            values = value if isinstance(value, list | tuple) else [value]
-            waiting += [x for x in values if isinstance(x, keras.layers.Layer)]
+            if isinstance(value, keras.layers.Layer):
+                waiting.append(value)
+            elif isinstance(value, list | tuple):
+                waiting += [x for x in value if isinstance(x, keras.layers.Layer)]
 
 
 def quantization(layers):
@@ -75,9 +77,8 @@ def quantization(layers):
     Raises:
       UserError: some are and some are not, or in a way that needs more than its name.
     """
-    modes = {
-        x.quantization_mode for x in layers_within(layers) if isinstance(x, keras.layers.Dense)
-    }
+    dense = [x for x in layers_within(layers) if isinstance(x, keras.layers.Dense)]
+    modes = {layer.quantization_mode for layer in dense} or {None}  # convolutions alone have none
     if len(modes) == 1 and modes <= {None, "int8", "int4", "float8"}:
         return modes.pop()
     raise UserError(
