@@ -135,7 +135,8 @@ def frames_a_second(name, value):
     """
     found = value
     if isinstance(value, str) and (parts := _RATE.fullmatch(value.strip())):
-        found = float(parts[1]) / float(parts[2] or 1) if float(parts[2] or 1) else math.inf
+        frames, seconds = float(parts[1]), float(parts[2] or 1)
+        found = frames / seconds if seconds else math.inf
     found = number(name, found)
     if found <= 0:
         raise UserError(f"{name} must be above 0, but it is {shown(value)}.")

@@ -129,7 +129,8 @@ def train_dataset(
         raise UserError(
             f"The first of epochs must lie in 0..{epochs.stop}, but it is {epochs.start}."
         )
-    for video in videos:  # What they lack is told before their features are read.
+    # What is lacking is told before features are read.
+    for video in videos:
         timing.grid_of(video, num_steps=1)
     steps_per_epoch(count_items(videos, features, timing, lengths), batch_size)
     sequences = read_sequences(

@@ -99,14 +99,8 @@ def evaluate_arrays(
     """The same as `evaluate`, for flat arrays in any order (values are not checked).
 
     Args:
-      gt_videos: int (N,), index of the video of each ground-truth instance, 0 or larger.
-      gt_segments_sec: float (N, 2), start and end in seconds.
-      gt_labels: int (N,), class ids.
-      videos: int (M,), index of the video of each detection; -1 for a video that is not in the
-        ground truth.
-      segments_sec: float (M, 2), start and end in seconds.
-      labels: int (M,), class ids.
-      scores: float (M,).
+      gt_videos, gt_segments_sec, gt_labels, videos, segments_sec, labels, scores: as for
+        `ranking.rank`.
       tiou_thresholds, recall_at, class_names: as for `evaluate`, and so are result and errors.
     """
     thresholds = _checked_thresholds(tiou_thresholds)
