@@ -91,7 +91,7 @@ def each_format_of_each_kind():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("format, kind", each_format_of_each_kind())
+@pytest.mark.parametrize("format, kind", list(each_format_of_each_kind()))
 def test_an_export_detects_what_keras_detects(quickly, of_kind, tmp_path, format, kind):
     model = of_kind(kind)
     folder, manifest = model.export_detector(tmp_path / "export", format)
