@@ -18,7 +18,7 @@ import numpy as np
 
 from keras_actionformer.errors import UserError, suggest
 
-_RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(?:/([0-9]{1,9}))?")
+_RATE = re.compile(r"(-?[0-9]{1,9}(?:\.[0-9]{1,9})?)(?:/([0-9]{1,9}))?")
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel, _BRIEF.maxstring = 2, 60
 
@@ -126,18 +126,23 @@ def number(name, value):
     raise UserError(f"{name} must be a finite number, but it is {shown(value)}.")
 
 
+def read_rate(text):
+    """The number of a frame rate as video tools print it, "29.97" or "30000/1001"; or None."""
+    parts = _RATE.fullmatch(text.strip())
+    if parts is None or (parts[2] and not int(parts[2])):
+        return None
+    return float(parts[1]) / float(parts[2] or 1)
+
+
 def frames_a_second(name, value):
     """A frame rate as an int or float above 0, or UserError.
 
     Args:
       name: str, to begin the sentence with.
-      value: a number, or a text as video tools print it: "29.97" or "30000/1001".
+      value: a number, or a text that `read_rate` reads.
     """
-    found = value
-    if isinstance(value, str) and (parts := _RATE.fullmatch(value.strip())):
-        frames, seconds = float(parts[1]), float(parts[2] or 1)
-        found = frames / seconds if seconds else math.inf
-    found = number(name, found)
+    found = read_rate(value) if isinstance(value, str) else value
+    found = number(name, value if found is None else found)
     if found <= 0:
         raise UserError(f"{name} must be above 0, but it is {shown(value)}.")
     return found
