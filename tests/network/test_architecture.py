@@ -201,12 +201,18 @@ def test_settings_may_be_ints_where_floats_are_meant():
 # === FeatureGrid ===
 
 
-@pytest.mark.parametrize("value", [True, "4", [4], 10**400, math.inf, bomb()])
+@pytest.mark.parametrize("value", [True, "four", [4], 10**400, math.inf, bomb()])
 @pytest.mark.parametrize("name", ["fps", "stride_frames", "window_frames"])
 def test_a_wrong_timing_is_one_sentence(name, value):
     with pytest.raises(UserError, match=f"{name} must be a finite number") as error:
         FeatureGrid(**{"fps": 25, "stride_frames": 4, "window_frames": 16, name: value})
     assert len(str(error.value)) < 400
+
+
+def test_only_a_frame_rate_may_be_a_text():
+    assert FeatureGrid(fps="30000/1001", stride_frames=4, window_frames=16).fps == 30000 / 1001
+    with pytest.raises(UserError, match="stride_frames must be a finite number"):
+        FeatureGrid(fps=25, stride_frames="4", window_frames=16)
 
 
 # === Messages ===
