@@ -44,6 +44,7 @@ def get_config():
     config.postprocess.max_seg_num = 1000
     config.postprocess.min_score = 0.001
     config.postprocess.nms_sigma = 0.3
+    config.postprocess.drop_empty = False
 
     config.train.batch_size = 16
     config.train.epochs = 15

@@ -52,6 +52,7 @@ def get_config():
     config.postprocess.max_seg_num = 2000
     config.postprocess.min_score = 0.001
     config.postprocess.nms_sigma = 2.0
+    config.postprocess.drop_empty = False
 
     config.train.epochs = 20
     config.train.stop_after = 20

@@ -40,6 +40,7 @@ def get_config():
     config.postprocess.max_seg_num = 2000
     config.postprocess.min_score = 0.001
     config.postprocess.nms_sigma = 0.4
+    config.postprocess.drop_empty = False
 
     config.train.epochs = 16
     config.train.ema = 0.999

@@ -52,6 +52,7 @@ def get_config():
     config.postprocess.min_score = 0.001
     config.postprocess.nms_sigma = 0.75
     config.postprocess.voting_thresh = 0.9
+    config.postprocess.drop_empty = False
 
     config.train.batch_size = 16
     config.train.learning_rate = 1e-3

@@ -48,6 +48,7 @@ def get_config():
     config.postprocess.max_seg_num = 100
     config.postprocess.min_score = 0.001
     config.postprocess.nms_sigma = 0.75
+    config.postprocess.drop_empty = False
 
     config.train.batch_size = 16
     config.train.learning_rate = 1e-3

@@ -37,6 +37,7 @@ def get_config():
     config.postprocess.duration_thresh = 0.0
     config.postprocess.max_seg_num = 8000
     config.postprocess.min_score = 0.001
+    config.postprocess.drop_empty = False
 
     config.train.epochs = 60
     config.train.stop_after = 45

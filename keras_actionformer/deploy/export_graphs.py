@@ -10,6 +10,8 @@ import dataclasses
 
 from keras import ops
 
+from keras_actionformer.detection.suppression import compact
+
 _UNLIMITED_SEC = 3e38
 
 
@@ -70,9 +72,19 @@ def detection_graph(model):
             model, segments, _wide(ops.cast(num_steps, "float32")), _wide(fps), _wide(duration_sec)
         )
         slot = ops.expand_dims(ops.arange(ops.shape(scores)[1], dtype="int32"), 0)
-        is_detection = ops.expand_dims(slot < ops.expand_dims(count, -1), -1)
+        is_detection = slot < ops.expand_dims(count, -1)
+        if model.postprocess.drop_empty:
+            # What the network computes a NaN of is told by its scores, which must stay.
+            has_length = segments_sec[:, :, 0] < segments_sec[:, :, 1]
+            stays = ops.logical_or(has_length, ops.isnan(scores))
+            is_detection = ops.logical_and(is_detection, stays)
+            segments_sec, scores, labels, count = compact(
+                segments_sec, scores, labels, is_detection
+            )
+        else:
+            segments_sec = ops.where(ops.expand_dims(is_detection, -1), segments_sec, 0.0)
         return {
-            "detection_segments": ops.where(is_detection, segments_sec, 0.0),
+            "detection_segments": segments_sec,
             "detection_scores": scores,
             "detection_classes": labels,
             "num_detections": count,

@@ -193,7 +193,11 @@ class Detector:
             segments_sec = np.maximum(grid.to_sec(segments), 0.0)
             if duration_sec is not None:
                 segments_sec = np.minimum(segments_sec, duration_sec)
-            results.append(Detections(segments_sec, scores, labels, self._model.class_names))
+            kept = slice(None)
+            if self._settings.drop_empty:
+                kept = segments_sec[:, 0] < segments_sec[:, 1]
+            found_sec = (segments_sec[kept], scores[kept], labels[kept])
+            results.append(Detections(*found_sec, self._model.class_names))
         return results
 
     def _not_finite(self, feats, name):

@@ -27,6 +27,8 @@ class PostProcess:
       max_seg_num: most detections of a sequence.
       voting_thresh: class-agnostic NMS only: boundaries become a score-weighted mean of the
         candidates whose tIoU reaches this; 0 turns it off.
+      drop_empty: bool, leave out what has no length once it is clipped to the sequence's time:
+        detections before its start or past its end. The reference keeps them, at 0 or the end.
 
     Raises:
       UserError: a value is of another type or out of its range.
@@ -42,6 +44,7 @@ class PostProcess:
     min_score: float = 0.01
     max_seg_num: int = 1000
     voting_thresh: float = 0.75
+    drop_empty: bool = True
 
     def __post_init__(self):
         choice("nms_method", self.nms_method, "soft", "hard", "none")

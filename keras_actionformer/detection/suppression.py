@@ -51,7 +51,7 @@ def suppress(segments, scores, labels, valid, settings):
       NaN (see `decode`), all M are detections, and their scores NaN.
     """
     if settings.nms_method == "none":
-        return _compact(segments, scores, labels, valid)
+        return compact(segments, scores, labels, valid)
     index, picked_scores = _pick(segments, scores, labels, valid, settings)
     has_nan = ops.logical_not(_is_sound(scores, valid))
     picked_scores = ops.where(has_nan, math.nan, picked_scores)
@@ -229,8 +229,11 @@ def vote(segments, all_segments, all_scores, threshold):
     return ops.stack([start[:, 0], end[:, 0]], axis=-1)
 
 
-def _compact(segments, scores, labels, valid):
-    """Moves the valid candidates to the front, in their order, and zeros the rest."""
+def compact(segments, scores, labels, valid):
+    """Moves the valid ones to the front, in their order, and zeros the rest.
+
+    Takes and returns what `suppress` does, with M = N.
+    """
     num_candidates = ops.shape(scores)[1]
     position = ops.expand_dims(ops.arange(num_candidates, dtype="int32"), 0)
     order = ops.argsort(ops.where(valid, position, position + num_candidates), axis=1)

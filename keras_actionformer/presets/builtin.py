@@ -61,7 +61,9 @@ _THUMOS14 = {
         num_parameters=29_251_612,
         model=dict(input_dim=2048, num_classes=20, n_mha_win_size=19, init_loss_norm=100),
         grid=dict(fps=None, stride_frames=4, window_frames=16),
-        postprocess=dict(pre_nms_topk=2000, max_seg_num=200, min_score=0.001, voting_thresh=0.7),
+        postprocess=dict(
+            pre_nms_topk=2000, max_seg_num=200, min_score=0.001, voting_thresh=0.7, drop_empty=False
+        ),
         scores=_scores((0.3, 0.4, 0.5, 0.6, 0.7), 82.13, 77.80, 70.95, 59.40, 43.87, 66.83),
         feature_encoder="I3D (rgb + flow) trained on Kinetics",
         archive="thumos_i3d_reproduce",
@@ -93,6 +95,7 @@ _ACTIVITYNET_POSTPROCESS = dict(
     nms_sigma=0.75,
     duration_thresh=0.001,
     voting_thresh=0.9,
+    drop_empty=False,
 )
 _ANET13 = {
     "anet_tsp": BuiltIn(
@@ -138,7 +141,7 @@ def _epic(target, num_classes, num_parameters, scores, **model):
             **model,
         ),
         grid=dict(fps=30, stride_frames=16, window_frames=32),
-        postprocess=dict(max_seg_num=2000, min_score=0.001, nms_sigma=0.4),
+        postprocess=dict(max_seg_num=2000, min_score=0.001, nms_sigma=0.4, drop_empty=False),
         scores=_scores((0.1, 0.2, 0.3, 0.4, 0.5), *scores),
         feature_encoder="SlowFast trained on EPIC-Kitchens-100 (action classification)",
         archive=f"epic_slowfast_{target}_reproduce",
@@ -176,7 +179,9 @@ def _ego4d(encoders, num_parameters, scores, window_frames=32, num_branches=7, *
             **model,
         ),
         grid=dict(fps=30, stride_frames=16, window_frames=window_frames),
-        postprocess=dict(max_seg_num=2000, min_score=0.001, nms_sigma=0.9, voting_thresh=0.95),
+        postprocess=dict(
+            max_seg_num=2000, min_score=0.001, nms_sigma=0.9, voting_thresh=0.95, drop_empty=False
+        ),
         scores=_scores((0.1, 0.2, 0.3, 0.4, 0.5), *scores),
         feature_encoder=encoders,
         archive=f"ego4d_{encoders.lower().replace(' + ', '_')}_reproduce",

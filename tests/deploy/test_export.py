@@ -44,7 +44,7 @@ KINDS = {
     "global attention": {"n_mha_win_size": (5, -1, 5), "head_kernel_size": 5},
     "two streams": {"input_dim": (2, CHANNELS - 2), "embd_dim": (3, 5)},
     "voting across classes": {"postprocess": postprocess(multiclass_nms=False, min_score=0.1)},
-    "hard": {"postprocess": postprocess(nms_method="hard", iou_threshold=0.4)},
+    "hard": {"postprocess": postprocess(nms_method="hard", iou_threshold=0.4, drop_empty=False)},
     "no suppression": {"postprocess": postprocess(nms_method="none", pre_nms_thresh=0.05)},
     "no names": {"class_names": None, "num_classes": 1, "thresholds": None},
 }

@@ -1,5 +1,6 @@
 """From features to detections: the reference's results, and what must not change them."""
 
+import dataclasses
 import pathlib
 
 import keras
@@ -28,7 +29,7 @@ def _variants():
 def _settings(golden, name):
     variant = dict(golden["meta_json"]["variants"][name])
     variant.pop("ext_score_file")
-    return PostProcess(**variant)
+    return PostProcess(**variant, drop_empty=False)
 
 
 def _videos(golden):
@@ -377,6 +378,19 @@ def test_timing_limits_and_thresholds(model):
     assert_same(model.detect(feats, max_detections=3), found[:3])
     threshold = float(found.scores[2])
     assert (model.detect(feats, score_threshold=threshold).scores >= threshold).all()
+
+
+def test_what_lies_past_the_end_is_no_detection(monkeypatch, model):
+    """The reference keeps it, with no length at the end; what is left stays as it is."""
+    feats, duration_sec = _sequences()[4], 5.0
+    monkeypatch.setattr(
+        model, "postprocess", dataclasses.replace(model.postprocess, drop_empty=False)
+    )
+    as_reference = model.detect(feats, duration_sec=duration_sec)
+    lengths_sec = np.diff(as_reference.segments_sec, axis=1)[:, 0]
+    assert 0 < np.sum(lengths_sec == 0) < len(lengths_sec)
+    monkeypatch.undo()
+    assert_same(model.detect(feats, duration_sec=duration_sec), as_reference[lengths_sec > 0])
 
 
 def test_wrong_features_are_one_sentence(model):

@@ -108,6 +108,7 @@ _BOTH = dict(
     nms_sigma=0.5,
     multiclass_nms=True,
     min_score=0.001,  # said by every configuration
+    drop_empty=False,  # both only limit times to the video's
     optimizer="AdamW",
     learning_rate=1e-4,
     weight_decay=0.05,
