@@ -626,7 +626,9 @@ def resident_mb(group):
     return total
 
 
-@pytest.fixture(scope="module", params=["small", "simulated"])
+@pytest.fixture(
+    scope="module", params=["small", pytest.param("simulated", marks=pytest.mark.exhaustive)]
+)
 def load_model(request, exports, tmp_path_factory):
     """(folder of a version, channels of its features)."""
     if request.param == "small":
