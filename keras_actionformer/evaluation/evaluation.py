@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_actionformer.errors import UserError
+from keras_actionformer.evaluation.near_names import check_names
 from keras_actionformer.evaluation.ranking import common_class_names, flatten, rank
 from keras_actionformer.evaluation.result import EvaluationResult
 from keras_actionformer.evaluation.score_thresholds import score_above
@@ -72,9 +73,11 @@ def evaluate(
 
     Raises:
       UserError: the ground truth has no instance or a video twice, a threshold or factor is out of
-        range, or the detections number the classes differently from `class_names`.
+        range, the detections number the classes differently from `class_names`, or they write most
+        names of videos or classes in another way than the ground truth.
     """
     class_names = common_class_names(detections, class_names)
+    check_names(ground_truth, detections, class_names)
     result = evaluate_arrays(
         *flatten(ground_truth, detections), tiou_thresholds, recall_at, class_names
     )
