@@ -134,7 +134,7 @@ def main():
                 "recommends none: give --score_threshold=0.3, say, or have evaluate "
                 "--tune_threshold find the best one."
             )
-    videos = find_videos(_FEATS.value, model.data, model.channels)
+    videos = find_videos(_FEATS.value, model.data, model.channels, model.num_streams)
     times = _times_of(list(videos), model.needs_duration)
     for features, name in videos.values():  # a bad file is told before time is spent on others
         features.check(name)
@@ -229,6 +229,7 @@ class _Model(NamedTuple):
       detect: function of a video's id, its downsampled features, its frame rate or None, and its
         duration or None, that returns `Detections`.
       channels: int, of the features.
+      num_streams: int, that they are joined of.
       needs_duration: bool, whether that of each video has to be told.
       data: dict, what the configuration of its run says of their files.
       fusion: dict, how to fuse detections with scores of videos.
@@ -237,6 +238,7 @@ class _Model(NamedTuple):
 
     detect: Callable
     channels: int
+    num_streams: int
     needs_duration: bool
     data: Mapping
     fusion: dict
@@ -255,7 +257,7 @@ def _served_model():
     def detect(video_id, feats, fps, duration_sec):
         return model.detect(feats, fps=fps, duration_sec=duration_sec)
 
-    return _Model(detect, model.input_dim, False, _NO_DATA, fusion, thresholds)
+    return _Model(detect, model.input_dim, 1, False, _NO_DATA, fusion, thresholds)
 
 
 def _local_model():
@@ -279,8 +281,8 @@ def _local_model():
     override(given_settings(_SETTINGS), model, fusion if _VIDEO_SCORES.value else None)
     options = {**cut, "tile_steps": _TILE_STEPS.value, "verbose": 1 if is_terminal() else 2}
     detect = functools.partial(_detect, model, data["downsample_rate"], options)
-    channels, needs_duration = model.architecture.channels, model.grid is None
-    return _Model(detect, channels, needs_duration, data, fusion, model.thresholds)
+    widths = model.architecture.channels, model.architecture.num_streams
+    return _Model(detect, *widths, model.grid is None, data, fusion, model.thresholds)
 
 
 def _detect(model, downsample_rate, options, video_id, feats, fps, duration_sec):

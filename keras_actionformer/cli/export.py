@@ -38,7 +38,11 @@ _BATCH_SIZE = flags.DEFINE_integer(
 _NUM_STEPS = flags.DEFINE_integer(
     "num_steps", None, "Steps of each call; any number where it is not given.", lower_bound=1
 )
-_FEATS = flags.DEFINE_list("feats", None, "Feature files to check the export on.")
+_FEATS = flags.DEFINE_list(
+    "feats",
+    None,
+    "Feature files or folders to check the export on; of several streams, a folder each.",
+)
 
 
 def main():
@@ -98,7 +102,8 @@ def _signature_table(manifest):
 
 def _features(model):
     data = {"feats": "", "prefix": "", "suffix": ""}
-    videos = find_videos(_FEATS.value, data, model.input["feats"].shape[-1])
+    architecture = model.architecture
+    videos = find_videos(_FEATS.value, data, architecture.channels, architecture.num_streams)
     return [features.load(name) for features, name in videos.values()]
 
 

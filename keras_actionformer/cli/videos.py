@@ -1,5 +1,6 @@
 """The videos that the options --feats and --table of `detect` name."""
 
+import os
 import pathlib
 
 from absl import logging
@@ -23,13 +24,14 @@ def check_exist(names):
             raise UserError(f"Feature file '{path}' does not exist.")
 
 
-def find_videos(names, data, channels):
+def find_videos(names, data, channels, num_streams=1):
     """Finds the videos that `--feats` names.
 
     Args:
       names: list of str, the value of `--feats`.
       data: the run's `config.data`.
       channels: int, the model's.
+      num_streams: int, the model's; so many folders that `--feats` names are one each.
 
     Returns:
       dict, video id to (`FeatureFiles`, name of the video in them).
@@ -37,8 +39,10 @@ def find_videos(names, data, channels):
     Raises:
       UserError: a folder or file has no features, or two of the videos have the same id.
     """
-    if not isinstance(data["feats"], str) and len(data["feats"]) > 1:
-        return _videos_of_streams(names, data, channels)
+    of_run = 1 if isinstance(data["feats"], str) else len(data["feats"])
+    are_folders = all(map(os.path.isdir, names))
+    if of_run > 1 or (num_streams > 1 and len(names) == num_streams and are_folders):
+        return _videos_of_streams(names, data, channels, max(of_run, num_streams))
     videos = {}
     for path in _feature_paths(names):
         if path.suffix in HDF5_SUFFIXES:
@@ -55,14 +59,14 @@ def find_videos(names, data, channels):
     return videos
 
 
-def _videos_of_streams(names, data, channels):
-    """`find_videos` of a run on several streams: those of the first that `--feats` names."""
-    if len(names) != len(data["feats"]):
+def _videos_of_streams(names, data, channels, num_streams):
+    """`find_videos` of several streams: those of the first that `--feats` names."""
+    if len(names) != num_streams:
         raise UserError(
-            f"--feats must name {len(data['feats'])} folders with commas between, one a stream as "
+            f"--feats must name {num_streams} folders with commas between, one a stream as "
             f"data.feats of the run, but names {len(names)}."
         )
-    features = FeatureFiles(names, channels, data["prefix"], data["suffix"])
+    features = FeatureFiles(names, channels, data["prefix"], data["suffix"] or ".npy")
     return {video_id: (features, video_id) for video_id in features.video_ids()}
 
 

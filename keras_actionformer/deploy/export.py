@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import platform
+import shutil
 import tempfile
 
 import keras
@@ -86,11 +87,15 @@ def export_detector(model, folder, format, precision, raw, batch_size, num_steps
         manifest = _manifest(graph, model, temporary, function, format, precision)
         _write_json(temporary / MANIFEST, manifest)
         begin(2)
+        with _all_digits():
+            found = check_export(model, temporary, manifest, sequences)
         manifest["largest_difference"] = {
             "features": "made up" if feats is None else "given",
-            **check_export(model, temporary, manifest, sequences),
+            **found,
         }
         _write_json(temporary / MANIFEST, manifest)
+        for path in filter(_is_hidden_file, folder.glob(".*")):  # of the export that is replaced
+            shutil.copy2(path, temporary)
     begin(len(_STEPS))
     return folder, manifest
 
@@ -136,12 +141,17 @@ def _target(folder, format):
     else:
         is_export = FILES[format] in names  # or a manifest and labels may be of something else
         ours = {FILES[format], MANIFEST, LABELS, THRESHOLDS} if is_export else set()
-        others = sorted(names - ours)
+        others = sorted(name for name in names - ours if not _is_hidden_file(folder / name))
     if others:
         raise UserError(
             f"'{folder}' holds other files, such as {others[0]!r}: choose a new folder."
         )
     return folder
+
+
+def _is_hidden_file(path):
+    """Whether a path is what a file manager or a version control leaves in a folder."""
+    return path.name[0] == "." and path.is_file()
 
 
 @contextlib.contextmanager
@@ -155,6 +165,21 @@ def _gone_on_failure(folder):
             with contextlib.suppress(OSError):  # another export has written to it
                 folder.rmdir()
         raise
+
+
+@contextlib.contextmanager
+def _all_digits():
+    """GPUs multiply all digits of float32 in the block, as the CPU does on which exports are run.
+
+    Otherwise they may take ten bits of them (TensorFloat-32), and no export would agree.
+    """
+    settings = tf.config.experimental
+    was_enabled = settings.tensor_float_32_execution_enabled()
+    settings.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        settings.enable_tensor_float_32_execution(was_enabled)
 
 
 @contextlib.contextmanager

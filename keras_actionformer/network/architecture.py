@@ -302,6 +302,11 @@ class Architecture:
         return isinstance(self.input_dim, tuple)
 
     @property
+    def num_streams(self) -> int:
+        """int, streams of features with a projection each."""
+        return len(_each(self.input_dim))
+
+    @property
     def channels(self) -> int:
         """int, C: channels of a feature, of all streams together."""
         return sum(_each(self.input_dim))

@@ -28,12 +28,7 @@ def annotation_warnings(annotations, train_videos, eval_videos):
 
 def _label_warnings(class_names, train_videos, eval_videos):
     trained, evaluated = _label_ids(train_videos), _label_ids(eval_videos)
-    unlearned = [name for i, name in enumerate(class_names) if i not in trained]
-    if train_videos and unlearned:
-        yield (
-            f"{len(unlearned)} of {len(class_names)} classes have no training action and will not "
-            f"be learnt: {some_names(unlearned)}."
-        )
+    yield from unlearned_classes(class_names, train_videos)
     unknown = [class_names[i] for i in sorted(evaluated - trained)]
     if train_videos and unknown:
         yield (
@@ -45,6 +40,17 @@ def _label_warnings(class_names, train_videos, eval_videos):
         other = seen.setdefault(" ".join(name.lower().replace("_", " ").split()), name)
         if other != name:
             yield f"The classes {other!r} and {name!r} differ in spelling only; are they one?"
+
+
+def unlearned_classes(class_names, train_videos):
+    """Yields a sentence on the classes of which no training video has an action, if there are."""
+    trained = _label_ids(train_videos)
+    unlearned = [name for i, name in enumerate(class_names) if i not in trained]
+    if train_videos and unlearned:
+        yield (
+            f"{len(unlearned)} of {len(class_names)} classes have no training action and will not "
+            f"be learnt: {some_names(unlearned)}."
+        )
 
 
 def _label_ids(videos):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_actionformer.training.annotation_warnings import some_names
+from keras_actionformer.training.annotation_warnings import some_names, unlearned_classes
 from keras_actionformer.training.epochs import num_epochs
 from keras_actionformer.training.pyramid import count_points
 
@@ -83,6 +83,7 @@ def _length_warnings(videos, grids, pyramid):
 
 
 def _class_warnings(class_names, videos):
+    yield from unlearned_classes(class_names, videos)
     labels = np.concatenate([np.zeros(0, np.int64), *(video.labels for video in videos)])
     counts = np.bincount(labels.astype(np.int64), minlength=len(class_names))
     few = [

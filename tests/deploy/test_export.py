@@ -10,6 +10,7 @@ from unittest import mock
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from helpers.exports import assert_detects, detect, ragged_batch, small_sequences
 from helpers.models import CHANNELS, small_model, to_numpy
@@ -374,11 +375,13 @@ def test_a_file_that_does_not_run(tmp_path, monkeypatch, model):
 def test_an_older_export_stays_until_a_new_one_is_good(converter, export, tmp_path, model):
     folder = shutil.copytree(export("tflite"), tmp_path / "export")
     (folder / "manifest.json").write_text("{}")
+    (folder / ".DS_Store").write_text("where its icons are")
     other = shifted("heads/cls_head/out/bias")
     assert_refused(other, folder, "disagrees", "tflite")
     written, manifest = model.export_detector(folder, "tflite")
     assert written == folder and json.loads((folder / "manifest.json").read_text()) == manifest
     assert {path.name for path in folder.parent.iterdir()} == {"export"}
+    assert (folder / ".DS_Store").read_text() == "where its icons are"
 
 
 @pytest.mark.slow
@@ -390,6 +393,19 @@ def test_an_older_version_stays(tmp_path, monkeypatch, model):
     assert_refused(model, tmp_path / "new", "does not run, and is removed")
     (tmp_path / "old" / "7").mkdir(parents=True)
     assert_refused(model, tmp_path / "old", "does not run, and is removed")
+
+
+def test_the_comparison_takes_all_digits(tmp_path, monkeypatch, model):
+    def check(*arguments):
+        assert not tf.config.experimental.tensor_float_32_execution_enabled()
+        return {}
+
+    monkeypatch.setattr(export, "_write_saved_model", lambda *arguments: None)
+    monkeypatch.setattr(export, "check_export", check)
+    was_enabled = tf.config.experimental.tensor_float_32_execution_enabled()
+    _, manifest = model.export_detector(tmp_path / "export")
+    assert manifest["largest_difference"] == {"features": "made up"}
+    assert tf.config.experimental.tensor_float_32_execution_enabled() == was_enabled
 
 
 @pytest.mark.slow
@@ -450,7 +466,6 @@ def test_wrong_folders(converter, tmp_path, monkeypatch, model):
         ("1", "tflite", "holds other files, such as '1'"),
         ("model.onnx", "tflite", "holds other files, such as 'model.onnx'"),
         ("manifest.json", "tflite", "holds other files, such as 'manifest.json'"),
-        (".hidden", "tflite", "holds other files, such as '.hidden'"),
     ):
         folder = tmp_path / f"{format} over {name}"
         folder.mkdir()

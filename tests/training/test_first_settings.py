@@ -154,6 +154,14 @@ def test_what_is_warned_of(options, message):
     assert message in sentence
 
 
+def test_a_class_without_actions_is_warned_of():
+    """As with model.num_classes=2 where the annotations have one."""
+    sequences = sequences_of(3, 20, 5.0)
+    arguments = [s.video for s in sequences], [GRID] * 3, 20, _pyramid(first_settings(sequences))
+    (sentence,) = settings_warnings(default_config(), ("a", "b", "class_2"), *arguments)
+    assert sentence == ("1 of 3 classes have no training action and will not be learnt: 'class_2'.")
+
+
 def test_raw_samples_are_warned_of():
     """Actions of hundreds of steps want a larger stride, and leave most levels empty."""
     sequences = sequences_of(3, 20, 5)
