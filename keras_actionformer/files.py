@@ -17,9 +17,13 @@ from keras_actionformer.errors import UserError
 try:
     import fcntl
 except ImportError:  # on Windows
+    import msvcrt
+
     fcntl = None
 
 _LONGEST_REASON = 200  # characters of another library's message
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+_LOCKED_BYTE = 2**30  # on Windows a locked byte cannot be read: one that no lock file has
 
 # === Reading ===
 
@@ -222,16 +226,25 @@ def atomic_path(path):
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield temporary
-        with open(temporary, "rb+") as file:
-            # Without it a power cut may leave the new name on an empty file.
-            os.fsync(file.fileno())
+        _flush_to_disk(temporary)
         os.replace(temporary, path)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         # A full disk, say, should tell which file it was about.
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
             error.filename = str(path)
         raise
+
+
+def _flush_to_disk(path):
+    """Without it a power cut may leave a new name on an empty file; not every disk can do it."""
+    with open(path, "rb+") as file:
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in _NO_SYNC:
+                raise
 
 
 @contextlib.contextmanager
@@ -278,8 +291,7 @@ def atomic_folder(folder):
         yield temporary
         for path in temporary.rglob("*"):
             if path.is_file():
-                with open(path, "rb+") as file:
-                    os.fsync(file.fileno())
+                _flush_to_disk(path)
         _put_in_place(temporary, folder)
     except BaseException as error:
         restore_folder(folder)
@@ -327,15 +339,33 @@ def _lock(folder):
       BlockingIOError: a living process has locked it.
       OSError: its file system has no locks.
     """
-    if fcntl is None:
-        raise OSError(errno.ENOTSUP, "no locks", str(folder))
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)  # which Windows refuses
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        take_lock(descriptor)
     except OSError:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def take_lock(descriptor):
+    """Locks what is open until it is closed or its process ends, in whatever way.
+
+    Args:
+      descriptor: int, of an open file.
+
+    Raises:
+      BlockingIOError: somebody else has locked it.
+      OSError: its file system has no locks.
+    """
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    except PermissionError as error:  # so Windows and some disks of a network call a taken lock
+        raise BlockingIOError(*error.args) from None
 
 
 def _put_in_place(temporary, folder):

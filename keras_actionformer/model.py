@@ -181,10 +181,11 @@ class ActionFormer(TrainableNetwork):
     ) -> Detections | Any:  # Any is the list for many sequences, which types cannot tell apart
         """Detects actions in one sequence of features or in many.
 
-        Sequences of any length run in batches, padded only as far as the network needs; neither
-        batching nor order changes a result. (On TensorFlow, a model's first eight batches run
-        operation by operation, unless more come at once: tracing takes as long. Their scores may
-        differ from later ones in the last digit.)
+        Sequences of any length run in batches, padded only as far as the network needs; in any
+        batch and order they have the same detections, but for the last digits of scores and times
+        (some 1e-7 of a score), as sums are made in another order. (So it is, on TensorFlow, of a
+        model's first eight batches, which run operation by operation, unless more come at once:
+        tracing takes as long.)
 
         Very long ones run in tiles, which overlap by all that the network sees around a point, so
         that the detections are those of one pass, in memory that does not grow with the length: a
@@ -209,8 +210,8 @@ class ActionFormer(TrainableNetwork):
             `sliding_windows`), or None for whole sequences. Not for models that resize.
           window_overlap: float in [0, 1), the part of a window that the next one repeats.
           tile_steps: int, length of the tiles that longer sequences run in: it sets the memory
-            that `detect` takes, and changes no result. None: 16384 steps, where the model can run
-            in tiles, or whole sequences.
+            that `detect` takes, and changes no more of a result than batches do. None: 16384
+            steps, where the model can run in tiles, or whole sequences.
           jit_compile: bool, whether XLA compiles the detector: some seconds for each length that
             is met, rounded up by at most an eighth, and then less for each sequence. None: as
             Keras decides, which is on a GPU and with JAX.

@@ -1,20 +1,22 @@
 """The programs: one verb each, a module of this package, all run from here.
 
 A verb's module defines absl flags and `main()`, and its docstring is its help. It may say in
-`AFTER_STOP` how to go on after it was interrupted, in `MAX_ARGUMENTS` how many words without a name
-`main` takes, such as the pattern of `presets "thumos*"`, and in `more_help()` what of its help
+`GO_ON` which option goes on after it was interrupted, in `MAX_ARGUMENTS` how many words without a
+name `main` takes, such as the pattern of `presets "thumos*"`, and in `more_help()` what of its help
 depends on the machine.
 """
 
 import importlib
 import logging as standard_logging
 import os
+import signal
 import sys
 
 from absl import app, flags, logging
 
 from keras_actionformer import __version__
 from keras_actionformer.cli import explain
+from keras_actionformer.cli.stopping import Stopped
 from keras_actionformer.detection.text_table import table
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.quiet import quiet_start
@@ -68,7 +70,8 @@ def _overview():
 def run(verb):
     """Runs a verb with the arguments in `sys.argv` and ends the process.
 
-    What its user can mend is told in one sentence and gives exit status 2; Ctrl-C gives 130.
+    What its user can mend is told in one sentence and gives exit status 2; Ctrl-C gives 130, and
+    SIGTERM and SIGHUP, where a verb heeds them, 143 and 129.
 
     Args:
       verb: str, one of `VERBS`; nothing else is imported.
@@ -79,7 +82,7 @@ def run(verb):
         stream.reconfigure(errors="backslashreplace")
     logging.get_absl_handler().setFormatter(_Sentence())
     module = importlib.import_module(f"{__name__}.{verb}")
-    go_on = getattr(module, "AFTER_STOP", "")
+    go_on = explain.how_to_go_on(verb, getattr(module, "GO_ON", None))
     try:
         if _HELP.intersection(sys.argv[1:]):
             print(_help(module))
@@ -91,8 +94,11 @@ def run(verb):
         _stop(verb, error)
     except OSError as error:
         _stop(verb, explain.file_problem(error, go_on))
-    except KeyboardInterrupt:
-        _stop(verb, f"Interrupted{go_on and f'; {go_on}'}.", status=130)
+    except KeyboardInterrupt as stop:
+        number = stop.signal if isinstance(stop, Stopped) else signal.SIGINT
+        told = "; ".join([*getattr(stop, "__notes__", []), *filter(None, [go_on])])
+        by = "Interrupted" if number == signal.SIGINT else f"Ended by {number.name}"
+        _stop(verb, f"{by}{told and f': {told}'}.", status=128 + number)
 
 
 class _Sentence(standard_logging.Formatter):
@@ -104,8 +110,13 @@ class _Sentence(standard_logging.Formatter):
 
 
 def _stop(program, message, status=2):
-    clear_line()
-    print(f"{program}: {message}", file=sys.stderr)
+    try:
+        clear_line()
+        print(f"{program}: {message}", file=sys.stderr, flush=True)
+    except OSError:  # the terminal is closed; what is written when Python ends would fail again
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
     sys.exit(status)
 
 

@@ -3,6 +3,9 @@
 import errno
 import pathlib
 import re
+import shlex
+import shutil
+import sys
 import traceback
 
 import ml_collections
@@ -77,12 +80,32 @@ def flags_problem(error, argv, options):
     return _setting_problem(error, argv)
 
 
+def how_to_go_on(verb, option):
+    """How a program that was stopped is called again, as a clause; empty without such an option.
+
+    Args:
+      verb: str.
+      option: str, which goes on, e.g. `"--resume"`; or None.
+    """
+    if option is None:
+        return ""
+    program, *arguments = sys.argv
+    path = pathlib.Path(program.removesuffix(f" {verb}"))
+    if path.name == "__main__.py":  # python -m keras_actionformer
+        words = [sys.executable, "-m", __package__.partition(".")[0], verb]
+    else:
+        words = [path.name if shutil.which(path.name) else str(path)]
+        words += [verb] if program.endswith(f" {verb}") else []
+    arguments += [] if option in arguments else [option]
+    return f"go on with `{shlex.join([*words, *arguments])}`"
+
+
 def file_problem(error, go_on):
     """Explains an `OSError`: a full disk, a missing folder, a file that must not be read.
 
     Args:
       error: `OSError`.
-      go_on: str, how the program goes on when called again, or "".
+      go_on: str, see `how_to_go_on`.
 
     Returns:
       str, one sentence.
@@ -95,7 +118,8 @@ def file_problem(error, go_on):
             f"There is no space left on the disk to write {name}; what was finished before is "
             f"intact: free some space and {go_on or 'call the same command again'}."
         )
-    return f"{name}: {error.strerror or text}."
+    kept = getattr(error, "__notes__", [])  # of a training that had begun
+    return "; ".join([f"{name}: {error.strerror or text}", *kept, *([go_on] if kept else [])]) + "."
 
 
 def _config_value(argv, options):

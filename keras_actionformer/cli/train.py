@@ -8,6 +8,7 @@
   train --config=mine.py --workdir=runs/users --leave_one_out=user
 
 --resume goes on after the last finished epoch, also of a finished run that is to have more of them.
+Ctrl-C, SIGTERM and SIGHUP end a training after the step in hand; a second one ends it at once.
 --preset starts from the weights of another model and takes over its network; a class that both know
 by name keeps what it has learnt.
 
@@ -20,6 +21,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from keras_actionformer.cli.explain import check_sections
+from keras_actionformer.cli.stopping import StopSignals
 from keras_actionformer.data.tables import read_groups
 from keras_actionformer.detection.text_table import table
 from keras_actionformer.errors import UserError
@@ -27,7 +29,7 @@ from keras_actionformer.quiet import import_keras
 from keras_actionformer.training.config import check_config
 from keras_actionformer.training.config_files import built_in_configs, built_in_folder
 
-AFTER_STOP = "go on with the same command and --resume"
+GO_ON = "--resume"
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -58,6 +60,11 @@ flags.mark_flag_as_required("config")
 
 
 def main():
+    with StopSignals() as signals:
+        _main(signals.deferred)
+
+
+def _main(around_fit):
     config = _CONFIG.value
     check_sections(config)
     if _PRESET.value is not None:
@@ -68,17 +75,17 @@ def main():
     from keras_actionformer.training.trainer import train
 
     if _FOLDS.value or _LEAVE_ONE_OUT.value:
-        print(_train_folds(config))
+        print(_train_folds(config, around_fit))
         return
     evaluates = _EVALUATE.value and config.data.eval_subset
     # After the training data, as `inspect` has it: one cause, one sentence.
     before_fit = (lambda: check_evaluation(config)) if evaluates else None
-    train(config, _WORKDIR.value, _RESUME.value, before_fit)
+    train(config, _WORKDIR.value, _RESUME.value, before_fit, around_fit=around_fit)
     if evaluates:
         print(evaluate_workdir(_WORKDIR.value))
 
 
-def _train_folds(config):
+def _train_folds(config, around_fit):
     """Returns the `FoldScores` of what the flags name."""
     from keras_actionformer.training.folds import train_folds
 
@@ -87,7 +94,9 @@ def _train_folds(config):
     column, groups = _LEAVE_ONE_OUT.value or _GROUP.value, None
     if column:
         groups = read_groups(config.data.annotations, column, print)
-    return train_folds(config, _WORKDIR.value, _FOLDS.value, groups, _RESUME.value)
+    return train_folds(
+        config, _WORKDIR.value, _FOLDS.value, groups, _RESUME.value, around_fit=around_fit
+    )
 
 
 def more_help():

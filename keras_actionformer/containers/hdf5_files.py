@@ -19,7 +19,8 @@ def open_hdf5(path):
     """Opens an HDF5 file for reading.
 
     A file that HDF5 does not survive costs another process its life; one that holds links or data
-    of other files, or claims more than it can hold, is refused (`hdf5_survey`).
+    of other files, or claims more than it can hold, is refused (`hdf5_survey`). No lock is asked
+    for: not every file system has locks, and another process may be writing.
 
     Args:
       path: str or `os.PathLike`.
@@ -39,7 +40,7 @@ def open_hdf5(path):
     problem = _problem(pathlib.Path(path).absolute(), status.st_size, status.st_mtime_ns)
     if problem:
         raise ValueError(problem)
-    return h5py.File(path, "r")
+    return h5py.File(path, "r", locking=False)
 
 
 @functools.lru_cache(maxsize=256)

@@ -32,7 +32,7 @@ def survey(file, num_bytes):
         hold.
       Exception: anything that h5py raises over damaged bytes.
     """
-    with h5py.File(file, "r") as opened:
+    with h5py.File(file, "r", locking=False) as opened:
         groups, seen = [opened], set()
         while groups:
             group = groups.pop()
@@ -85,9 +85,24 @@ def main(path, limit_sec):
         survey(path, os.path.getsize(path))
     except Exception as error:
         sys.stdout.reconfigure(errors="backslashreplace")
-        print(reason_of(error))
+        print(f"{reason_of(error)}{_lock_advice(str(error))}")
         return REFUSED
     return 0
+
+
+def _lock_advice(text):
+    """What to do about a lock or a writer, where HDF5's message is about one; or empty."""
+    if "unable to lock file" in text:  # which HDF5 does where the environment says so
+        return (
+            "; another process has locked it, or its file system has no locks: with "
+            "HDF5_USE_FILE_LOCKING=FALSE in the environment it is read without one"
+        )
+    if "already open for write" in text:
+        return (
+            "; another program is writing it, so wait for its end, or was killed while it wrote, "
+            "which `h5clear -s` mends"
+        )
+    return ""
 
 
 def _limit_resources(limit_sec):

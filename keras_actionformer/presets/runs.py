@@ -10,7 +10,8 @@ A run's folder holds
   model_epoch_10.keras   averaged weights of an epoch that `train.keep_epochs` names;
   log.csv          losses, learning rate and validation scores, a row an epoch;
   tensorboard/     the same, when TensorBoard is installed;
-  evaluation.json, detections.json   results on the evaluation subset.
+  evaluation.json, detections.json   results on the evaluation subset;
+  training.lock    which process is training in it, while one is.
 Each file appears or changes in one step: whoever reads it never meets half of it.
 """
 

@@ -1,6 +1,7 @@
 """What happens beside the steps of a training: validation, its folder, and dead outputs."""
 
 import csv
+import functools
 import json
 import math
 import re
@@ -9,15 +10,27 @@ import time
 
 import keras
 import numpy as np
+import tensorflow as tf
+from absl import logging
 
 from keras_actionformer.containers.numpy_files import read_npz
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import atomic_path, atomic_write, parse_json, told_if_unreadable
+from keras_actionformer.files import (
+    atomic_path,
+    atomic_write,
+    parse_json,
+    reason_of,
+    told_if_unreadable,
+)
 from keras_actionformer.presets.runs import CHECKPOINT, LOG, MODELS, kept_model
+from keras_actionformer.terminal import clear_line
 from keras_actionformer.training.epochs import best_of, check_rows, is_over
 
 # Keras takes half a second to write a small model, which would be a tenth of a short epoch.
 _MODEL_EVERY_SEC = 10.0
+# From one try to write what a run cannot do without to the next: a network's disk may come back,
+# and who has a file open on Windows, so that it cannot be replaced, may close it.
+_WAITS_SEC = (0.5, 1.0, 2.0, 4.0)
 
 
 class RunWriter(keras.callbacks.Callback):
@@ -30,18 +43,21 @@ class RunWriter(keras.callbacks.Callback):
       train: section `train` of the configuration.
 
     Attributes:
-      rows: list of dicts, what the log says of each finished epoch.
+      rows: list of dicts, what the log says of each epoch that the checkpoint holds.
+      after_step: function, called after each step and each epoch.
       validation: `Validation` or None, to be set before the first epoch ends.
     """
 
     def __init__(self, model, workdir, copy, train):
         super().__init__()
         self.rows = []
+        self.after_step = lambda: None
         self.validation = None
         self._workdir = workdir
         self._copy = copy
         self._train = train
         self._model_written = -math.inf
+        self._log_problem = None  # why the log could not be written the last time
         self.set_model(model)
 
     @property
@@ -86,6 +102,9 @@ class RunWriter(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._start = time.perf_counter()
 
+    def on_train_batch_end(self, batch, logs=None):
+        self.after_step()
+
     def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite(logs["loss"]):
             raise UserError(
@@ -98,17 +117,25 @@ class RunWriter(keras.callbacks.Callback):
         end = time.perf_counter()
         row["seconds"] = round(end - self._start, 2)
         if self.validation is not None and self.validation.is_due(epoch + 1):
-            scores = self.validation.scores(epoch + 1)
+            scores = self.validation.scores(epoch + 1, self.after_step)
             logs.update(scores)  # for the callbacks after this one
             row |= {**scores, "val_seconds": round(time.perf_counter() - end, 2)}
-        self.rows.append(row)
-        state = {k: keras.ops.convert_to_numpy(v) for k, v in self._state().items()}
         # The checkpoint comes first: everything else can be made from it.
-        with atomic_write(self._workdir / CHECKPOINT, "wb") as file:
-            np.savez(file, log=json.dumps(self.rows), **state)
+        _insist(lambda: self._write_checkpoint([*self.rows, row]))
+        self.rows.append(row)
         self._write_models()
         self._write_log()
         self.model.stop_training = self.is_over
+        self.after_step()
+
+    def on_train_end(self, logs=None):
+        if self._log_problem is not None:
+            self._tell_missing_rows()
+
+    def _write_checkpoint(self, rows):
+        state = {k: keras.ops.convert_to_numpy(v) for k, v in self._state().items()}
+        with atomic_write(self._workdir / CHECKPOINT, "wb") as file:
+            np.savez(file, log=json.dumps(rows), **state)
 
     def _write_models(self):
         """Writes what there is to write after the last of `rows`."""
@@ -125,15 +152,113 @@ class RunWriter(keras.callbacks.Callback):
             names[best.weights].append(MODELS["best"])
         for weights, files in names.items():
             for name in files:
-                with atomic_path(self._workdir / name) as path:
-                    self._copy.take(weights).save(path)
+                _insist(functools.partial(self._write_model, name, weights))
+
+    def _write_model(self, name, weights):
+        with atomic_path(self._workdir / name) as path:
+            self._copy.take(weights).save(path)
 
     def _write_log(self):
-        names = {name: None for row in self.rows for name in row}
-        with atomic_write(self._workdir / LOG) as file:
-            writer = csv.DictWriter(file, fieldnames=list(names))
-            writer.writeheader()
-            writer.writerows(self.rows)
+        """Writes all rows; where that is refused, a spreadsheet has it open, say, the next time."""
+        names, was_refused = {name: None for row in self.rows for name in row}, self._log_problem
+        try:
+            with atomic_write(self._workdir / LOG) as file:
+                writer = csv.DictWriter(file, fieldnames=list(names))
+                writer.writeheader()
+                writer.writerows(self.rows)
+            self._log_problem = None
+        except OSError as error:
+            self._log_problem = reason_of(error)
+        if self._log_problem and not was_refused:
+            clear_line()
+            logging.warning(
+                "%s cannot be written now (%s): %s keeps its rows, and it is tried again after "
+                "each epoch.",
+                self._workdir / LOG,
+                self._log_problem,
+                CHECKPOINT,
+            )
+
+    def _tell_missing_rows(self):
+        clear_line()
+        logging.warning(
+            "%s could not be written (%s) and lacks the rows of epochs %d to %d: %s has them, and "
+            "--resume writes them.",
+            self._workdir / LOG,
+            self._log_problem,
+            self._num_logged() + 1,
+            len(self.rows),
+            self._workdir / CHECKPOINT,
+        )
+
+    def _num_logged(self):
+        """How many epochs the log has, as it is on the disk."""
+        try:
+            with open(self._workdir / LOG, encoding="utf-8", newline="") as file:
+                return sum(1 for _ in csv.DictReader(file))
+        except (OSError, ValueError, csv.Error):
+            return 0
+
+
+def _insist(write):
+    """Calls a function that writes, and again a few times while the disk refuses it."""
+    for wait_sec in _WAITS_SEC:
+        try:
+            return write()
+        except OSError:
+            time.sleep(wait_sec)
+    return write()
+
+
+class BoardWriter(keras.callbacks.Callback):
+    """Writes the log for TensorBoard; epochs that the disk refuses come with a later one.
+
+    Args:
+      folder: `pathlib.Path`.
+    """
+
+    def __init__(self, folder):
+        super().__init__()
+        self._folder = folder
+        self._board = None
+        self._waiting = []  # (epoch, its logs)
+        self._has_told = False
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._waiting.append((epoch, dict(logs)))
+        try:
+            if self._board is None:
+                self._board = keras.callbacks.TensorBoard(self._folder, write_graph=False)
+                self._board.set_params(self.params)
+                self._board.set_model(self.model)
+                self._board.on_train_begin()
+            for waiting in self._waiting:
+                self._board.on_epoch_end(*waiting)
+        except (OSError, tf.errors.OpError) as error:
+            self._board = None  # its file may end in half a row: the next begins another
+            if not self._has_told:
+                self._has_told = True
+                clear_line()
+                logging.warning(
+                    "%s cannot be written now (%s): what it lacks is kept in memory, and it is "
+                    "tried again after each epoch.",
+                    self._folder,
+                    reason_of(error),
+                )
+        else:
+            self._waiting.clear()
+
+    def on_train_end(self, logs=None):
+        if self._waiting:
+            logging.warning(
+                "%s lacks epochs %d to %d, which %s has.",
+                self._folder,
+                self._waiting[0][0] + 1,
+                self._waiting[-1][0] + 1,
+                CHECKPOINT,
+            )
+        if self._board is not None:
+            self._board.on_train_end()
 
 
 class DeadOutputWarning(keras.callbacks.Callback):

@@ -12,6 +12,7 @@ from keras_actionformer.files import write_json
 from keras_actionformer.presets.runs import EVALUATION, run_scores
 from keras_actionformer.training.config import check_config
 from keras_actionformer.training.experiment import Experiment
+from keras_actionformer.training.run_lock import only_training
 from keras_actionformer.training.run_scores import evaluate_workdir
 from keras_actionformer.training.trainer import train
 
@@ -84,7 +85,9 @@ def make_folds(videos, num_folds=None, groups=None, seed=0):
     return folds
 
 
-def train_folds(config, workdir, num_folds=None, groups=None, resume=False, progress=print):
+def train_folds(
+    config, workdir, num_folds=None, groups=None, resume=False, progress=print, around_fit=None
+):
     """Trains and scores a model for each fold, in a folder of its own.
 
     The videos are those of the training, validation and evaluation subsets together; each is held
@@ -97,6 +100,7 @@ def train_folds(config, workdir, num_folds=None, groups=None, resume=False, prog
       num_folds, groups: see `make_folds`.
       resume: bool, go on where an interrupted call stopped; folds that are scored stay.
       progress: function of one str, told before and after each fold.
+      around_fit: see `train`.
 
     Returns:
       `FoldScores`.
@@ -110,20 +114,23 @@ def train_folds(config, workdir, num_folds=None, groups=None, resume=False, prog
     videos = annotations.subset(_subsets(config.data))
     folds = make_folds(videos, num_folds, groups, config.seed)
     scores = {}
-    for i, (fold, held_out) in enumerate(folds.items(), start=1):
-        progress(f"{fold} ({i} of {len(folds)}): {len(held_out)} of {len(videos)} videos held out")
-        split = workdir / f"{fold}_split.csv"
-        save_split(
-            split,
-            {v.video_id: _HELD_OUT if v.video_id in held_out else _TRAINING for v in videos},
-        )
-        folder = workdir / fold
-        if not (resume and (folder / EVALUATION).exists()):
-            train(_of_fold(config, split), folder, resume)
-            evaluate_workdir(folder)
-        scores[fold] = run_scores(folder)["average"]
-        write_json(workdir / SCORES, scores, indent=1)
-        progress(f"{fold}: average mAP {scores[fold]:.2f}")
+    with only_training(workdir):
+        for i, (fold, held_out) in enumerate(folds.items(), start=1):
+            progress(
+                f"{fold} ({i} of {len(folds)}): {len(held_out)} of {len(videos)} videos held out"
+            )
+            split = workdir / f"{fold}_split.csv"
+            save_split(
+                split,
+                {v.video_id: _HELD_OUT if v.video_id in held_out else _TRAINING for v in videos},
+            )
+            folder = workdir / fold
+            if not (resume and (folder / EVALUATION).exists()):
+                train(_of_fold(config, split), folder, resume, around_fit=around_fit)
+                evaluate_workdir(folder)
+            scores[fold] = run_scores(folder)["average"]
+            write_json(workdir / SCORES, scores, indent=1)
+            progress(f"{fold}: average mAP {scores[fold]:.2f}")
     return FoldScores(scores)
 
 

@@ -1,5 +1,6 @@
 """A training run: data, model, `fit`, and a folder that survives being killed."""
 
+import contextlib
 import importlib.util
 import os
 import pathlib
@@ -15,13 +16,14 @@ from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.padding import inference_padding
 from keras_actionformer.presets.runs import CHECKPOINT, CONFIG, MODELS
 from keras_actionformer.terminal import RunningLine
-from keras_actionformer.training.callbacks import DeadOutputWarning, RunWriter
+from keras_actionformer.training.callbacks import BoardWriter, DeadOutputWarning, RunWriter
 from keras_actionformer.training.config import check_config, to_plain
 from keras_actionformer.training.epochs import best_of, num_epochs
 from keras_actionformer.training.experiment import Experiment
 from keras_actionformer.training.freezing import freeze
 from keras_actionformer.training.progress import EpochTable
 from keras_actionformer.training.resuming import check_epochs_left, resumed_config
+from keras_actionformer.training.run_lock import only_training
 from keras_actionformer.training.run_scores import with_thresholds
 from keras_actionformer.training.transfer import open_preset, take_weights, with_preset
 from keras_actionformer.training.validation import Validation, WeightsCopy
@@ -33,12 +35,16 @@ def train(
     resume: bool = False,
     before_fit: Callable[[], object] | None = None,
     preset: str | os.PathLike[str] | None = None,
+    around_fit: Callable[[], contextlib.AbstractContextManager[Callable[[], object]]] | None = None,
 ) -> ActionFormer:
     """Trains a model, or goes on where an interrupted training stopped.
 
     A run that was stopped, at any moment and by whatever means, and then resumed ends with the
-    weights, bit for bit, of one that never stopped. A finished one goes on when `train.epochs` is
-    more than it was.
+    weights of one that never stopped: bit for bit on a CPU where both use as many threads. A
+    finished one goes on when `train.epochs` is more than it was.
+
+    What ends it between two epochs or within one (`KeyboardInterrupt`, a disk that refuses a file)
+    has a note which epochs the folder keeps.
 
     Args:
       config: `ConfigDict`, see `default_config`.
@@ -48,18 +54,29 @@ def train(
         and before anything is written, for checks of what comes after the training; or None.
       preset: str or path, in place of `train.preset`: whose weights to start from, see
         `ActionFormer.from_preset`.
+      around_fit: function without arguments that returns a context manager, which is entered for
+        the steps of the training; the function that it yields is called after each step, after
+        what is written of each epoch, and between the videos of a validation: what that raises
+        ends the training there. For signals and limits of time; or None.
 
     Returns:
       `ActionFormer` with averaged weights, or the best of the validations (`data.val_subset`) and
       the score thresholds of the best F1 on these videos.
 
     Raises:
-      UserError: the settings, the data or the folder do not fit; nothing was written then.
+      UserError: the settings, the data or the folder do not fit, or another training is running in
+        it; nothing was written then.
     """
     workdir = pathlib.Path(workdir)
     if preset is not None:
         config = with_preset(config, preset)
     check_config(config)
+    with only_training(workdir):
+        _train(config, workdir, resume, before_fit, around_fit or _never_stopped)
+        return with_thresholds(workdir)
+
+
+def _train(config, workdir, resume, before_fit, around_fit):
     goes_on = _goes_on(workdir, resume)
     given = resumed_config(config, workdir) if resume else config
     config, source = (given, None) if goes_on else open_preset(given)
@@ -90,7 +107,7 @@ def train(
         check_epochs_left(workdir, len(run.rows), config.train)
     if run.is_over:
         print(f"{workdir}: all {len(run.rows)} epochs are done already.")
-        return with_thresholds(workdir)
+        return
     # === Fit ===
     # A compiled step has one shape; any other computes no more than the batch needs.
     padded_steps = None if model.jit_compile else inference_padding(model.architecture).padded_steps
@@ -106,21 +123,29 @@ def train(
     write_json(workdir / CONFIG, to_plain(config), indent=2)
     callbacks = [run, EpochTable(run, line), DeadOutputWarning()]
     if importlib.util.find_spec("tensorboard"):
-        callbacks.append(keras.callbacks.TensorBoard(workdir / "tensorboard", write_graph=False))
+        callbacks.append(BoardWriter(workdir / "tensorboard"))
     try:
-        model.fit(
-            stream,
-            epochs=epochs.stop,
-            initial_epoch=epochs.start,
-            steps_per_epoch=steps_per_epoch,
-            shuffle=False,  # the stream has its order already
-            callbacks=callbacks,
-            verbose=0,  # `EpochTable` tells
-        )
+        with around_fit() as run.after_step:
+            model.fit(
+                stream,
+                epochs=epochs.stop,
+                initial_epoch=epochs.start,
+                steps_per_epoch=steps_per_epoch,
+                shuffle=False,  # the stream has its order already
+                callbacks=callbacks,
+                verbose=0,  # `EpochTable` tells
+            )
+    except (KeyboardInterrupt, OSError) as error:
+        error.add_note(f"{workdir} keeps {len(run.rows)} of {epochs.stop} epochs")
+        raise
     finally:
         line.clear()
     _tell_end(run.rows, epochs.stop)
-    return with_thresholds(workdir)
+
+
+@contextlib.contextmanager
+def _never_stopped():
+    yield lambda: None
 
 
 def _tell_end(rows, num_epochs):

@@ -79,11 +79,12 @@ class Validation:
         """Whether there is a validation after an epoch (int, the first is 1)."""
         return epoch % self.every == 0 or epoch == self._num_epochs
 
-    def scores(self, epoch):
+    def scores(self, epoch, after_video=lambda: None):
         """Scores the average and the last weights of now; losses are those of the last.
 
         Args:
           epoch: int, the one that has just ended.
+          after_video: function without arguments, called between the videos.
 
         Returns:
           dict, name (`"val_..."`) to float; mAP and recall in 0..1, on average over the tIoU
@@ -92,15 +93,17 @@ class Validation:
         found = {}
         for weights, column in MEAN_AP_OF.items():
             model = self._copy.take(weights)
-            result = self._evaluate(model, f"{epoch}/{self._num_epochs} validation, {weights}")
+            task = f"{epoch}/{self._num_epochs} validation, {weights}"
+            result = self._evaluate(model, task, after_video)
             found[column] = result.average_mean_ap
             found[column.replace("mAP", "recall")] = float(result.mean_recall[:, 0].mean())
         # The copy has the last weights still: losses to compare with those of the training.
         return {**self._losses(), **found}
 
-    def _evaluate(self, model, task):
+    def _evaluate(self, model, task, after_video):
         def show(done, total):
             self._line.count(done, total, "videos", task)
+            after_video()
 
         detections = detect_items(model, self._items, show, **self._windows)
         detections = fuse_where_set(detections, self._video_scores, self._config)

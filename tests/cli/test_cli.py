@@ -249,7 +249,11 @@ def test_unknown_setting(folder):
 @pytest.mark.parametrize(
     "raised, status, texts",
     [
-        ("KeyboardInterrupt", 130, ["Interrupted; go on with the same command and --resume."]),
+        (
+            "KeyboardInterrupt",
+            130,
+            ["Interrupted: go on with `train --config=config.py --resume`."],
+        ),
         ("OSError(28, 'x', 'run/a.npz')", 2, ["no space", "'run/a.npz'", "intact", "--resume"]),
         ("PermissionError(13, 'Permission denied', 'run')", 2, ["'run': Permission denied."]),
         ("UserError('Bad data.')", 2, ["train: Bad data."]),

@@ -1,6 +1,8 @@
 """HDF5 files of strangers cost no process of ours its life, and lead nowhere else."""
 
 import os
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -109,6 +111,43 @@ def test_a_file_is_looked_through_once(tmp_path, monkeypatch):
         file["v"] = h5py.ExternalLink("b.h5", "/v")
     with pytest.raises(ValueError, match="leads to another file"):
         open_hdf5(tmp_path / "a.h5")
+
+
+WRITER = """
+import sys, h5py
+with h5py.File(sys.argv[1], "w", libver=sys.argv[2], locking=True) as file:
+    file["v"] = [1, 2]
+    file.flush()
+    print("written", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize(
+    "libver, variables, text",
+    [
+        ("earliest", {}, None),
+        # HDF5 obeys the environment rather than us.
+        ("earliest", {"HDF5_USE_FILE_LOCKING": "TRUE"}, "HDF5_USE_FILE_LOCKING=FALSE in the env"),
+        ("latest", {}, "another program is writing it, so wait for its end"),
+    ],
+)
+def test_a_file_that_another_process_writes_is_read_or_the_lock_is_named(
+    tmp_path, monkeypatch, libver, variables, text
+):
+    monkeypatch.delenv("HDF5_USE_FILE_LOCKING", raising=False)
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "a.h5"), libver]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout.readline() == b"written\n"
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        if text is None:
+            with open_hdf5(tmp_path / "a.h5") as file:
+                assert file["v"][:].tolist() == [1, 2]
+        else:
+            with pytest.raises(ValueError, match=text):
+                open_hdf5(tmp_path / "a.h5")
+        writer.stdin.close()
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):

@@ -230,16 +230,18 @@ def test_a_full_disk_keeps_the_last_epoch(
     workdir = tmp_path / "run"
     savez, calls = np.savez, []
 
-    def full_at_the_second(file, **arrays):
+    def full_from_the_second_on(file, **arrays):
         calls.append(1)
-        if len(calls) == 2:
+        if len(calls) >= 2:
             file.write(b"half of a checkpoint")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(workdir))
         savez(file, **arrays)
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        patch.setattr(np, "savez", full_at_the_second)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left") as raised:
+        patch.setattr(np, "savez", full_from_the_second_on)
+        patch.setattr(callbacks, "_WAITS_SEC", (0,))
         trainer.train(small_config(data), workdir)
+    assert raised.value.__notes__ == [f"{workdir} keeps 1 of 3 epochs"] and len(calls) == 3
     assert not [path for path in workdir.rglob("*") if ".part" in path.name]
     assert len((workdir / "log.csv").read_text().splitlines()) == 1 + 1
     trainer.train(small_config(data), workdir, resume=True)
