@@ -10,7 +10,9 @@ Paths and JSON are those of TensorFlow Serving's REST API, so that its clients w
   GET  /v1/models/NAME/metadata   what it takes and gives
   GET  /health                    answers once the model is loaded and warmed up
 
-The sequences of a request may have different lengths. Ctrl-C or SIGTERM ends the server once it
+The sequences of a request may have different lengths. Whoever reaches the port may ask; but a web
+page must be named by --allowed_origins, and any name of this machine that clients use, other than
+localhost and addresses in numbers, by --allowed_hosts. Ctrl-C or SIGTERM ends the server once it
 has answered what it has taken on, after 10 seconds at the latest.
 """
 
@@ -35,18 +37,39 @@ _PORT = flags.DEFINE_integer(
     "port", 8501, "Port to listen at.", lower_bound=1024, upper_bound=65535
 )
 _MAX_BODY_MB = flags.DEFINE_float("max_body_mb", 128, "Refuses larger requests.", lower_bound=0.001)
-_MAX_STEPS = flags.DEFINE_integer("max_steps", 16384, "Refuses longer sequences.", lower_bound=1)
+_MAX_STEPS = flags.DEFINE_integer(
+    "max_steps",
+    16384,
+    "Refuses longer sequences; the model computes at most so many steps of several at a time.",
+    lower_bound=1,
+)
 _MAX_INSTANCES = flags.DEFINE_integer(
     "max_instances", 64, "Refuses requests of more sequences.", lower_bound=1
 )
 _MAX_PENDING = flags.DEFINE_integer(
     "max_pending", 64, "Refuses requests while so many are not answered yet.", lower_bound=1
 )
+_MAX_PENDING_MB = flags.DEFINE_float(
+    "max_pending_mb",
+    512,
+    "Refuses requests while those that are not answered yet have so many megabytes together.",
+    lower_bound=0.001,
+)
 _MAX_BATCH_SIZE = flags.DEFINE_integer(
     "max_batch_size", 16, "Gives the model at most so many sequences at a time.", lower_bound=1
 )
 _BATCH_TIMEOUT_MS = flags.DEFINE_float(
     "batch_timeout_ms", 2, "How long a request that is alone waits for others.", lower_bound=0
+)
+_ALLOWED_HOSTS = flags.DEFINE_list(
+    "allowed_hosts",
+    [],
+    "Names that clients call this machine by, beside localhost and addresses in numbers; or *.",
+)
+_ALLOWED_ORIGINS = flags.DEFINE_list(
+    "allowed_origins",
+    [],
+    "Web pages that may send requests, such as https://example.org; or *.",
 )
 
 
@@ -61,7 +84,16 @@ def main():
         max_steps=_MAX_STEPS.value,
         max_instances=_MAX_INSTANCES.value,
         max_pending=_MAX_PENDING.value,
+        max_pending_mb=_MAX_PENDING_MB.value,
         max_batch_size=_MAX_BATCH_SIZE.value,
         batch_timeout_ms=_BATCH_TIMEOUT_MS.value,
     )
-    serve(_MODEL.value, _NAME.value, _HOST.value, _PORT.value, limits)
+    serve(
+        _MODEL.value,
+        _NAME.value,
+        _HOST.value,
+        _PORT.value,
+        limits,
+        _ALLOWED_HOSTS.value,
+        _ALLOWED_ORIGINS.value,
+    )

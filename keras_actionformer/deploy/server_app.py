@@ -1,24 +1,24 @@
 """What a server of a detector answers to HTTP: paths, limits and refusals, as an ASGI application.
 
-    request -> limits -> JSON to arrays, in a thread -> `BatchQueue` -> answer
+    request -> `Bodies` -> JSON to arrays, in a thread -> `BatchQueue` -> JSON -> answer
 
 Paths and JSON are those of TensorFlow Serving (`server_json`).
 """
 
 import asyncio
+import concurrent.futures
+import contextlib
 
 from absl import logging
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from keras_actionformer.deploy import server_json
+from keras_actionformer.deploy.server_bodies import Bodies, busy
 from keras_actionformer.deploy.server_model import first_line
 from keras_actionformer.errors import UserError
-
-_MAX_BODY_SEC = 60  # a client that sends slower holds a place that others wait for
 
 
 def predict_path(name):
@@ -26,31 +26,9 @@ def predict_path(name):
     return f"/v1/models/{name}:predict"
 
 
-def answer_all(model, requests):
-    """Answers several requests for detections at a time.
-
-    Args:
-      model: `ServedSavedModel`.
-      requests: list of `server_json.Request`.
-
-    Returns:
-      List with the response to each.
-    """
-    rows = model.detect([one for request in requests for one in request.instances])
-    answers = []
-    for request in requests:
-        count = len(request.instances)
-        answers.append(_answer(rows[:count], request.by_columns))
-        rows = rows[count:]
-    return answers
-
-
-def _answer(rows, by_columns):
-    failed = [row for row in rows if isinstance(row, Exception)]
-    if failed:
-        reason = f"{type(failed[0]).__name__}: {first_line(failed[0])}"
-        return _json(server_json.write_error(f"The model failed ({reason})."), 500)
-    return _json(server_json.write_predictions(rows, by_columns))
+def refusal(sentence, status, headers=None):
+    """The response of a refusal, an ASGI application."""
+    return _json(server_json.write_error(sentence), status, headers)
 
 
 def _json(body, status=200, headers=None):
@@ -62,7 +40,7 @@ class DetectorApp:
 
     Args:
       description: `server_model.Description`.
-      batches: `BatchQueue` of `answer_all` for the model; the application's lifespan runs it.
+      batches: `BatchQueue` for the model; the application's lifespan runs it.
       name: str, the model's name in the paths.
       version: int, its version.
       limits: `ServingLimits`.
@@ -71,7 +49,10 @@ class DetectorApp:
     def __init__(self, description, batches, name, version, limits):
         self._batches = batches
         self._name, self._version = name, version
-        self._max_bytes, self._max_pending = int(limits.max_body_mb * 1e6), limits.max_pending
+        self._max_pending = limits.max_pending
+        self._bodies = Bodies(
+            int(limits.max_body_mb * 1e6), int(limits.max_pending_mb * 1e6), limits.max_pending
+        )
         self._accepted = server_json.Accepted(
             description.num_channels,
             description.required,
@@ -82,7 +63,7 @@ class DetectorApp:
         self._metadata = server_json.write_metadata(name, version, description.signatures)
         self._num_pending = 0
         # One by one: while it is read, JSON takes several times the memory of its text.
-        self._reading = asyncio.Lock()
+        self._json_thread = concurrent.futures.ThreadPoolExecutor(1, "json")
 
     def asgi(self):
         """The `Starlette` application."""
@@ -97,8 +78,14 @@ class DetectorApp:
         return Starlette(
             routes=routes,
             exception_handlers={HTTPException: self.refuse, Exception: self.fail},
-            lifespan=lambda app: self._batches.running(),
+            lifespan=self._running,
         )
+
+    @contextlib.asynccontextmanager
+    async def _running(self, app):
+        with self._json_thread:
+            async with self._batches.running():
+                yield
 
     async def health(self, request):
         return PlainTextResponse("ok")
@@ -110,49 +97,34 @@ class DetectorApp:
         return _json(self._metadata)
 
     async def predict(self, request):
-        if self._num_pending >= self._max_pending:
-            raise HTTPException(
-                503,
-                f"The server is busy with {self._num_pending} requests; try again later.",
-                {"Retry-After": "1"},
-            )
-        self._num_pending += 1
-        try:
-            return await self._batches.answer(await self._read(request))
-        finally:
-            self._num_pending -= 1
-
-    async def _read(self, request):
-        """The `server_json.Request` in the body, once it is its turn to be read."""
-        body = await self._read_body(request)
-        async with self._reading:
+        self._check_room()
+        with self._bodies.one() as body:
+            text = await self._bodies.read(body, request)
+            self._check_room()
+            self._num_pending += 1
             try:
-                return await asyncio.to_thread(server_json.read_request, body, self._accepted)
-            except UserError as error:
-                raise HTTPException(400, str(error)) from None
+                return await _unless_gone(request, self._answer(text))
+            finally:
+                self._num_pending -= 1
 
-    async def _read_body(self, request):
-        encoding = request.headers.get("content-encoding", "identity")
-        if encoding != "identity":
-            raise HTTPException(415, f"The body is encoded by {encoding!r}; send plain JSON.")
-        too_large = HTTPException(
-            413,
-            f"The body must have at most {self._max_bytes} bytes; send fewer sequences at a time.",
-        )
-        if int(request.headers.get("content-length", 0)) > self._max_bytes:
-            raise too_large
-        body = bytearray()
+    def _check_room(self):
+        if self._num_pending >= self._max_pending:
+            raise busy(f"has {self._num_pending} requests in hand")
+
+    async def _answer(self, text):
         try:
-            async with asyncio.timeout(_MAX_BODY_SEC):
-                async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > self._max_bytes:
-                        raise too_large
-        except ClientDisconnect:
-            raise HTTPException(400, "The body ended early.") from None
-        except TimeoutError:
-            raise HTTPException(408, f"The body took over {_MAX_BODY_SEC} s.") from None
-        return body
+            asked = await self._in_thread(server_json.read_request, text, self._accepted)
+        except UserError as error:
+            raise HTTPException(400, str(error)) from None
+        rows = await self._batches.answer(asked.instances)
+        failed = [row for row in rows if isinstance(row, Exception)]
+        if failed:
+            reason = f"{type(failed[0]).__name__}: {first_line(failed[0])}"
+            raise HTTPException(500, f"The model failed ({reason}).")
+        return _json(await self._in_thread(server_json.write_predictions, rows, asked.by_columns))
+
+    def _in_thread(self, function, *args):
+        return asyncio.get_running_loop().run_in_executor(self._json_thread, function, *args)
 
     async def refuse(self, request, error):
         """The response to an `HTTPException`, of this class or of Starlette."""
@@ -167,10 +139,23 @@ class DetectorApp:
             allowed = "GET" if "GET" in headers["Allow"] else "POST"
             headers = {"Allow": allowed}
             sentence = f"{path} does not take {request.method}, but {allowed}."
-        return _json(server_json.write_error(sentence), error.status_code, headers)
+        return refusal(sentence, error.status_code, headers)
 
     async def fail(self, request, error):
         """The response where something is wrong with the server itself."""
         logging.error("A request failed.", exc_info=error)
-        sentence = "The server failed at this request; its log tells why."
-        return _json(server_json.write_error(sentence), 500)
+        return refusal("The server failed at this request; its log tells why.", 500)
+
+
+async def _unless_gone(request, answer):
+    """What a coroutine gives, which is cancelled once the client is gone."""
+    answer = asyncio.ensure_future(answer)
+    gone = asyncio.ensure_future(request.receive())  # after the body, only the end can come
+    try:
+        await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise HTTPException(400, "The client is gone.")  # which nobody reads
+        return answer.result()
+    finally:
+        answer.cancel()
+        gone.cancel()

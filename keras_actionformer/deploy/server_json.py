@@ -20,19 +20,21 @@ from keras_actionformer.errors import UserError
 # A call of the model computes at most so many times the steps that it was asked for.
 _MAX_PADDING = 1.25
 
+_LONGEST_QUOTE = 300  # characters of what is wrong with a body
+
 
 class _Row(msgspec.Struct, forbid_unknown_fields=True):
-    feats: list[list[float]]
+    feats: msgspec.Raw
     num_steps: int = 0
     fps: float = 0.0
     duration_sec: float = 0.0
 
 
 class _Columns(msgspec.Struct, forbid_unknown_fields=True):
-    feats: list[list[list[float]]]
-    num_steps: list[int] | msgspec.UnsetType = msgspec.UNSET
-    fps: list[float] | msgspec.UnsetType = msgspec.UNSET
-    duration_sec: list[float] | msgspec.UnsetType = msgspec.UNSET
+    feats: list[msgspec.Raw]
+    num_steps: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    fps: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    duration_sec: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -41,8 +43,14 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     inputs: _Columns | msgspec.UnsetType = msgspec.UNSET
 
 
-# Checks the types of all values while it reads: no null, true or "1" passes for a number.
-_DECODER = msgspec.json.Decoder(_Body)
+# These check the types of all values while they read: no null, true or "1" passes for a number.
+# None of them is given more than a row of numbers, or what has as few values: each of its calls
+# keeps all other threads waiting, and a number as Python's takes ten times its text.
+_BODY, _LISTS = msgspec.json.Decoder(_Body), msgspec.json.Decoder(list[msgspec.Raw])
+_FLOATS, _INTS = msgspec.json.Decoder(list[float]), msgspec.json.Decoder(list[int])
+_COLUMNS = {"num_steps": _INTS, "fps": _FLOATS, "duration_sec": _FLOATS}
+
+_SPARE_LISTS = 100  # more than a body without sequences has, of lists and of objects
 
 
 class Accepted(NamedTuple):
@@ -90,15 +98,17 @@ def read_request(body, accepted):
       `Request`.
 
     Raises:
-      UserError: it is no JSON or of another form, a number is not finite in float32, rows have
-        different widths or not C, `num_steps` is not within the sequence, or there is too much.
+      UserError: it is no JSON or of another form, a number is not finite in float32, a row has not
+        C numbers, `num_steps` is not within the sequence, or there is too much.
     """
-    try:
-        content = _DECODER.decode(body)
-    except msgspec.ValidationError as error:
-        raise UserError(f"The request is not as it must be: {error}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"The body is no JSON, which has no NaN or Infinity: {error}.") from None
+    most = accepted.max_instances * (accepted.max_steps + 1) + _SPARE_LISTS
+    for bracket, limit in ((b"[", most), (b"{", accepted.max_instances + _SPARE_LISTS)):
+        if body.count(bracket) > limit:
+            raise UserError(
+                f"The body has over {limit} {bracket.decode()!r}, more than "
+                f"{accepted.max_instances} sequences of {accepted.max_steps} steps need."
+            )
+    content = _decode(_BODY, body)
     if content.signature_name not in ("", SIGNATURE):
         raise UserError(
             f"signature_name must be {SIGNATURE!r} or left out; others are not served here."
@@ -117,24 +127,54 @@ def read_request(body, accepted):
     return Request(instances, by_columns)
 
 
+def _decode(decoder, text, path="$"):
+    """What a decoder makes of JSON that stands at a path of the body."""
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError as error:
+        told = str(error).replace("`$", f"`{path}")
+        if path != "$" and " - at " not in told:
+            told += f" - at `{path}`"
+        raise UserError(f"The request is not as it must be: {_brief(told)}.") from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"The body is no JSON, which has no NaN or Infinity: {_brief(str(error))}."
+        ) from None
+
+
+def _brief(text):
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."
+
+
+def _num_values(text):
+    """How many values a list in JSON has, unless one of them holds commas; at least 1."""
+    return bytes(text).count(b",") + 1
+
+
 def _rows(columns):
     count = len(columns.feats)
     scalars = []
-    for name in ("num_steps", "fps", "duration_sec"):
-        values = getattr(columns, name)
-        if values is msgspec.UNSET:
-            values = [0]
-        if len(values) not in (1, count):
+    for name, decoder in _COLUMNS.items():
+        text = getattr(columns, name)
+        if text is msgspec.UNSET:
+            text = b"[0]"
+        num_values = _num_values(text)
+        if num_values <= max(1, count):
+            values = _decode(decoder, text, f"$.inputs.{name}")
+            num_values = len(values)
+        if num_values not in (1, count):
             raise UserError(
                 f"inputs.{name} must have one value for each of the {count} sequences, but has "
-                f"{len(values)}."
+                f"{num_values}."
             )
-        scalars.append(values if len(values) == count else values * count)
+        scalars.append(values if num_values == count else values * count)
     return [_Row(*values) for values in zip(columns.feats, *scalars, strict=True)]
 
 
 def _instance(where, row, accepted):
-    length = len(row.feats)
+    path = f"$.{where}" if where.startswith("inputs") else f"$.{where}.feats"
+    rows = _decode(_LISTS, row.feats, path)
+    length = len(rows)
     if not 1 <= length <= accepted.max_steps:
         raise UserError(
             f"{where} must have 1 to {accepted.max_steps} steps of features, but has {length}."
@@ -151,15 +191,18 @@ def _instance(where, row, accepted):
             )
         if name in accepted.required and not getattr(row, name):
             raise UserError(f"{where} lacks its {name}, which this model cannot do without.")
-    try:
-        feats = _float32(row.feats)
-    except ValueError:
-        raise UserError(f"The rows of features of {where} have different widths.") from None
-    if feats.shape[1] != accepted.num_channels:
-        raise UserError(
-            f"The rows of features of {where} must have {accepted.num_channels} channels, but have "
-            f"{feats.shape[1]}."
-        )
+    feats = np.empty((length, accepted.num_channels), np.float32)
+    for i, text in enumerate(rows):
+        num_values = _num_values(text)
+        if num_values <= accepted.num_channels:
+            values = _decode(_FLOATS, text, f"{path}[{i}]")
+            num_values = len(values)
+        if num_values != accepted.num_channels:
+            raise UserError(
+                f"The rows of features of {where} must have {accepted.num_channels} channels, but "
+                f"row {i} has {num_values}."
+            )
+        feats[i] = _float32(values)
     if not np.isfinite(feats).all():
         raise UserError(f"A feature of {where} does not fit into a float32.")
     return Instance(feats[: row.num_steps or length], row.fps, row.duration_sec)

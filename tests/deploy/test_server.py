@@ -396,9 +396,9 @@ DEEP = 100_000 * "["
         ('{"instances": [{}]}', "missing required field `feats`"),
         (rows(ONE, fsp=3), "unknown field `fsp`"),
         (rows([]), "instances[0] must have 1 to 300 steps of features, but has 0"),
-        (rows([[]]), "must have 4 channels, but have 0"),
-        (rows([[1, 2, 3]]), "must have 4 channels, but have 3"),
-        (rows([[1, 2, 3, 4], [5]]), "have different widths"),
+        (rows([[]]), "must have 4 channels, but row 0 has 0"),
+        (rows([[1, 2, 3]]), "must have 4 channels, but row 0 has 3"),
+        (rows([[1, 2, 3, 4], [5]]), "must have 4 channels, but row 1 has 1"),
         (rows(ONE * 301), "1 to 300 steps of features, but has 301"),
         (rows([1, 2, 3, 4]), "Expected `array`, got `int`"),
         (rows([ONE]), "Expected `float`, got `array`"),
@@ -420,15 +420,24 @@ DEEP = 100_000 * "["
         ('{"inputs": {"feats": [[[1, 2, 3, 4]]], "fps": [1, 2]}}', "inputs.fps must have one"),
         ('{"inputs": {"feats": [[[1, 2, 3, 4]]], "fps": []}}', "inputs.fps must have one"),
         ('{"signature_name": "raw", "instances": []}', "signature_name must be"),
-        (DEEP, "Expected `object`, got `array`"),
-        ('{"instances": [{"feats": ' + DEEP, "Expected `float`, got `array`"),
-        ('{"x": ' + DEEP, "unknown field `x`"),
+        (rows(ONE, num_steps="N").replace('"N"', "9" * 4301), "Integer value out of range"),
+        (rows([[1, 2, 3, "N"]]).replace('"N"', "9" * 4301), "Number out of range"),
+        (rows([[0] * 100_000]), "must have 4 channels, but row 0 has 100000"),
+        ('{"inputs": {"feats": [[]], "fps": [' + "0, " * 9999 + "0]}}", "but has 10000"),
+        ('{"inputs": {"feats": [[]], "fps": 3}}', "got `int` - at `$.inputs.fps`"),
+        ('{"inputs": {"feats": [[[1, 2, 3, "4"]]]}}', "got `str` - at `$.inputs.feats[0][0][3]`"),
+        (DEEP, "has over 2508 '['"),
+        ('{"instances": [{"feats": ' + DEEP, "has over 2508 '['"),
+        ('{"instances": [' + 200 * '{"feats": []},', "has over 108 '{'"),
+        ('{"instances": [{"feats": ' + 2000 * "[", "maximum recursion depth"),
+        ('{"' + 100_000 * "x" + '": 1}', "unknown field `xxx"),
     ],
 )  # fmt: skip
 def test_bad_requests(port, body, text):
     status, answer = ask(port, "POST", PATH, body)
     assert status == 400 and answer.keys() == {"error"}
     assert text in answer["error"] and answer["error"].endswith(".")
+    assert len(answer["error"]) < 400
     predict(port, json.loads(rows(ONE)))
 
 
@@ -452,15 +461,13 @@ def test_wrong_paths(port, method, path, status, text):
 def test_large_bodies(port):
     # Refused by its claim alone: nothing of it is sent.
     with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
-        client.sendall(
-            f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000000\r\n\r\n".encode()
-        )
+        client.sendall(head(10_000_000_000))
         assert b" 413 " in client.recv(100)
-    # One that claims nothing, until it is too much.
-    status, answer = ask(port, "POST", PATH, (b" " * 2**16 for _ in range(40)))
-    assert status == 413 and "at most 1000000 bytes" in answer["error"]
     status, answer = ask(port, "POST", PATH, b" " * 1_000_001)
-    assert status == 413
+    assert status == 413 and "at most 1000000 bytes" in answer["error"]
+    # One that claims nothing.
+    status, answer = ask(port, "POST", PATH, (b" " for _ in range(40)))
+    assert status == 411 and "Content-Length" in answer["error"]
     status, _ = ask(port, "POST", PATH, rows(ONE).ljust(1_000_000))
     assert status == 200
 
@@ -477,26 +484,104 @@ def test_an_exception_in_the_model(port):
     predict(port, {"instances": [good]})
 
 
-def test_too_many_requests(port):
-    """Those whose bodies are not complete yet count, and a place that is given up is free."""
-    body = rows(ONE).encode()
-    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+def head(num_bytes):
+    """The head of a request for detections."""
+    return (
+        f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {num_bytes}\r\n\r\n".encode()
+    )
+
+
+@contextlib.contextmanager
+def connections(port, count):
     with contextlib.ExitStack() as stack:
-        clients = [
+        yield [
             stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
-            for _ in range(MAX_PENDING)
+            for _ in range(count)
         ]
+
+
+def is_closed(client):
+    """Whether the server has ended a connection, within some seconds; what it said is dropped."""
+    client.settimeout(30)
+    with contextlib.suppress(ConnectionError):
+        while client.recv(1000):
+            pass
+    return True
+
+
+def test_slow_bodies_give_way(port):
+    """As many as may come at a time, and then some more that are not slow."""
+    body = rows(ONE).encode()
+    with connections(port, MAX_PENDING) as clients:
         for client in clients:
-            client.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
-            assert b" 100 " in client.recv(100)  # from here on it waits for the body
-            client.sendall(body[:-1])
-        status, answer = ask(port, "POST", PATH, body)
-        assert status == 503 and f"busy with {MAX_PENDING} requests" in answer["error"]
-        for client in clients[1:]:
-            client.sendall(body[-1:])
-            assert b" 200 " in client.recv(100)
-    # The first of them went without having sent its body.
-    assert ask(port, "POST", PATH, body)[0] == 200
+            client.sendall(head(len(body)) + body[:-1])
+        time.sleep(2)
+        for _ in range(3):
+            predict(port, json.loads(body))
+        told = []
+        for client in clients:
+            with contextlib.suppress(ConnectionError):  # of those that the server has ended
+                client.sendall(body[-1:])
+            told.append(client.recv(12)[-3:])
+        assert 1 <= told.count(b"408") <= 3 and told.count(b"200") == MAX_PENDING - told.count(
+            b"408"
+        )
+
+
+def test_silent_and_slow_connections_give_way(port):
+    """More than the server holds: those that have been idle longest are ended for others."""
+    with connections(port, MAX_PENDING + 100) as clients:
+        for client in clients[::2]:
+            client.sendall(b"GET /health HTTP/1.1\r\nX: ")
+        predict(port, json.loads(rows(ONE)))
+        assert is_closed(clients[0]) and is_closed(clients[1])
+
+
+def test_half_closed_connections_are_ended(port):
+    with connections(port, 2) as clients:
+        clients[0].sendall(head(100))
+        clients[1].sendall(b"GET /hea")
+        for client in clients:
+            client.shutdown(socket.SHUT_WR)
+            assert is_closed(client)
+
+
+def test_an_endless_header_is_refused(port):
+    with connections(port, 1) as (client,):
+        client.sendall(b"GET /health HTTP/1.1\r\nX: " + 100_000 * b"x")
+        with contextlib.suppress(ConnectionError):
+            assert b" 400 " in client.recv(100)
+    assert ask(port, "GET", "/health") == (200, "ok")
+
+
+@pytest.mark.parametrize(
+    "headers, text",
+    [
+        ({"Host": "example.org"}, "not known as 'example.org'; start it with --allowed_hosts"),
+        ({"Host": "localhost.example.org:80"}, "not known as"),
+        ({"Host": "127.0.0.1@example.org"}, "not known as"),
+        ({"Origin": "http://example.org"}, "no web pages of other origins"),
+        ({"Origin": "null"}, "no web pages of other origins"),
+        ({"Origin": "http://localhost:1"}, "no web pages of other origins"),
+        ({"Sec-Fetch-Site": "cross-site"}, "--allowed_origins"),
+        ({"Sec-Fetch-Site": "same-site"}, "--allowed_origins"),
+    ],
+)
+def test_web_pages_are_refused(port, headers, text):
+    status, answer = ask(port, "POST", PATH, rows(ONE), headers)
+    assert status == 403 and text in answer["error"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        *({"Host": host} for host in ("localhost", "LOCALHOST.:80", "10.0.0.7", "[::1]:8501")),
+        {"Host": "localhost:1", "Origin": "http://localhost:1", "Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+    ],
+)
+def test_programs_and_own_pages_are_answered(port, headers):
+    assert ask(port, "POST", PATH, rows(ONE), headers)[0] == 200
 
 
 # === Start and stop ===
