@@ -25,6 +25,7 @@ _ASK_FOR = {
     "duration_sec": "has no timing of its own: pass duration_sec (--duration), the seconds that "
     "are shared out over the features",
 }
+_MOST_DETECTIONS = 100_000  # that an answer may have, whatever the server says of its model
 _LONGEST_TIMEOUT_SEC = 1_000_000  # systems differ in how much more they take
 
 
@@ -124,7 +125,8 @@ class ServedModel:
                     "num_steps": np.array([len(sequence)], np.int32),
                     "fps": rate[None],
                     "duration_sec": limit_sec[None],
-                }
+                },
+                min(self._most_detections or _MOST_DETECTIONS, _MOST_DETECTIONS),
             )
             detections = self._check_answer(outputs)[:max_detections]
             if score_threshold is not None:

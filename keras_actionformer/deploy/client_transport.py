@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import time
 import urllib.error
 import urllib.request
 
@@ -18,6 +19,10 @@ _REST_URL = re.compile(rf"https?://[^/?#@\s]+(?:/[^?#\s]+)?/v1/models/[^/:?#\s]+
 _GRPC_URL = re.compile(rf"grpc://(?P<address>[^/?#@\s]+)/(?P<name>[^/:?#\s]+){_VERSION}")
 
 _LONGEST_QUOTE = 400  # characters of what a server says
+# Most bytes of an answer without detections, and of one detection, which is four numbers, each of
+# them on a line of its own as TensorFlow Serving writes them.
+_MAX_OTHER_BYTES, _MAX_DETECTION_BYTES = 4_000_000, 400
+_MAX_GRPC_BYTES = 64_000_000
 
 
 def open_service(url, timeout_sec):
@@ -29,8 +34,9 @@ def open_service(url, timeout_sec):
 
     Returns:
       Object with the methods `signatures()`, which gives the JSON of the model's SignatureDefs by
-      name, and `predict(inputs)`, from and to a dict of NumPy arrays. Both raise UserError for
-      whatever the server or the way to it does wrong.
+      name, and `predict(inputs, max_detections)`, from and to a dict of NumPy arrays. Both raise
+      UserError for whatever the server or the way to it does wrong, as for answers that are longer
+      than so many detections are.
 
     Raises:
       UserError: the URL has another form, or what its protocol needs is not installed.
@@ -73,8 +79,9 @@ class _RestService:
         except (KeyError, TypeError):
             raise self._stranger("its metadata has no signatures") from None
 
-    def predict(self, inputs):
-        outputs = self._ask(":predict", _predict_body(inputs)).get("outputs")
+    def predict(self, inputs, max_detections):
+        max_bytes = _MAX_OTHER_BYTES + max_detections * _MAX_DETECTION_BYTES
+        outputs = self._ask(":predict", _predict_body(inputs), max_bytes).get("outputs")
         if not isinstance(outputs, dict):
             raise self._stranger("its answer has no outputs")
         arrays = {}
@@ -85,21 +92,22 @@ class _RestService:
                 raise self._stranger(f"its {name!r} is no array") from None
         return arrays
 
-    def _ask(self, path, body=None):
+    def _ask(self, path, body=None, max_bytes=_MAX_OTHER_BYTES):
         """The JSON object that the server answers to a GET, or to a POST of `body` (bytes)."""
         request = urllib.request.Request(
             self._url + path, body, {"Content-Type": "application/json"}
         )
         try:
             with self._opener.open(request, timeout=self._timeout_sec) as response:
-                status, headers, text = response.status, response.headers, response.read()
+                status, headers = response.status, response.headers
+                text = self._read(response, max_bytes)
         # UnicodeError: a name that no host can have.
         except (OSError, http.client.HTTPException, UnicodeError) as error:
             raise self._unreached(error) from error
         if 300 <= status < 400:
             raise UserError(
-                f"The server at {self._url} redirects to {headers['Location']}; give the URL that "
-                "it moved to."
+                f"The server at {self._url} redirects to {_quoted(str(headers['Location']))}; give "
+                "the URL that it moved to."
             )
         try:
             answer = json.loads(text)
@@ -111,6 +119,20 @@ class _RestService:
             start = _quoted(text[: 4 * _LONGEST_QUOTE].decode(errors="replace"), 60)
             raise self._stranger(f"status {status}, {headers.get_content_type()}, {start!r}")
         return answer
+
+    def _read(self, response, max_bytes):
+        """The body of a response, which may neither be longer nor take longer than is expected."""
+        end_sec = time.monotonic() + self._timeout_sec
+        text = bytearray()
+        while chunk := response.read1(2**16):
+            text += chunk
+            if len(text) > max_bytes:
+                raise self._stranger(f"its answer has more than {max_bytes} bytes")
+            if time.monotonic() > end_sec:
+                raise TimeoutError
+        if response.length:
+            raise http.client.IncompleteRead(bytes(text), response.length)
+        return text
 
     def _unreached(self, error):
         """The UserError for an exception of `urllib`, or of the modules below it."""
@@ -171,8 +193,9 @@ class _GrpcService:
         self._spec.name = name
         if version is not None:
             self._spec.version.value = version
-        unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-        channel = grpc.insecure_channel(address, unlimited)
+        limits = {"send": -1, "receive": _MAX_GRPC_BYTES}
+        options = [(f"grpc.max_{way}_message_length", limit) for way, limit in limits.items()]
+        channel = grpc.insecure_channel(address, options)
         self._stub = stubs.PredictionServiceStub(channel)
 
     def signatures(self):
@@ -187,7 +210,7 @@ class _GrpcService:
         answer.metadata["signature_def"].Unpack(signatures)
         return MessageToDict(signatures, preserving_proto_field_name=True).get("signature_def", {})
 
-    def predict(self, inputs):
+    def predict(self, inputs, max_detections):  # which it needs not be told
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
 

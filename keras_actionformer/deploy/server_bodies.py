@@ -79,9 +79,9 @@ class Bodies:
         except TimeoutError:
             raise HTTPException(
                 408,
-                f"Of the body {len(content)} bytes came in {body.age_sec():.0f} s: it is waited "
-                f"for for {_MAX_BODY_SEC} s, and where it brings less than {_SLOW_BYTES_PER_SEC} "
-                "bytes a second only while nobody else needs its place.",
+                f"Of the body {len(content)} bytes came in {body.age_sec():.0f} s: it may take "
+                f"{_MAX_BODY_SEC} s, and where others need its place {_SLOW_BYTES_PER_SEC} bytes must "
+                "come in a second.",
                 {"Connection": "close"},
             ) from None
         finally:

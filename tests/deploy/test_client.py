@@ -1,5 +1,6 @@
 """`ServedModel` and `detect --server` over REST."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -179,6 +180,14 @@ def cut_off(handler):
     handler.wfile.write(b'{"outputs": {')
 
 
+def answer_without_end(handler):
+    handler.send_response(200)
+    handler.end_headers()
+    with contextlib.suppress(ConnectionError):
+        while True:
+            handler.wfile.write(b" " * 2**20)
+
+
 def close(handler):
     handler.close_connection = True
 
@@ -200,6 +209,7 @@ FAULTS = {
     "redirect": (lambda h: h.reply(302, b"", Location="http://127.0.0.1:1/v1/models/fake"),
                  "redirects to http://127.0.0.1:1/v1/models/fake; give"),
     "redirect of a POST": (lambda h: h.reply(308, b"", Location="/x"), "redirects to /x; give"),
+    "endless": (answer_without_end, r"its answer has more than 40\d{5} bytes; check the URL"),
     "cut off": (cut_off, r"broke off \(IncompleteRead: "),
     "closed": (close, r"broke off \(RemoteDisconnected: .* port for REST"),
     "no HTTP": (lambda h: h.wfile.write(b"\x00\x00\x18\x04\x00"), r"broke off \("),
@@ -252,6 +262,22 @@ def test_a_server_that_stops_in_the_middle(server):
     model = ServedModel(server.url, timeout_sec=0.2)
     server.fault = hang
     with pytest.raises(UserError, match=r"did not answer within 0\.2 s"):
+        model.detect(sequence(5))
+    released.set()
+
+
+def test_a_server_that_answers_byte_by_byte(server):
+    def drip(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        with contextlib.suppress(ConnectionError):
+            while not released.wait(0.05):
+                handler.wfile.write(b" ")
+
+    released = threading.Event()
+    model = ServedModel(server.url, timeout_sec=0.3)
+    server.fault = drip
+    with pytest.raises(UserError, match=r"did not answer within 0\.3 s"):
         model.detect(sequence(5))
     released.set()
 
