@@ -8,6 +8,7 @@ Paths and JSON are those of TensorFlow Serving (`server_json`).
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 
 from absl import logging
 from starlette.applications import Starlette
@@ -19,6 +20,8 @@ from keras_actionformer.deploy import server_json
 from keras_actionformer.deploy.server_bodies import Bodies, busy
 from keras_actionformer.deploy.server_model import first_line
 from keras_actionformer.errors import UserError
+
+_LARGE_BYTES = 1_000_000
 
 
 def predict_path(name):
@@ -62,8 +65,8 @@ class DetectorApp:
         self._status = server_json.write_status(version)
         self._metadata = server_json.write_metadata(name, version, description.signatures)
         self._num_pending = 0
-        # One by one: while it is read, JSON takes several times the memory of its text.
-        self._json_thread = concurrent.futures.ThreadPoolExecutor(1, "json")
+        # Large bodies one by one, for they take memory; others do not wait for them.
+        self._json_threads = [concurrent.futures.ThreadPoolExecutor(1) for _ in range(2)]
 
     def asgi(self):
         """The `Starlette` application."""
@@ -83,9 +86,10 @@ class DetectorApp:
 
     @contextlib.asynccontextmanager
     async def _running(self, app):
-        with self._json_thread:
-            async with self._batches.running():
-                yield
+        async with self._batches.running():
+            yield
+        for thread in self._json_threads:
+            thread.shutdown()
 
     async def health(self, request):
         return PlainTextResponse("ok")
@@ -112,8 +116,10 @@ class DetectorApp:
             raise busy(f"has {self._num_pending} requests in hand")
 
     async def _answer(self, text):
+        thread = self._json_threads[len(text) > _LARGE_BYTES]
+        in_thread = functools.partial(asyncio.get_running_loop().run_in_executor, thread)
         try:
-            asked = await self._in_thread(server_json.read_request, text, self._accepted)
+            asked = await in_thread(server_json.read_request, text, self._accepted)
         except UserError as error:
             raise HTTPException(400, str(error)) from None
         rows = await self._batches.answer(asked.instances)
@@ -121,10 +127,7 @@ class DetectorApp:
         if failed:
             reason = f"{type(failed[0]).__name__}: {first_line(failed[0])}"
             raise HTTPException(500, f"The model failed ({reason}).")
-        return _json(await self._in_thread(server_json.write_predictions, rows, asked.by_columns))
-
-    def _in_thread(self, function, *args):
-        return asyncio.get_running_loop().run_in_executor(self._json_thread, function, *args)
+        return _json(await in_thread(server_json.write_predictions, rows, asked.by_columns))
 
     async def refuse(self, request, error):
         """The response to an `HTTPException`, of this class or of Starlette."""

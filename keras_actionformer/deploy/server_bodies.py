@@ -51,13 +51,15 @@ class Bodies:
         Raises:
           HTTPException: it is too large, too slow or not whole, or there is no room for it.
         """
-        encoding = request.headers.get("content-encoding", "identity")
+        told = request.headers
+        encoding = told.get("content-encoding", "identity")
         if encoding != "identity":
             raise HTTPException(415, f"The body is encoded by {encoding!r}; send plain JSON.")
-        if "content-length" not in request.headers:  # in chunks: tiny ones cost a lot of time
+        # In chunks, of which tiny ones cost a lot of time.
+        if "transfer-encoding" in told or "content-length" not in told:
             sentence = "Tell the length of the body (Content-Length); it cannot come in chunks."
             raise HTTPException(411, sentence, {"Connection": "close"})
-        if int(request.headers["content-length"]) > self._max_bytes:
+        if int(told["content-length"]) > self._max_bytes:
             raise HTTPException(
                 413,
                 f"The body must have at most {self._max_bytes} bytes; send fewer sequences at a "
@@ -71,6 +73,8 @@ class Bodies:
                 self._coming.add(body)
                 async for chunk in request.stream():
                     self._make_room(len(chunk))
+                    if body not in self._coming:  # it was the slowest itself
+                        raise TimeoutError
                     self._num_bytes += len(chunk)
                     body.num_bytes += len(chunk)
                     content += chunk
@@ -80,8 +84,8 @@ class Bodies:
             raise HTTPException(
                 408,
                 f"Of the body {len(content)} bytes came in {body.age_sec():.0f} s: it may take "
-                f"{_MAX_BODY_SEC} s, and where others need its place {_SLOW_BYTES_PER_SEC} bytes must "
-                "come in a second.",
+                f"{_MAX_BODY_SEC} s, and where others need its place {_SLOW_BYTES_PER_SEC} bytes "
+                "must come in a second.",
                 {"Connection": "close"},
             ) from None
         finally:
@@ -89,8 +93,9 @@ class Bodies:
         return content
 
     def _make_room(self, num_bytes):
-        if self._num_bytes + num_bytes > self._max_bytes_together and not self._give_up_slowest():
-            raise busy(f"holds {self._num_bytes / 1e6:.0f} MB of requests")
+        while self._num_bytes + num_bytes > self._max_bytes_together:
+            if not self._give_up_slowest():
+                raise busy(f"holds {self._num_bytes / 1e6:.0f} MB of requests")
 
     def _give_up_slowest(self):
         """Ends the reading of the body that is most behind; returns False where none is."""
@@ -98,6 +103,8 @@ class Bodies:
         if slowest is None or slowest.lag_sec() < _GRACE_SEC:
             return False
         self._coming.discard(slowest)
+        self._num_bytes -= slowest.num_bytes
+        slowest.num_bytes = 0
         if not slowest.time_limit.expired():
             slowest.time_limit.reschedule(asyncio.get_running_loop().time())
         return True

@@ -127,11 +127,12 @@ def read_request(body, accepted):
     return Request(instances, by_columns)
 
 
-def _decode(decoder, text, path="$"):
-    """What a decoder makes of JSON that stands at a path of the body."""
+def _decode(decoder, text, path="$", row=None):
+    """What a decoder makes of JSON that stands at a path of the body, in a row of what is there."""
     try:
         return decoder.decode(text)
     except msgspec.ValidationError as error:
+        path = path if row is None else f"{path}[{row}]"
         told = str(error).replace("`$", f"`{path}")
         if path != "$" and " - at " not in told:
             told += f" - at `{path}`"
@@ -192,17 +193,18 @@ def _instance(where, row, accepted):
         if name in accepted.required and not getattr(row, name):
             raise UserError(f"{where} lacks its {name}, which this model cannot do without.")
     feats = np.empty((length, accepted.num_channels), np.float32)
-    for i, text in enumerate(rows):
-        num_values = _num_values(text)
-        if num_values <= accepted.num_channels:
-            values = _decode(_FLOATS, text, f"{path}[{i}]")
-            num_values = len(values)
-        if num_values != accepted.num_channels:
-            raise UserError(
-                f"The rows of features of {where} must have {accepted.num_channels} channels, but "
-                f"row {i} has {num_values}."
-            )
-        feats[i] = _float32(values)
+    with np.errstate(over="ignore"):  # infinite then, which is refused
+        for i, text in enumerate(rows):
+            num_values = _num_values(text)
+            if num_values <= accepted.num_channels:
+                values = _decode(_FLOATS, text, path, i)
+                num_values = len(values)
+            if num_values != accepted.num_channels:
+                raise UserError(
+                    f"The rows of features of {where} must have {accepted.num_channels} channels, "
+                    f"but row {i} has {num_values}."
+                )
+            feats[i] = values
     if not np.isfinite(feats).all():
         raise UserError(f"A feature of {where} does not fit into a float32.")
     return Instance(feats[: row.num_steps or length], row.fps, row.duration_sec)
