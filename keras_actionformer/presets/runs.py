@@ -1,7 +1,7 @@
 """The folder of a training run: what its files are called, its settings, its model, its scores.
 
 A run's folder holds
-  config.json      the settings of the run;
+  config.json      the settings of the run, and where it was started, seen from its folder;
   checkpoint.npz   everything a run needs to go on, written after each epoch;
   model.keras      the model with averaged weights after the last finished epoch; it may be up to
                    ten seconds older than the checkpoint;
@@ -15,17 +15,20 @@ A run's folder holds
 Each file appears or changes in one step: whoever reads it never meets half of it.
 """
 
+import os
 import pathlib
 
 from keras_actionformer.checks import check_keywords, shown
 from keras_actionformer.containers.claims import check_is_file
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import parse_json, told_if_unreadable
+from keras_actionformer.files import parse_json, told_if_unreadable, write_json
 from keras_actionformer.presets.folder import read_part
 
 CONFIG, CHECKPOINT, LOG = "config.json", "checkpoint.npz", "log.csv"
 MODELS = {"best": "best.keras", "average": "model.keras", "last": "last.keras"}
 EVALUATION, DETECTIONS = "evaluation.json", "detections.json"
+_ORIGIN = "started_in"  # in the file of settings
+_PATHS = (("data", "annotations"), ("data", "feats"), ("data", "split"), ("fusion", "video_scores"))
 
 
 def kept_model(epoch):
@@ -33,8 +36,20 @@ def kept_model(epoch):
     return f"model_epoch_{epoch}.keras"
 
 
+def write_config(workdir, settings):
+    """Writes the settings of a run, nested dicts, and the current folder as its paths' origin."""
+    try:
+        origin = os.path.relpath(os.getcwd(), os.path.realpath(workdir))
+    except ValueError:  # another drive of Windows
+        origin = os.getcwd()
+    write_json(pathlib.Path(workdir) / CONFIG, {**settings, _ORIGIN: origin}, indent=2)
+
+
 def read_config(workdir, defaults):
     """The settings of a training folder as nested dicts.
+
+    Its relative paths lead from where it was started, if they still lead to something there, also
+    if the current folder is another one.
 
     Args:
       workdir: str or path.
@@ -50,7 +65,22 @@ def read_config(workdir, defaults):
         f"{path} is damaged", "restore it, or train again in another --workdir"
     ):
         check_is_file(path)
-        return _filled(parse_json(path.read_text(encoding="utf-8")), defaults)
+        settings = _filled(parse_json(path.read_text(encoding="utf-8")), defaults)
+        origin = settings.pop(_ORIGIN, None)
+        if origin is not None:
+            origin = os.path.join(os.path.realpath(workdir), origin)
+            if os.path.realpath(origin) != os.getcwd():
+                for section, name in _PATHS:
+                    settings[section][name] = _from(origin, settings[section][name])
+        return settings
+
+
+def _from(origin, paths):
+    """A path, or each of a list, from a folder, if it leads to something there."""
+    if isinstance(paths, list):
+        return [_from(origin, path) for path in paths]
+    path = os.path.normpath(os.path.join(origin, paths))
+    return path if paths and os.path.exists(path) else paths
 
 
 def _filled(saved, defaults):

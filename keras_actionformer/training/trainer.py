@@ -11,10 +11,10 @@ import keras
 from absl import logging
 
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import remove_leftovers, write_json
+from keras_actionformer.files import remove_leftovers
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.padding import inference_padding
-from keras_actionformer.presets.runs import CHECKPOINT, CONFIG, MODELS
+from keras_actionformer.presets.runs import CHECKPOINT, MODELS, write_config
 from keras_actionformer.terminal import RunningLine
 from keras_actionformer.training.callbacks import BoardWriter, DeadOutputWarning, RunWriter
 from keras_actionformer.training.config import check_config, to_plain
@@ -120,7 +120,7 @@ def _train(config, workdir, resume, before_fit, around_fit):
     if not run.rows:  # an earlier run's, whose checkpoint was taken away
         for name in MODELS.values():
             (workdir / name).unlink(missing_ok=True)
-    write_json(workdir / CONFIG, to_plain(config), indent=2)
+    write_config(workdir, to_plain(config))
     callbacks = [run, EpochTable(run, line), DeadOutputWarning()]
     if importlib.util.find_spec("tensorboard"):
         callbacks.append(BoardWriter(workdir / "tensorboard"))

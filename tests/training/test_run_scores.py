@@ -17,6 +17,7 @@ from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.presets import runs
 from keras_actionformer.presets.runs import load_model
 from keras_actionformer.training import run_scores
+from keras_actionformer.training.config import run_config
 
 OLD = pathlib.Path(__file__).parents[1] / "older_files"
 
@@ -50,6 +51,28 @@ def evaluate(folder, *arguments):
 def assert_told(done, *texts):
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
     assert all(text in done.stderr for text in texts), done.stderr
+
+
+def test_a_run_finds_its_data_from_any_folder(folder, monkeypatch):
+    """Its relative paths lead from where it was started, also if both have moved."""
+    settings = run_config(folder / "run")
+    assert settings["data"]["feats"] == "data/feats"
+    runs.write_config(folder / "run", settings)
+    assert run_config(folder / "run") == settings
+    expected = evaluate(folder)
+    moved = folder.rename(folder.with_name("moved"))
+    (elsewhere := moved.parent / "elsewhere").mkdir()
+    # Data of the same name that are not the run's.
+    shutil.copytree(moved / "data" / "feats", elsewhere / "data" / "feats")
+    (elsewhere / "data" / "annotations.json").write_text("{}")
+    monkeypatch.chdir(elsewhere)
+    assert run_config(moved / "run")["data"]["feats"] == str(moved / "data" / "feats")
+    done = run_here(elsewhere, "evaluate", "--workdir=../moved/run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == expected
+    # The folder of the run alone was taken elsewhere: from the current folder, as ever.
+    (moved / "run").rename(elsewhere / "run")
+    assert run_config("run") == settings
 
 
 def test_other_settings_change_scores_and_no_file(folder, model):
