@@ -154,7 +154,7 @@ def test_a_closed_terminal_and_a_cluster_end_a_training_bit_for_bit(data, tmp_pa
     folder = tmp_path / "folder"
     shutil.copytree(data, folder)
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-    epochs = 40
+    epochs = 20
 
     def start(workdir, *more, **options):
         words = [*TRAIN[:2], f"--workdir={workdir}", "--noevaluate", *more]
