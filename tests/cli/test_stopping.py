@@ -34,6 +34,19 @@ TRAIN = ("train", "--config=config.py", "--workdir=run", "--noevaluate")
 GO_ON = f"go on with `keras-actionformer {' '.join(TRAIN)} --resume`."
 
 
+@pytest.fixture(autouse=True)
+def heeds_signals():
+    """Also where the tests run under `nohup` or in the background, which ignore some of them."""
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, signal.SIG_DFL),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    }
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
