@@ -195,7 +195,7 @@ def test_a_closed_terminal_and_a_cluster_end_a_training_bit_for_bit(data, tmp_pa
     process = start("run", "--resume", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     wait_for_epochs(process, 5)
     process.send_signal(signal.SIGTERM)
-    told = process.communicate()[1]
+    told = process.communicate()[1].splitlines()[-1]
     assert process.returncode == 143
     assert told.startswith("train: Ended by SIGTERM: run keeps ") and "--resume" in told
     assert start("run", "--resume", stdout=subprocess.DEVNULL).wait() == 0
