@@ -64,9 +64,9 @@ def data(tmp_path):
 def test_a_fold_never_sees_what_it_is_scored_on(data, tmp_path, monkeypatch):
     seen = []
 
-    def train(config, workdir, resume):
+    def train(config, workdir, resume, **options):
         seen.append(workdir.name)
-        return real_train(config, workdir, resume)
+        return real_train(config, workdir, resume, **options)
 
     real_train = folds.train
     monkeypatch.setattr(folds, "train", train)
