@@ -13,7 +13,7 @@ class UserError(ValueError):
     sentence, whatever it quotes of a file: of a very long one the middle is left out.
     """
 
-    def __init__(self, message):
+    def __init__(self, message: object) -> None:
         text = str(message)
         if len(text) > _LONGEST_MESSAGE:
             half = _LONGEST_MESSAGE // 2

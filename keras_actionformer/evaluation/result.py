@@ -75,9 +75,10 @@ class EvaluationResult:
         rows.append(("mAP", *_percent(self.mean_ap)))
         for factor, recall in zip(self.recall_at, self.mean_recall.T):
             rows.append((f"Recall@{factor}x", *_percent(recall)))
+        num_classes = len(self.class_ids)
         lines = [
             f"{self.num_detections} detections, {self.num_ground_truth} ground-truth instances of "
-            f"{len(self.class_ids)} classes (percent)",
+            f"{num_classes} class{'es' if num_classes > 1 else ''} (percent)",
             _score_table(rows),
         ]
         notes = {

@@ -168,6 +168,8 @@ def test_programs_of_the_checkout(tmp_path):
         (["prepare", "--dataset=hatp", "--from=x", "--to=y"], ["--dataset=hatp", "|hapt|"]),
         (["train", "--workdir=w"], ["--config is missing"]),
         (["train", "--config=no.py", "--workdir=w"], ["file 'no.py' does not exist"]),
+        (["train", "--config=hapt", "--workdir=w", "--epochs=3"],
+         ["no option --epochs; did you mean 'config.train.epochs'?"]),
         (["train", "--config=hpt", "--workdir=w"], ["'hpt'; did you mean 'hapt'?", "help train"]),
         (["presets", "a", "b"], ["Unknown arguments ['b']"]),
         (["train", "--config.seed=1", "--workdir=w"], ["config.seed", "--config=FILE.py"]),
