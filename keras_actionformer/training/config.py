@@ -249,6 +249,8 @@ def _check_kinds(config, default, section=""):
     """Raises UserError for what a `ConfigDict` takes for a number: None, and endless ones."""
     for name, value in config.items():
         if isinstance(value, ml_collections.ConfigDict):
+            if not isinstance(default[name], ml_collections.ConfigDict):
+                raise UserError(f"{section}{name} cannot be {shown(value.to_dict())}.")
             _check_kinds(value, default[name], f"{name}.")
             continue
         takes_none = default[name] is None or default.get_type(name) is object
