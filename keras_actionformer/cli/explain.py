@@ -65,7 +65,8 @@ def flags_problem(error, argv, options):
         if error.flagname.startswith("config.") and "config" in options and path is None:
             return f"--{error.flagname} changes a setting of --config=FILE.py, which is missing."
         for section, settings in default_config().items() if "config" in options else ():
-            if section != "seed" and error.flagname in settings:
+            is_section = isinstance(settings, ml_collections.ConfigDict)
+            if is_section and error.flagname in settings:
                 name = f"config.{section}.{error.flagname}"
                 return f"There is no option --{error.flagname}; did you mean {name!r}?"
         known = [*options, *(name for name in flags.FLAGS if name.startswith("config."))]

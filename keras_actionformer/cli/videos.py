@@ -39,10 +39,15 @@ def find_videos(names, data, channels, num_streams=1):
     Raises:
       UserError: a folder or file has no features, or two of the videos have the same id.
     """
-    of_run = 1 if isinstance(data["feats"], str) else len(data["feats"])
-    are_folders = all(map(os.path.isdir, names))
-    if of_run > 1 or (num_streams > 1 and len(names) == num_streams and are_folders):
-        return _videos_of_streams(names, data, channels, max(of_run, num_streams))
+    if not isinstance(data["feats"], str) and len(data["feats"]) > 1:
+        if len(names) != len(data["feats"]):
+            raise UserError(
+                f"--feats must name {len(data['feats'])} folders with commas between, one a stream "
+                f"as data.feats of the run, but names {len(names)}."
+            )
+        return _videos_of_streams(names, data, channels)
+    if 1 < num_streams == len(names) and all(map(os.path.isdir, names)):
+        return _videos_of_streams(names, data, channels)
     videos = {}
     for path in _feature_paths(names):
         if path.suffix in HDF5_SUFFIXES:
@@ -59,13 +64,8 @@ def find_videos(names, data, channels, num_streams=1):
     return videos
 
 
-def _videos_of_streams(names, data, channels, num_streams):
+def _videos_of_streams(names, data, channels):
     """`find_videos` of several streams: those of the first that `--feats` names."""
-    if len(names) != num_streams:
-        raise UserError(
-            f"--feats must name {num_streams} folders with commas between, one a stream as "
-            f"data.feats of the run, but names {len(names)}."
-        )
     features = FeatureFiles(names, channels, data["prefix"], data["suffix"] or ".npy")
     return {video_id: (features, video_id) for video_id in features.video_ids()}
 

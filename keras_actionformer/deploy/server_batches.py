@@ -130,9 +130,8 @@ class BatchQueue:
             found = self._detect(instances)
         except Exception as error:
             rows.set_exception(error)
-        except (
-            BaseException
-        ) as error:  # SystemExit, say, which would end this thread without a word
+        except BaseException as error:
+            # SystemExit, say, which would end this thread without a word.
             logging.error("The model's thread ended (%s: %s).", type(error).__name__, error)
             self.failure = error
             rows.set_exception(RuntimeError("The model's thread has ended."))

@@ -193,11 +193,10 @@ class Detector:
             segments_sec = np.maximum(grid.to_sec(segments), 0.0)
             if duration_sec is not None:
                 segments_sec = np.minimum(segments_sec, duration_sec)
-            kept = slice(None)
+            detections = Detections(segments_sec, scores, labels, self._model.class_names)
             if self._settings.drop_empty:
-                kept = segments_sec[:, 0] < segments_sec[:, 1]
-            found_sec = (segments_sec[kept], scores[kept], labels[kept])
-            results.append(Detections(*found_sec, self._model.class_names))
+                detections = detections[segments_sec[:, 0] < segments_sec[:, 1]]
+            results.append(detections)
         return results
 
     def _not_finite(self, feats, name):

@@ -6,10 +6,11 @@ Such detections score 0, as if all were wrong, and nothing but the names says wh
 import re
 
 from keras_actionformer.checks import shown
+from keras_actionformer.data.entries import MEDIA_SUFFIXES, file_name
 from keras_actionformer.errors import UserError
 
 _MOST_EXAMPLES = 3
-_ENDING = re.compile(r"\.(mp4|avi|mkv|mov|webm|m4v|mpe?g|npy|npz|pt|pkl|h5|hdf5|csv|json|txt)$")
+_SUFFIXES = MEDIA_SUFFIXES | {"h5", "hdf5", "json", "pkl", "pt"}
 _PREFIX = re.compile(r"^v[\W_]+")
 _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 
@@ -73,8 +74,11 @@ def _refuse_twins(kind, true, found, twin):
 
 
 def _video_twin(video_id):
-    name = re.split(r"[/\\]", video_id.strip())[-1].casefold()
-    return _class_twin(_LEADING_ZEROS.sub("", _PREFIX.sub("", _ENDING.sub("", name))))
+    name = file_name(video_id.strip()).casefold()
+    stem, _, suffix = name.rpartition(".")
+    if stem and suffix in _SUFFIXES:
+        name = stem
+    return _class_twin(_LEADING_ZEROS.sub("", _PREFIX.sub("", name)))
 
 
 def _class_twin(name):

@@ -148,7 +148,7 @@ def model_arguments(config):
         )
     fields = {field.name for field in dataclasses.fields(PostProcess)}
     settings = {k: v for k, v in config.get("test_cfg", {}).items() if k in fields}
-    settings["drop_empty"] = False
+    settings["drop_empty"] = False  # it has no such setting, and keeps them
     grid = dict(
         fps=data["default_fps"],
         stride_frames=data["feat_stride"],
