@@ -28,7 +28,6 @@ from ml_collections import config_flags
 
 from keras_actionformer.benchmark.measurements import HEADER, NOTES, check_plot, plot
 from keras_actionformer.benchmark.process import measure_alone
-from keras_actionformer.cli.explain import check_sections
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import write_json
 from keras_actionformer.quiet import import_keras
@@ -157,7 +156,7 @@ def _checked_config():
     if _CONFIG.value is None:
         raise UserError("--what=data measures the data of a configuration: give --config=FILE.")
     import_keras()
-    from keras_actionformer.training.config import check_config
+    from keras_actionformer.training.config import check_config, check_sections
 
     check_sections(_CONFIG.value)
     check_config(_CONFIG.value)

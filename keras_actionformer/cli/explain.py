@@ -11,7 +11,7 @@ import traceback
 import ml_collections
 from absl import flags
 
-from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.errors import suggest
 from keras_actionformer.training.config import default_config
 from keras_actionformer.training.config_files import find_config
 
@@ -37,15 +37,6 @@ def find_config_file(argv, options):
     name, colon, argument = value.partition(":")  # the argument is one of get_config
     rest = argv[at + (1 if "=" in argv[at] else 2) :]
     return [*argv[:at], f"--config={find_config(name)}{colon}{argument}", *rest]
-
-
-def check_sections(config):
-    """Raises UserError for a configuration that does not come from `default_config`."""
-    if list(config) != list(default_config()):
-        raise UserError(
-            "get_config() of the configuration file must start with config = default_config(), "
-            "change its settings and return it."
-        )
 
 
 def flags_problem(error, argv, options):

@@ -18,13 +18,13 @@ import json
 from absl import flags, logging
 from ml_collections import config_flags
 
-from keras_actionformer.cli.explain import check_sections
 from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.data.table_times import PLAIN_UNITS
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import write_json
 from keras_actionformer.quiet import quiet_start
 from keras_actionformer.terminal import RunningLine
+from keras_actionformer.training.config import check_sections, default_config
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -77,8 +77,6 @@ def main():
 
 def _config_of_files():
     """A configuration whose section `data` has what the options say."""
-    from keras_actionformer.training.config import default_config
-
     config = default_config()
     config.data.annotations = _ANNOTATIONS.value
     config.data.feats = tuple(_FEATS.value) if len(_FEATS.value) > 1 else _FEATS.value[0]

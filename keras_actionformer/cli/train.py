@@ -20,13 +20,12 @@ say how to get its data.
 from absl import flags
 from ml_collections import config_flags
 
-from keras_actionformer.cli.explain import check_sections
 from keras_actionformer.cli.stopping import StopSignals
 from keras_actionformer.data.tables import read_groups
 from keras_actionformer.detection.text_table import table
 from keras_actionformer.errors import UserError
 from keras_actionformer.quiet import import_keras
-from keras_actionformer.training.config import check_config
+from keras_actionformer.training.config import check_config, check_sections
 from keras_actionformer.training.config_files import built_in_configs, built_in_folder
 
 GO_ON = "--resume"

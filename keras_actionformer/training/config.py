@@ -146,6 +146,15 @@ def _architecture_defaults():
     return defaults
 
 
+def check_sections(config):
+    """Raises UserError for a configuration that does not come from `default_config`."""
+    if list(config) != list(default_config()):
+        raise UserError(
+            "get_config() of the configuration file must start with config = default_config(), "
+            "change its settings and return it."
+        )
+
+
 def check_config(config):
     """Raises UserError for settings that are missing, out of their range or contradictory.
 
