@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.errors import UserError, counted, suggest
 
 _RATE = re.compile(r"(-?[0-9]{1,9}(?:\.[0-9]{1,9})?)(?:/([0-9]{1,9}))?")
 _BRIEF = reprlib.Repr()
@@ -200,7 +200,10 @@ def check_class_weights(name, value, num_classes):
     if weights is None:
         raise UserError(f"{name} must be a list of numbers, one a class, but is {shown(value)}.")
     if len(weights) != num_classes:
-        raise UserError(f"{name} has {len(weights)} numbers for {num_classes} classes: one each.")
+        raise UserError(
+            f"{name} has {counted(len(weights), 'number')} for "
+            f"{counted(num_classes, 'class')}: one each."
+        )
     weights = tuple(float(number(f"An entry of {name}", weight)) for weight in weights)
     if min(weights) < 0:
         raise UserError(f"{name} must be 0 or more, but one is {min(weights):g}.")
@@ -237,6 +240,7 @@ def check_class_names(value, num_classes=None, source=""):
             )
     if names and num_classes not in (None, len(names)):
         raise UserError(
-            f"{where} has {len(names)} names, but num_classes={num_classes}; make them agree."
+            f"{where} has {counted(len(names), 'name')}, but num_classes={num_classes}; make "
+            "them agree."
         )
     return names

@@ -29,3 +29,9 @@ def suggest(name, known):
     near = [entry for entry in known if len(entry) <= _LONGEST_NAME]
     matches = difflib.get_close_matches(name, near, n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def counted(number, noun):
+    """Returns a number with what it counts: `"1 class"`, `"2 classes"`."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{ending}"

@@ -2,7 +2,7 @@
 
 import time
 
-from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.errors import UserError, counted, suggest
 
 
 def test_the_middle_of_a_long_message_is_left_out():
@@ -18,3 +18,8 @@ def test_the_nearest_name_is_soon_found():
     assert suggest("x" * 10**6, ["x" * 10**6]) == ""
     assert suggest("run", ["x" * 10**6, "ran"]) == "; did you mean 'ran'?"
     assert time.process_time() - start < 1
+
+
+def test_counted():
+    assert [counted(n, "class") for n in (0, 1, 2)] == ["0 classes", "1 class", "2 classes"]
+    assert counted(1, "video") == "1 video" and counted(1200, "video") == "1200 videos"

@@ -210,7 +210,7 @@ def test_mixed_precision_runs_and_stays_close():
         (dict(fpn_type="fpm"), "did you mean 'fpn'"),
         (dict(embd_kernel_size=4), "embd_kernel_size must be odd"),
         (dict(head_empty_cls=[3]), "head_empty_cls names class 3"),
-        (dict(class_names=["a"]), "class_names has 1 names"),
+        (dict(class_names=["a"]), "class_names has 1 name,"),
         (dict(cls_prior_prob=0.0), "cls_prior_prob"),
         (dict(num_classes=0), "num_classes must be a whole number of at least 1, but is 0"),
         (dict(num_classes=2.5), "num_classes must be a whole number"),

@@ -57,7 +57,7 @@ from keras_actionformer.deploy.client import ServedModel
 from keras_actionformer.detection.bouts import bout_table, count_bouts, save_bout_counts
 from keras_actionformer.detection.detections import save_detections
 from keras_actionformer.detection.thresholds import Thresholds
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, counted
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.evaluation.video_scores import load_video_scores
 from keras_actionformer.quiet import import_keras, quiet_start
@@ -209,15 +209,16 @@ def _times_of(video_ids, needs_duration):
 
 def _told(found, recommended):
     """How much was found; of bouts a table, of detections what the model recommends."""
-    num_files = f"{len(found)} {'file' if len(found) == 1 else 'files'}"
+    num_files = counted(len(found), "file")
     total = sum(map(len, found.values()))
     if _BOUTS.value:
-        text = f"{total} bouts in {num_files}"
+        text = f"{counted(total, 'bout')} in {num_files}"
         return f"{text}\n{bout_table(count_bouts(found))}" if total else f"{text}."
     if recommended is None:
-        return f"{total} detections in {num_files}."
+        return f"{counted(total, 'detection')} in {num_files}."
     return (
-        f"{total} detections in {num_files}; the model recommends those with a score from "
+        f"{counted(total, 'detection')} in {num_files}; the model recommends those with a "
+        "score from "
         f"{recommended} on: --score_threshold={recommended.common:g}, or --bouts."
     )
 

@@ -17,7 +17,7 @@ from absl import flags, logging
 
 from keras_actionformer.cli.videos import check_exist, find_videos
 from keras_actionformer.detection.text_table import table
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, counted
 from keras_actionformer.quiet import import_keras, quiet_start
 
 _PRESET = flags.DEFINE_string(
@@ -77,7 +77,9 @@ def main():
         print("No warm-up requests are in it: these need pip install 'keras-actionformer[grpc]'.")
     num_bytes = sum(file["bytes"] for file in manifest["files"].values())
     print(f"Compared with Keras: {_told(manifest['largest_difference'])}.")
-    print(f"Wrote {folder} ({len(manifest['files']) + 1} files, {num_bytes / 1e6:.1f} MB).")
+    print(
+        f"Wrote {folder} ({counted(len(manifest['files']) + 1, 'file')}, {num_bytes / 1e6:.1f} MB)."
+    )
 
 
 def _tell_what_stays_outside(data):
@@ -110,12 +112,14 @@ def _features(model):
 def _told(result):
     """What `check_export` found, as a sentence."""
     lengths = ", ".join(map(str, result["num_steps"]))
-    parts = [f"{len(result['num_steps'])} sequences ({result['features']}; {lengths} steps)"]
+    parts = [
+        f"{counted(len(result['num_steps']), 'sequence')} ({result['features']}; {lengths} steps)"
+    ]
     parts.append(f"{result['num_calls']} calls")
     if "found" in result:
         parts.append(f"{result['found']:.1%} of {result['detections']} clear detections found")
     elif "detections" in result:
-        parts.append(f"{result['detections']} detections")
+        parts.append(f"{counted(result['detections'], 'detection')}")
     limits = [f"{result['score']:.1e} in scores"]
     if "seconds" in result:
         limits.append(f"{result['seconds']:.1e} s in times")

@@ -29,7 +29,7 @@ from keras_actionformer.datasets.sensor_windows import (
 )
 from keras_actionformer.datasets.sensors import find_recordings
 from keras_actionformer.datasets.splits import save_split, split_videos, with_split
-from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.errors import UserError, counted, suggest
 from keras_actionformer.files import atomic_write
 from keras_actionformer.terminal import RunningLine
 from keras_actionformer.training.first_config import config_text
@@ -157,7 +157,8 @@ def _from_sensors(annotations, output):
     without = [name for name in recordings if name not in known]
     if without:
         print(
-            f"{len(without)} recordings without annotations are left out, such as {without[0]!r}."
+            f"{counted(len(without), 'recording')} without annotations are left out, such as "
+            f"{without[0]!r}."
         )
     recordings, line = {name: recordings[name] for name in known}, RunningLine()
     mean, std = measure_recordings(recordings, _RATE_HZ.value, line.count)
@@ -256,5 +257,5 @@ def _save_split(annotations, subset_of, output):
     for subset in dict.fromkeys(subset_of.values()):
         videos = annotations.subset(subset)
         num_actions = sum(len(video.labels) for video in videos)
-        print(f"{subset}: {len(videos)} videos with {num_actions} actions")
+        print(f"{subset}: {counted(len(videos), 'video')} with {counted(num_actions, 'action')}")
     return annotations, str(path)

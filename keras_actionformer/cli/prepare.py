@@ -20,7 +20,7 @@ from keras_actionformer.datasets.prepare import prepare_dataset
 from keras_actionformer.datasets.published import PUBLISHED
 from keras_actionformer.datasets.sensor_windows import load_windows, write_features
 from keras_actionformer.datasets.sensors import find_recordings
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, counted
 from keras_actionformer.terminal import RunningLine
 
 _DATASET = flags.DEFINE_enum(
@@ -50,7 +50,7 @@ def main():
             raise UserError("--dataset=sensors needs --windows=DIR, the features of the training.")
         recordings, line = find_recordings(_FROM.value), RunningLine()
         write_features(recordings, load_windows(_WINDOWS.value), _TO.value, line.count)
-        print(f"Wrote features of {len(recordings)} recordings to '{_TO.value}'.")
+        print(f"Wrote features of {counted(len(recordings), 'recording')} to '{_TO.value}'.")
     elif dataset == "hapt":
         stride = _STRIDE_FRAMES.value
         options = {} if stride is None else {"stride_frames": stride}

@@ -16,7 +16,7 @@ from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.data.annotation_files import load_annotations, save_annotations
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.datasets.simulated import simulate_dataset, simulate_features
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, counted
 
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write the data set to.", required=True)
 _SEED = flags.DEFINE_integer("seed", 0, "Another seed gives another data set.", lower_bound=0)
@@ -39,7 +39,10 @@ def main():
         annotations = simulate_dataset(_OUTPUT.value, seed=_SEED.value)
     actions = sum(len(video.labels) for video in annotations.videos)
     sequences = len(annotations.videos)
-    print(f"Wrote {sequences} sequences with {actions} actions to '{_OUTPUT.value}'.")
+    print(
+        f"Wrote {counted(sequences, 'sequence')} with {counted(actions, 'action')} to "
+        f"'{_OUTPUT.value}'."
+    )
 
 
 def _simulate_features(folder):

@@ -9,7 +9,7 @@ from absl import logging
 
 from keras_actionformer.data.feature_checks import constant_problem, stop_at_error
 from keras_actionformer.data.windows import cut_segments, cut_to_features, sliding_windows
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, counted
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -183,9 +183,9 @@ def make_items(videos, sequences, grids, lengths):
         num_dropped.append(len(video.labels) - len(labels))
     if any(num_dropped):
         logging.warning(
-            "%d actions in %d videos start after the end of the features%s and are left out.",
-            sum(num_dropped),
-            np.count_nonzero(num_dropped),
+            "%s in %s start after the end of the features%s and are left out.",
+            counted(sum(num_dropped), "action"),
+            counted(np.count_nonzero(num_dropped), "video"),
             "" if lengths.resize_to is None else ", or lie mostly behind it,",
         )
     if not any(len(item.labels) for item in items):

@@ -11,7 +11,7 @@ from absl import logging
 
 from keras_actionformer.data.arrays import not_finite
 from keras_actionformer.data.feature_files import HDF5_SUFFIXES, FolderStream, Hdf5Stream
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +156,8 @@ class FeatureFiles:
         if shape[0] == expected:
             fix = "it seems to be transposed: save it as (time steps, channels)"
         raise UserError(
-            f"{self.describe(video_id)} must have {expected} channels, but {found}; {fix}."
+            f"{self.describe(video_id)} must have {counted(expected, 'channel')}, but "
+            f"{found}; {fix}."
         )
 
     def _check_stream_widths(self, video_id, widths):
@@ -168,7 +169,8 @@ class FeatureFiles:
         for path, expected, width in zip(self.paths(video_id), self.feats_dim, widths):
             if width != expected:
                 raise UserError(
-                    f"Feature file '{path}' must have {expected} channels, but has {width}; {fix}."
+                    f"Feature file '{path}' must have {counted(expected, 'channel')}, but has "
+                    f"{width}; {fix}."
                 )
 
 

@@ -14,7 +14,7 @@ import zipfile
 from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.datasets.published import PUBLISHED
-from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.errors import UserError, counted, suggest
 from keras_actionformer.files import path_inside, write_npy
 
 _UNPACKED = "unpacked"
@@ -255,5 +255,5 @@ def _summary(annotations):
     for subset in dict.fromkeys(video.subset for video in annotations.videos):
         videos = annotations.subset(subset)
         actions = sum(len(video.labels) for video in videos)
-        parts.append(f"{len(videos)} {subset} videos with {actions} actions")
-    return f"{', '.join(parts)}, {len(annotations.class_names)} classes"
+        parts.append(f"{counted(len(videos), f'{subset} video')} with {counted(actions, 'action')}")
+    return f"{', '.join(parts)}, {counted(len(annotations.class_names), 'class')}"

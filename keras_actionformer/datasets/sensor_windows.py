@@ -12,7 +12,7 @@ import numpy as np
 from keras_actionformer.checks import check_keywords
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.datasets.sensors import check_rate, read_recording
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, counted
 from keras_actionformer.files import read_json, write_json, write_npy
 
 SETTINGS = "windows.json"
@@ -105,7 +105,7 @@ def cut_windows(samples, window_samples, stride_samples, name="recording"):
     """
     if len(samples) < window_samples:
         raise UserError(
-            f"Recording {name} has {len(samples)} samples, less than one window of "
+            f"Recording {name} has {counted(len(samples), 'sample')}, less than one window of "
             f"{window_samples}; it seems to be cut off."
         )
     windows = np.lib.stride_tricks.sliding_window_view(samples, window_samples, axis=0)

@@ -13,7 +13,7 @@ from keras_actionformer.deploy.client_transport import open_service
 from keras_actionformer.deploy.exported import SIGNATURE
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.detection.inputs import check_sequences, one_each
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, counted
 
 _INPUTS = ("feats", "num_steps", "fps", "duration_sec")
 _OUTPUTS = ("detection_segments", "detection_scores", "detection_classes", "num_detections")
@@ -175,7 +175,7 @@ class ServedModel:
             ) from error
         if self.class_names and num_classes not in (-1, len(self.class_names)):
             raise UserError(
-                f"The model at {self.url} has {num_classes} classes, but there are "
+                f"The model at {self.url} has {counted(num_classes, 'class')}, but there are "
                 f"{len(self.class_names)} class names; take the labels.txt of its export."
             )
         return input_dim, limit if limit > 0 else None, needed

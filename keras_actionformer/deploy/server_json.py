@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from keras_actionformer.deploy.exported import SIGNATURE
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, counted
 
 # A call of the model computes at most so many times the steps that it was asked for.
 _MAX_PADDING = 1.25
@@ -120,7 +120,8 @@ def read_request(body, accepted):
     where = "inputs.feats" if by_columns else "instances"
     if not 1 <= len(rows) <= accepted.max_instances:
         raise UserError(
-            f"{where} must have 1 to {accepted.max_instances} sequences, but has {len(rows)}; send "
+            f"{where} must have 1 to {counted(accepted.max_instances, 'sequence')}, but has "
+            f"{len(rows)}; send "
             "more in several requests."
         )
     instances = [_instance(f"{where}[{i}]", row, accepted) for i, row in enumerate(rows)]
@@ -178,7 +179,8 @@ def _instance(where, row, accepted):
     length = len(rows)
     if not 1 <= length <= accepted.max_steps:
         raise UserError(
-            f"{where} must have 1 to {accepted.max_steps} steps of features, but has {length}."
+            f"{where} must have 1 to {counted(accepted.max_steps, 'step')} of features, but "
+            f"has {length}."
         )
     if not 0 <= row.num_steps <= length:
         raise UserError(
@@ -201,7 +203,8 @@ def _instance(where, row, accepted):
                 num_values = len(values)
             if num_values != accepted.num_channels:
                 raise UserError(
-                    f"The rows of features of {where} must have {accepted.num_channels} channels, "
+                    f"The rows of features of {where} must have "
+                    f"{counted(accepted.num_channels, 'channel')}, "
                     f"but row {i} has {num_values}."
                 )
             feats[i] = values

@@ -14,7 +14,7 @@ from keras_actionformer.detection.bouts import find_bouts
 from keras_actionformer.detection.detection_files import read_columns, write_rows
 from keras_actionformer.detection.text_table import table
 from keras_actionformer.detection.thresholds import ScoreThreshold, Thresholds
-from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.errors import UserError, counted, suggest
 from keras_actionformer.extras import import_extra
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Detections:
         )
 
     def __str__(self) -> str:
-        lines = [f"{len(self)} detections"]
+        lines = [f"{counted(len(self), 'detection')}"]
         if len(self):
             rows = [("start_sec", "end_sec", "score", " label")]
             for (start, end), score, name in zip(

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_actionformer.checks import number, shown
 from keras_actionformer.data.arrays import not_finite
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, counted
 
 
 def open_sequences(feats, channels):
@@ -65,7 +65,8 @@ def _check_feats(feats, channels, name):
         raise UserError(f"{name} must be an array of numbers, but is {type(feats)}.") from None
     if feats.ndim != 2 or feats.shape[1] != channels:
         raise UserError(
-            f"{name} must be (T, {channels}), {channels} channels a step as the model was built "
+            f"{name} must be (T, {channels}), {counted(channels, 'channel')} a step as the "
+            "model was built "
             f"for, but its shape is {feats.shape}."
         )
     if not len(feats):
@@ -85,7 +86,9 @@ def one_each(name, value, count):
         return [value] * count
     values = list(value)
     if len(values) != count:
-        raise UserError(f"{name} has {len(values)} values for {count} sequences.")
+        raise UserError(
+            f"{name} has {counted(len(values), 'value')} for {counted(count, 'sequence')}."
+        )
     return values
 
 

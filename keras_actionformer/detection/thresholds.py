@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_actionformer.checks import entries, from_fields, number, shown
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,8 @@ class Thresholds:
         largest = np.max(labels, initial=-1)
         if self.per_class and largest >= len(self.per_class):
             raise UserError(
-                f"The thresholds are those of {len(self.per_class)} classes, but a detection has "
+                f"The thresholds are those of {counted(len(self.per_class), 'class')}, but a "
+                "detection has "
                 f"the class id {largest}: take those of the model that has found it."
             )
         by_label = [self.common if x is None else x for x in self.per_class]

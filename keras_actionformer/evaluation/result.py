@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_actionformer.detection.text_table import table
+from keras_actionformer.errors import counted
 from keras_actionformer.evaluation.score_thresholds import ThresholdScores
 
 
@@ -75,10 +76,10 @@ class EvaluationResult:
         rows.append(("mAP", *_percent(self.mean_ap)))
         for factor, recall in zip(self.recall_at, self.mean_recall.T):
             rows.append((f"Recall@{factor}x", *_percent(recall)))
-        num_classes = len(self.class_ids)
         lines = [
-            f"{self.num_detections} detections, {self.num_ground_truth} ground-truth instances of "
-            f"{num_classes} class{'es' if num_classes > 1 else ''} (percent)",
+            f"{counted(self.num_detections, 'detection')}, "
+            f"{counted(self.num_ground_truth, 'ground-truth instance')} of "
+            f"{counted(len(self.class_ids), 'class')} (percent)",
             _score_table(rows),
         ]
         notes = {

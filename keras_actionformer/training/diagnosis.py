@@ -20,7 +20,7 @@ from keras_actionformer.data.feature_checks import (
     length_problem,
 )
 from keras_actionformer.data.grid import FeatureGrid
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, counted
 from keras_actionformer.training.annotation_warnings import annotation_warnings, some_names
 from keras_actionformer.training.config import architecture_of, check_config
 from keras_actionformer.training.experiment import Experiment
@@ -92,7 +92,7 @@ def _problem_list(name, sentences):
     count = len(sentences)
     if not count:
         return f"No {name}s."
-    lines = [f"{count} {name}{'s' if count > 1 else ''}:"]
+    lines = [f"{counted(count, name)}:"]
     lines += [f"  {i}. {text}" for i, text in enumerate(sentences[:_MOST_PRINTED], start=1)]
     if count > _MOST_PRINTED:
         lines.append(f"  ... and {count - _MOST_PRINTED} more.")

@@ -2,6 +2,8 @@
 
 import json
 
+from keras_actionformer.errors import counted
+
 _TEMPLATE = '''"""{title}
 
     keras-actionformer inspect --config={file}
@@ -36,13 +38,13 @@ def get_config():
     config.model.max_seq_len = {s.max_seq_len}
     config.model.backbone_arch = (2, 2, {strided})  # {levels} levels, each of half the length
     config.model.regression_range = {ranges}
-    # For {num_actions} actions. More data carries a wider network: 128, 256, 512.
+    # For {num_actions}. More data carries a wider network: 128, 256, 512.
     config.model.embd_dim = config.model.fpn_dim = config.model.head_dim = {s.width}
     config.model.n_mha_win_size = 9  # steps that attention sees
     config.model.init_loss_norm = {s.init_loss_norm}  # points of a batch that learn an action
     config.model.droppath = 0.1  # against overfitting
 
-    # === Training: {steps} steps ===
+    # === Training: {steps} ===
     config.train.batch_size = {s.batch_size}
     config.train.learning_rate = {s.learning_rate!r}
     config.train.warmup_epochs = {s.warmup_epochs}
@@ -74,7 +76,8 @@ def config_text(path, annotations, data, settings, input_dim, is_sensor=False):
         len(videos) * settings.repeats // settings.batch_size
     )
     return _TEMPLATE.format(
-        title=f"{len(annotations.class_names)} classes in {len(annotations.videos)} videos, "
+        title=f"{counted(len(annotations.class_names), 'class')} in "
+        f"{counted(len(annotations.videos), 'video')}, "
         f"{len(videos)} of them to train on.",
         file=path,
         name=path.stem,
@@ -100,8 +103,8 @@ def config_text(path, annotations, data, settings, input_dim, is_sensor=False):
         strided=num_levels - 1,
         levels=num_levels,
         ranges=_ranges(settings.regression_range),
-        num_actions=num_actions,
-        steps=steps,
+        num_actions=counted(num_actions, "action"),
+        steps=counted(steps, "step"),
         s=settings,
     )
 

@@ -1,6 +1,6 @@
 """Going on with a run: which settings it has, and which may be others than before."""
 
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, counted
 from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.presets.runs import CHECKPOINT, CONFIG
 from keras_actionformer.training.config import first_difference, run_config, to_plain
@@ -62,7 +62,8 @@ def check_epochs_left(workdir, num_done, train):
     """
     if num_done > num_epochs(train):
         raise UserError(
-            f"{workdir} has {num_done} epochs behind it, more than the {num_epochs(train)} that it "
+            f"{workdir} has {counted(num_done, 'epoch')} behind it, more than the "
+            f"{num_epochs(train)} that it "
             "is now asked to have: let train.warmup_epochs, train.epochs and train.stop_after be "
             "as they were or allow more, or use another --workdir."
         )

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_actionformer.errors import counted
 from keras_actionformer.training.annotation_warnings import some_names, unlearned_classes
 from keras_actionformer.training.epochs import num_epochs
 from keras_actionformer.training.pyramid import count_points
@@ -45,12 +46,13 @@ def _schedule_warnings(train, steps_per_epoch):
         )
     if steps < _FEWEST_STEPS:
         yield (
-            f"The training has {steps} steps ({epochs} epochs of {steps_per_epoch}), too few to "
+            f"The training has {counted(steps, 'step')} ({counted(epochs, 'epoch')} of "
+            f"{steps_per_epoch}), too few to "
             f"learn from nothing; set data.repeats={-(-_FEWEST_STEPS * 2 // steps)} or more epochs."
         )
     if train.warmup_epochs >= train.epochs:
         yield (
-            f"The learning rate rises for {train.warmup_epochs} epochs and falls for "
+            f"The learning rate rises for {counted(train.warmup_epochs, 'epoch')} and falls for "
             f"{train.epochs}: the warm-up should be the smaller part."
         )
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_actionformer.detection.text_table import table
+from keras_actionformer.errors import counted
 from keras_actionformer.training.pyramid import count_points
 
 _BAR_WIDTH = 40
@@ -287,7 +288,7 @@ def _histogram(title, distribution):
 def _features_text(features):
     steps, values = features["steps"], features["values"]
     return (
-        f"Features of {features['videos']} videos: "
+        f"Features of {counted(features['videos'], 'video')}: "
         f"{' or '.join(map(str, features['channels']))} channels, "
         f"{steps['min']:.0f} to {steps['max']:.0f} steps (median {steps['median']:.0f}), "
         f"values {values[0]:.4g} to {values[1]:.4g}, {features['megabytes']:,.0f} MB as float32"

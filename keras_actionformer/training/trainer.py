@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from absl import logging
 
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, counted
 from keras_actionformer.files import remove_leftovers
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.padding import inference_padding
@@ -106,7 +106,7 @@ def _train(config, workdir, resume, before_fit, around_fit):
         run.restore()
         check_epochs_left(workdir, len(run.rows), config.train)
     if run.is_over:
-        print(f"{workdir}: all {len(run.rows)} epochs are done already.")
+        print(f"{workdir}: all {counted(len(run.rows), 'epoch')} are done already.")
         return
     # === Fit ===
     # A compiled step has one shape; any other computes no more than the batch needs.

@@ -3,7 +3,7 @@
 import keras
 
 from keras_actionformer.data.batches import evaluation_items
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, counted
 from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.training.epochs import MEAN_AP_OF, num_epochs
 from keras_actionformer.training.experiment import Experiment
@@ -71,7 +71,8 @@ class Validation:
     def __str__(self):
         rhythm = "each epoch" if self.every == 1 else f"every {self.every} epochs"
         return (
-            f"Validation on {len(self._items)} videos, {rhythm}: mAP and recall (percent) of the "
+            f"Validation on {counted(len(self._items), 'video')}, {rhythm}: mAP and recall "
+            "(percent) of the "
             "averaged\nweights, mAP of the last weights; best: kept in best.keras."
         )
 

@@ -260,7 +260,7 @@ def test_segments_and_labels_of_the_reference(path):
             "label 'run' has the label_id 1 but is number 0 of the class names",
         ),
         ({"v": video()}, {"class_names": ["a", "a"]}, "class_names has 'a' 2 times"),
-        ({"v": video()}, {"class_names": ["a"], "num_classes": 3}, "1 names, but num_classes=3"),
+        ({"v": video()}, {"class_names": ["a"], "num_classes": 3}, "1 name, but num_classes=3"),
         (
             {"v": video()},
             {"class_names": ["a"], "class_agnostic": True},

@@ -307,7 +307,7 @@ def test_actions_beyond_the_features_are_left_out(small_set, caplog):
     late = Video("v2", "training", None, None, segments_sec, np.array([0, 1]))
     with caplog.at_level("WARNING"):
         dataset = stream([late], features, max_seq_len=20, batch_size=1, **GRID)
-    assert "1 actions in 1 videos start after the end of the features" in caplog.text
+    assert "1 action in 1 video start after the end of the features" in caplog.text
     (batch,) = batches(dataset)
     np.testing.assert_array_equal(batch["labels"], [[1]])
     np.testing.assert_array_equal(batch["segments"], [[[1, 2]]])
@@ -435,7 +435,7 @@ def test_actions_mostly_behind_resized_features_are_left_out(small_set, caplog):
     late = Video("v2", "training", None, None, segments_sec, np.array([0, 1, 2]))
     with caplog.at_level("WARNING"):
         dataset = stream([late], features, max_seq_len=26, batch_size=1, resize_to=26, **GRID)
-    assert "1 actions in 1 videos start after the end of the features, or lie most" in caplog.text
+    assert "1 action in 1 video start after the end of the features, or lie most" in caplog.text
     (batch,) = batches(dataset)
     np.testing.assert_array_equal(batch["labels"], [[1, 2]])
     np.testing.assert_allclose(batch["segments"], [[[19.5, 26.5], [3.5, 7.5]]], atol=1e-4)

@@ -79,7 +79,7 @@ def test_thumos14(thumos, tmp_path):
     assert feats.is_symlink() and feats.samefile(thumos / "i3d_features")
     assert FeatureFiles(feats, 2048).load("video_test_1").shape == (5, 2048)
     assert "2 of 2 videos have features" in lines[0]
-    assert "1 Validation videos with 1 actions, 1 Test videos with 1" in lines[-1]
+    assert "1 Validation video with 1 action, 1 Test video with 1" in lines[-1]
     # Again, and the same comes out.
     prepare_dataset("thumos14", thumos.parent, tmp_path / "out", lines.append)
     assert "is there already" in lines[2]

@@ -119,7 +119,7 @@ def test_wrong_timeout(timeout_sec):
         ({"feats": np.full((5, 4), np.nan)}, "NaN or infinite values in 5 of 5 steps"),
         ({"fps": 0}, "fps must be above 0"),
         ({"fps": 1e-60}, "fps must be above 0"),
-        ({"fps": [10, 20]}, "fps has 2 values for 1 sequences"),
+        ({"fps": [10, 20]}, "fps has 2 values for 1 sequence"),
         ({"duration_sec": -2}, "duration_sec must be above 0"),
         ({"duration_sec": 1e39}, "duration_sec must be above 0 and fit"),
         ({"duration_sec": float("nan")}, "duration_sec must be a finite number"),

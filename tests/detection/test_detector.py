@@ -408,7 +408,7 @@ def test_wrong_features_are_one_sentence(model):
     ):
         with pytest.raises(UserError, match=message):
             model.detect(feats)
-    with pytest.raises(UserError, match="fps has 1 values for 2 sequences"):
+    with pytest.raises(UserError, match="fps has 1 value for 2 sequences"):
         model.detect([good, good], fps=[25])
     with pytest.raises(UserError, match="batch_size must be at least 1"):
         model.detect([good], batch_size=0)

@@ -14,7 +14,7 @@ def test_tables_and_dict():
     found = {"a": Detections([[0, 10]], [0.9], [0], ("run", "long jump"))}
     result = evaluate(truth, found, tiou_thresholds=(0.5, 0.75), recall_at=(1,))
     lines = str(result).splitlines()
-    assert lines[0] == "1 detections, 2 ground-truth instances of 2 classes (percent)"
+    assert lines[0] == "1 detection, 2 ground-truth instances of 2 classes (percent)"
     assert lines[1].split() == ["tIoU", "0.50", "0.75", "average"]
     assert lines[2].split() == ["mAP", "50.00", "50.00", "50.00"]
     assert lines[3].split() == ["Recall@1x", "50.00", "50.00", "50.00"]

@@ -93,6 +93,6 @@ def test_a_model_learns_by_them(data):
     assert loss() < plain
     model.class_weights = None
     assert loss() == plain
-    with pytest.raises(UserError, match="class_weights has 1 numbers for 3 classes"):
+    with pytest.raises(UserError, match="class_weights has 1 number for 3 classes"):
         model.class_weights = [1]
     assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
