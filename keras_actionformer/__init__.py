@@ -16,6 +16,7 @@ _HOMES = {
     "Annotations": "data.annotations",
     "Architecture": "network.architecture",
     "Detections": "detection.detections",
+    "ErrorAnalysis": "evaluation.error_analysis",
     "EvaluationResult": "evaluation.result",
     "ExportedModel": "deploy.exported",
     "FeatureFiles": "data.features",
@@ -28,6 +29,7 @@ _HOMES = {
     "Timing": "data.grid",
     "UserError": "errors",
     "Video": "data.annotations",
+    "analyze": "evaluation.error_analysis",
     "count_bouts": "detection.bouts",
     "default_config": "training.config",
     "evaluate": "evaluation.evaluation",
@@ -71,6 +73,8 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, which read an
     from keras_actionformer.detection.postprocess import PostProcess as PostProcess
     from keras_actionformer.detection.thresholds import Thresholds as Thresholds
     from keras_actionformer.errors import UserError as UserError
+    from keras_actionformer.evaluation.error_analysis import ErrorAnalysis as ErrorAnalysis
+    from keras_actionformer.evaluation.error_analysis import analyze as analyze
     from keras_actionformer.evaluation.evaluation import evaluate as evaluate
     from keras_actionformer.evaluation.result import EvaluationResult as EvaluationResult
     from keras_actionformer.evaluation.score_thresholds import (

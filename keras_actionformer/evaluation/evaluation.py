@@ -106,7 +106,7 @@ def evaluate_arrays(
         `ranking.rank`.
       tiou_thresholds, recall_at, class_names: as for `evaluate`, and so are result and errors.
     """
-    thresholds = _checked_thresholds(tiou_thresholds)
+    thresholds = checked_tiou_thresholds(tiou_thresholds)
     recall_at = _checked_recall_at(recall_at)
 
     ranked = rank(
@@ -144,12 +144,15 @@ def evaluate_arrays(
     )
 
 
-def average_precision(hits, num_ground_truth):
+def average_precision(hits, num_ground_truth, norm=None):
     """Area under the interpolated precision-recall curve.
 
     Args:
       hits: bool (..., M), True where a detection is a true positive, by falling score.
       num_ground_truth: int, instances of this class, 1 or larger.
+      norm: float, counts each hit `norm / num_ground_truth` times in the precision, so that classes
+        with few and with many instances can be compared: the normalized AP of Hoiem et al. (ECCV
+        2012). None counts it once.
 
     Returns:
       float (...), in 0..1; 0 without detections.
@@ -159,7 +162,10 @@ def average_precision(hits, num_ground_truth):
     >>> float(average_precision(np.array([True, False, True]), 4))   # (1 + 2/3) / 4
     0.41666666666666663
     """
-    precision = np.cumsum(hits, axis=-1) / np.arange(1, hits.shape[-1] + 1)
+    found = np.cumsum(hits, axis=-1)
+    wrong = np.arange(1, hits.shape[-1] + 1) - found
+    right = found if norm is None else found * (norm / num_ground_truth)
+    precision = right / (right + wrong)
     envelope = np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
     # Recall rises by 1 / num_ground_truth at each hit and nowhere else.
     return np.sum(envelope * hits, axis=-1) / num_ground_truth
@@ -191,7 +197,8 @@ def recall_at_multiples(pair_det, pair_gt, tiou, thresholds, recall_at, ranks, c
     return np.stack(recall, axis=1)
 
 
-def _checked_thresholds(tiou_thresholds):
+def checked_tiou_thresholds(tiou_thresholds):
+    """tIoU thresholds as float64 (thresholds,), or UserError where one is not in (0, 1]."""
     thresholds = np.atleast_1d(np.asarray(tiou_thresholds, dtype=np.float64))
     in_range = (thresholds > 0) & (thresholds <= 1)
     if thresholds.ndim != 1 or not len(thresholds) or not in_range.all():

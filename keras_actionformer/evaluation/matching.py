@@ -64,7 +64,7 @@ def overlapping_pairs(segments_sec, gt_segments_sec, first, count, min_tiou):
 
 
 def match_detections(pair_det, pair_gt, tiou, threshold, num_detections, num_ground_truth):
-    """Finds the true positives: each detection takes the best ground truth that is still free.
+    """Finds what each detection finds: it takes the best ground truth that is still free.
 
     Visiting the detections one by one gives the same result as letting all of them ask at once for
     their best ground truth, which keeps the asker of highest score and sends the others on to
@@ -80,7 +80,7 @@ def match_detections(pair_det, pair_gt, tiou, threshold, num_detections, num_gro
       num_ground_truth: int, N.
 
     Returns:
-      bool (M,), True where the detection is matched.
+      int64 (M,), the ground truth that each detection takes, -1 for none.
     """
     allowed = tiou >= threshold
     pair_det, pair_gt = pair_det[allowed], pair_gt[allowed]
@@ -97,6 +97,6 @@ def match_detections(pair_det, pair_gt, tiou, threshold, num_detections, num_gro
         wish = wish + refused
         staying = wish < last_wish
         asking, wish, last_wish = asking[staying], wish[staying], last_wish[staying]
-    matched = np.zeros(num_detections, dtype=bool)
-    matched[asking] = True
-    return matched
+    matches = np.full(num_detections, -1)
+    matches[asking] = wanted
+    return matches

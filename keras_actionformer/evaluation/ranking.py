@@ -94,6 +94,7 @@ class Ranked:
       count: int (M,), ground truths of its class and video.
       ground_truth_per_class: int (classes,).
       usable: bool (N,), the given ground truths that count.
+      gt_rows: int (G,), the given rows of those that count, in the order that `pairs` means.
     """
 
     class_ids: np.ndarray
@@ -104,15 +105,19 @@ class Ranked:
     count: np.ndarray
     ground_truth_per_class: np.ndarray
     usable: np.ndarray
+    gt_rows: np.ndarray
 
     def hits(self, tiou):
-        """bool (M,), the detections that find an instance at a tIoU threshold.
+        """bool (M,), the detections that find an instance at a tIoU threshold."""
+        return self.matches(tiou) >= 0
 
-        Each takes the best that those of higher scores have left, so that leaving out detections
-        below any score changes no other one.
+    def matches(self, tiou):
+        """int (M,), the place in `gt_rows` of the instance that each finds at a tIoU threshold.
+
+        -1 is none. Each takes the best that those of higher scores have left, so that leaving out
+        detections below any score changes no other one.
         """
-        num_ground_truth = int(self.ground_truth_per_class.sum())
-        return match_detections(*self.pairs, tiou, len(self.rows), num_ground_truth)
+        return match_detections(*self.pairs, tiou, len(self.rows), len(self.gt_rows))
 
 
 def rank(
@@ -183,6 +188,7 @@ def rank(
         count=count,
         ground_truth_per_class=np.bincount(gt_classes, minlength=len(class_ids)),
         usable=usable,
+        gt_rows=np.flatnonzero(usable)[gt_rows],
     )
 
 
