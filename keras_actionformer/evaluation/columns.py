@@ -7,6 +7,8 @@ import dataclasses
 
 import numpy as np
 
+from keras_actionformer.evaluation.evaluation import average_precision
+from keras_actionformer.evaluation.matching import overlapping_pairs
 from keras_actionformer.evaluation.near_names import check_names
 from keras_actionformer.evaluation.ranking import Ranked, common_class_names, flatten, rank
 
@@ -58,6 +60,49 @@ class Columns:
         """int (M,), how many detections of its class come before each."""
         starts = np.searchsorted(self.classes, np.arange(len(self.class_ids)))
         return np.arange(len(self.classes)) - starts[self.classes]
+
+    def pairs_of_any_class(self, rows, gt_rows, min_tiou):
+        """Lists the pairs of a detection and an instance of a video, whatever their classes.
+
+        Args:
+          rows: int (R,), some of the detections.
+          gt_rows: int (S,), some of the instances.
+          min_tiou: float, pairs below are dropped.
+
+        Returns:
+          (place in `rows`, instance, tIoU) of each pair, see `matching.overlapping_pairs`.
+        """
+        gt_rows = gt_rows[np.argsort(self.gt_videos[gt_rows], kind="stable")]
+        videos, gt_videos = self.videos[rows], self.gt_videos[gt_rows]
+        first = np.searchsorted(gt_videos, videos, side="left")
+        count = np.searchsorted(gt_videos, videos, side="right") - first
+        pair_det, pair_gt, tiou = overlapping_pairs(
+            self.segments_sec[rows], self.gt_segments_sec[gt_rows], first, count, min_tiou
+        )
+        return pair_det, gt_rows[pair_gt], tiou
+
+    def mean_ap(self, hits, kept, instances=None, normalized=True):
+        """Mean over classes of the AP of some of the detections.
+
+        Args:
+          hits: bool (M,), those that find an instance.
+          kept: bool (M,), those to score.
+          instances: int (classes,), how many are to be found; classes without any do not count.
+            None for all.
+          normalized: bool, see `average_precision`.
+
+        Returns:
+          float in 0..1, NaN without instances.
+        """
+        instances = self.ground_truth_per_class if instances is None else instances
+        hits, classes = hits[kept], self.classes[kept]
+        edges = np.searchsorted(classes, np.arange(len(instances) + 1))
+        norm = self.norm if normalized else None
+        scores = [
+            average_precision(hits[edges[place] : edges[place + 1]], instances[place], norm)
+            for place in np.flatnonzero(instances)
+        ]
+        return float(np.mean(scores)) if scores else np.nan
 
 
 def join_columns(ground_truth, detections, min_tiou, class_names=None):

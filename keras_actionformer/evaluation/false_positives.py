@@ -26,8 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_actionformer.detection.text_table import table
-from keras_actionformer.evaluation.evaluation import average_precision
-from keras_actionformer.evaluation.matching import overlapping_pairs
+from keras_actionformer.evaluation.shares import percent, plain, quotient
 from keras_actionformer.extras import import_extra
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ class FalsePositives:
         rows = [("detections", *slices, f"1-{MULTIPLES}G")]
         columns = [*self.shares, self.cumulative_shares[-1]]
         for kind, name in enumerate(KINDS):
-            rows.append((name, *(_percent(column[kind], 1) for column in columns)))
+            rows.append((name, *(percent(column[kind], 1) for column in columns)))
         rows.append(("number", *map(str, counts.sum(axis=1)), str(counts.sum())))
         low, high = self.tiou_thresholds.min(), self.tiou_thresholds.max()
         at, average = self.at_tiou, self.average
@@ -126,10 +125,10 @@ class FalsePositives:
             ("without", "mAP_N", "mAP", "average mAP_N", "average mAP"),
             (
                 "nothing",
-                _percent(at.mean_ap_normalized),
-                _percent(at.mean_ap),
-                _percent(average.mean_ap_normalized),
-                _percent(average.mean_ap),
+                percent(at.mean_ap_normalized),
+                percent(at.mean_ap),
+                percent(average.mean_ap_normalized),
+                percent(average.mean_ap),
             ),
         ]
         columns = (at.gains_normalized, at.gains, average.gains_normalized, average.gains)
@@ -148,8 +147,8 @@ class FalsePositives:
         return {
             "tiou": self.tiou,
             "kinds": list(KINDS),
-            "shares": [_plain(row) for row in self.shares],
-            "cumulative_shares": [_plain(row) for row in self.cumulative_shares],
+            "shares": plain(self.shares),
+            "cumulative_shares": plain(self.cumulative_shares),
             "at_tiou": self.at_tiou.to_dict(),
             "tiou_thresholds": self.tiou_thresholds.tolist(),
             "average": self.average.to_dict(),
@@ -243,16 +242,12 @@ def _largest_overlaps(columns):
     Returns:
       (float (M,), 0 where less than `BACKGROUND_TIOU`; bool (M,), it is of the detection's class).
     """
-    order = np.argsort(columns.gt_videos, kind="stable")
-    gt_videos = columns.gt_videos[order]
-    first = np.searchsorted(gt_videos, columns.videos, side="left")
-    count = np.searchsorted(gt_videos, columns.videos, side="right") - first
-    pair_det, pair_gt, tiou = overlapping_pairs(
-        columns.segments_sec, columns.gt_segments_sec[order], first, count, BACKGROUND_TIOU
+    pair_det, pair_gt, tiou = columns.pairs_of_any_class(
+        np.arange(len(columns.scores)), np.arange(len(columns.gt_classes)), BACKGROUND_TIOU
     )
     largest, own = np.zeros((2, len(columns.scores)))
     np.maximum.at(largest, pair_det, tiou)
-    same = columns.gt_classes[order][pair_gt] == columns.classes[pair_det]
+    same = columns.gt_classes[pair_gt] == columns.classes[pair_det]
     np.maximum.at(own, pair_det[same], tiou[same])
     return largest, own == largest
 
@@ -265,42 +260,21 @@ def _gains(columns, looked_at, kinds_by_threshold):
       looked_at: bool (M,).
       kinds_by_threshold: list of int (M,), for each threshold.
     """
-    instances = columns.ground_truth_per_class
     means = []
     for kinds in kinds_by_threshold:
         for removed in range(len(KINDS)):  # 0 stands for none
-            kept = looked_at if removed == 0 else looked_at & (kinds != removed)
-            hits, classes = kinds[kept] == 0, columns.classes[kept]
-            edges = np.searchsorted(classes, np.arange(len(instances) + 1))
-            means.append(
-                [
-                    np.mean(
-                        [
-                            average_precision(hits[edges[c] : edges[c + 1]], instances[c], norm)
-                            for c in np.flatnonzero(instances)
-                        ]
-                    )
-                    for norm in (None, columns.norm)
-                ]
-            )
-    plain, normalized = np.reshape(means, (-1, len(KINDS), 2)).mean(axis=0).T
+            kept = looked_at & (kinds != removed) if removed else looked_at
+            for normalized in (False, True):
+                means.append(columns.mean_ap(kinds == 0, kept, normalized=normalized))
+    raw, normalized = np.reshape(means, (-1, len(KINDS), 2)).mean(axis=0).T
     return Gains(
-        mean_ap=float(plain[0]),
+        mean_ap=float(raw[0]),
         mean_ap_normalized=float(normalized[0]),
-        gains=plain[1:] - plain[0],
+        gains=raw[1:] - raw[0],
         gains_normalized=normalized[1:] - normalized[0],
     )
 
 
 def _shares(counts):
     """Each row of counts as shares of it, NaN where it is empty."""
-    total = counts.sum(axis=-1, keepdims=True)
-    return np.where(total > 0, counts / np.maximum(total, 1), np.nan)
-
-
-def _plain(values):
-    return [None if np.isnan(value) else float(value) for value in values]
-
-
-def _percent(value, digits=2):
-    return "-" if np.isnan(value) else f"{100 * value:.{digits}f}"
+    return quotient(counts, counts.sum(axis=-1, keepdims=True))

@@ -20,6 +20,7 @@ from keras_actionformer.detection.text_table import table
 from keras_actionformer.detection.thresholds import Thresholds
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.ranking import common_class_names, flatten, rank
+from keras_actionformer.evaluation.shares import percent
 
 if TYPE_CHECKING:
     from keras_actionformer.data.annotations import Video
@@ -76,7 +77,7 @@ class ThresholdScores:
         low, high = self.thresholds.min(), self.thresholds.max()
         scores = f"{low:g}" if low == high else f"{low:g} to {high:g} (by class)"
         truth, found, right = self._all_counts()
-        precision, recall, f1 = map(_percent, self._all_shares())
+        precision, recall, f1 = map(percent, self._all_shares())
         return (
             f"Scores of {scores} or more, tIoU {self.tiou:.2f}: precision {precision}, recall "
             f"{recall}, F1 {f1}:\n{right} of {found} detections are right, {right} of {truth} "
@@ -144,11 +145,7 @@ def _values(truth, found, right):
 
 def _texts(truth, found, right):
     """Counts and shares for a table."""
-    return [*map(str, (truth, found, right)), *map(_percent, _shares(truth, found, right))]
-
-
-def _percent(share):
-    return "-" if np.isnan(share) else f"{100 * share:.2f}"
+    return [*map(str, (truth, found, right)), *map(percent, _shares(truth, found, right))]
 
 
 def score_above(
