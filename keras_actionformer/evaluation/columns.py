@@ -124,7 +124,7 @@ def join_columns(ground_truth, detections, min_tiou, class_names=None):
     gt_videos, gt_segments_sec, gt_labels, videos, segments_sec, _, scores = arrays
     ranked = rank(*arrays, min_tiou, all_classes=True)
     rows, gt_rows = ranked.rows, ranked.gt_rows
-    durations = (getattr(video, "duration_sec", None) for video in ground_truth)
+    durations = (video.duration_sec for video in ground_truth)
     return Columns(
         class_ids=ranked.class_ids,
         class_names=tuple(

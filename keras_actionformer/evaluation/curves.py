@@ -53,24 +53,21 @@ class Curve:
     def thinned(self, max_points: int = FILE_POINTS) -> Curve:
         """Returns the curve with about as few points, spread so that its shape stays.
 
-        They are as far from each other along the curve, its first, its last and that of the highest
-        F1 among them.
+        They are as far from each other along the curve, both ends of a jump being kept; its first,
+        its last and that of the highest F1 are among them.
         """
         if len(self) <= max_points:
             return self
         points = np.nan_to_num([self.thresholds, self.precision, self.recall, self.f1])
-        way = np.append(0, np.cumsum(abs(np.diff(points)).sum(axis=0)))
-        evenly = np.searchsorted(way, np.linspace(0, way[-1], max_points - 1))
-        kept = np.union1d(evenly, [0, self.f1.argmax(), len(self) - 1])
-        return self._at(kept)
-
-    def _at(self, places):
+        way = np.append(0, np.cumsum(abs(np.diff(points)).max(axis=0)))
+        evenly = np.searchsorted(way, np.linspace(0, way[-1], max_points // 2))
+        kept = np.unique([*evenly, *np.maximum(evenly - 1, 0), self.f1.argmax(), len(self) - 1])
         return dataclasses.replace(
             self,
-            thresholds=self.thresholds[places],
-            precision=self.precision[places],
-            recall=self.recall[places],
-            f1=self.f1[places],
+            thresholds=self.thresholds[kept],
+            precision=self.precision[kept],
+            recall=self.recall[kept],
+            f1=self.f1[kept],
         )
 
 
@@ -165,7 +162,7 @@ def precision_recall_curves(columns, tiou):
 
 def _curve(name, label_id, num_ground_truth, scores, hits):
     """The `Curve` of detections by falling score."""
-    is_last = np.append(scores[1:] < scores[:-1], [True] * bool(len(scores)))  # of equal ones
+    is_last = np.append(scores[1:] < scores[:-1], True)[: len(scores)]  # of equal ones
     found = np.flatnonzero(is_last) + 1
     right = np.cumsum(hits)[is_last]
     return Curve(

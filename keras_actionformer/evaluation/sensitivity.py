@@ -232,7 +232,7 @@ def _values(columns):
     group = columns.gt_videos * len(columns.class_ids) + columns.gt_classes
     _, group, instances = np.unique(group, return_inverse=True, return_counts=True)
     return {
-        "coverage": lengths_sec / columns.durations_sec[columns.gt_videos],
+        "coverage": quotient(lengths_sec, columns.durations_sec[columns.gt_videos]),
         "length": lengths_sec,
         "instances": instances[group].astype(np.float64),
     }

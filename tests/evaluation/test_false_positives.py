@@ -5,19 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from keras_actionformer import Detections, Video, analyze, evaluate
+from helpers.crowded_videos import random_case, video
+from keras_actionformer import Detections, analyze, evaluate
 from keras_actionformer.evaluation.columns import join_columns
 from keras_actionformer.evaluation.evaluation import average_precision
 from keras_actionformer.evaluation.false_positives import KINDS, detection_kinds
 
 NAMES = ("run", "jump")
-
-
-def video(video_id, segments_sec, labels, duration_sec=None):
-    segments_sec = np.array(segments_sec, np.float64).reshape(-1, 2)
-    return Video(video_id, "test", duration_sec, None, segments_sec, np.array(labels, np.int64))
-
-
 TRUTH = [
     video(
         "a",
@@ -111,26 +105,6 @@ def test_only_ten_times_g_are_looked_at():
 
 
 # --- what must hold of any detections ------------------------------------------------------------
-
-
-def random_case(seed, num_videos=4, count=120):
-    """Crowded segments of three classes that overlap with each other; one video has no instance."""
-    rng = np.random.default_rng(seed)
-    truth, found = [], {}
-    for place in range(num_videos):
-        starts = rng.uniform(0, 200, 0 if place == 1 else 25)
-        segments = np.stack([starts, starts + rng.uniform(2, 20, len(starts))], axis=1)
-        name = f"video_{place}"
-        truth.append(video(name, segments, rng.integers(0, 3, len(starts)), 220))
-        starts = rng.uniform(0, 200, count)
-        moved = np.stack([starts, starts + rng.uniform(2, 20, count)], axis=1)
-        near = np.arange(len(segments))
-        moved[near] = np.sort(segments + rng.normal(0, 1, segments.shape), axis=1)
-        labels = rng.integers(0, 4, count)  # class 3 is not annotated
-        labels[near] = truth[-1].labels
-        scores = (rng.permutation(count) + place / num_videos) / count  # no two are equal
-        found[name] = Detections(moved, scores, labels)
-    return truth, found
 
 
 def slow_kinds(truth, found, tiou):
