@@ -16,6 +16,7 @@ from keras_actionformer import (
     PostProcess,
     ServedModel,
     Video,
+    analyze,
     default_config,
     evaluate,
     list_presets,
@@ -32,7 +33,9 @@ default_config()
 assert list_presets()
 segments_sec, labels = np.array([[0.0, 1.0]]), np.array([0])
 truth = Video("a", "test", None, None, segments_sec, labels)
-print(evaluate([truth], {"a": Detections(segments_sec, [0.5], labels)}))
+found = {"a": Detections(segments_sec, [0.5], labels)}
+analyze([truth], found)
+print(evaluate([truth], found))
 print("Loaded:", *sys.modules)
 """
 

@@ -20,6 +20,13 @@ model was not trained on. Where a model has such thresholds, precision, recall a
 
   evaluate --workdir=runs/thumos14 --tune_threshold --subset=validation
 
+--errors tells what is wrong: of which kinds the false positives are and what each costs, which
+instances are missed, which classes are taken for which, how far the boundaries are off, and whether
+scores are probabilities. --error_bins does so with other bins of lengths and the like than those
+that are usual for THUMOS14. --average_recall scores the detections as proposals.
+
+  evaluate --ground_truth=annotations.json --detections=detections.json --error_bins=data
+
 A run or a preset is evaluated with other settings of the post-processing or the fusion, and its
 files stay as they are, by
 
@@ -37,9 +44,11 @@ from keras_actionformer.data.grid import Timing
 from keras_actionformer.data.table_times import PLAIN_UNITS
 from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
-from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS, evaluate
+from keras_actionformer.evaluation.average_precision import TIOU_THRESHOLDS
+from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.evaluation.score_thresholds import tune_thresholds
+from keras_actionformer.evaluation.sensitivity import EDGE_NAMES
 from keras_actionformer.evaluation.video_scores import load_video_scores
 from keras_actionformer.files import write_json
 from keras_actionformer.quiet import import_keras
@@ -98,6 +107,19 @@ _SCORE_THRESHOLD = flags.DEFINE_float(
 _TUNE_THRESHOLD = flags.DEFINE_bool(
     "tune_threshold", False, "Finds the thresholds of the best F1; a run or preset keeps them."
 )
+_AVERAGE_RECALL = flags.DEFINE_bool(
+    "average_recall", False, "Also tells AR@AN, the recall of so many detections a video."
+)
+_ERRORS = flags.DEFINE_bool(
+    "errors", False, "Also tells of which kinds the errors are, and where they are made."
+)
+_ERROR_BINS = flags.DEFINE_enum(
+    "error_bins",
+    None,
+    list(EDGE_NAMES),
+    "--errors with bins of lengths and the like as for a data set, or with as many instances each; "
+    f"otherwise {EDGE_NAMES[0]}.",
+)
 _PER_CLASS = flags.DEFINE_bool("per_class", False, "Also print a table with a line a class.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write the scores to.")
 
@@ -122,6 +144,7 @@ def main():
 
 def _evaluate(tiou_thresholds):
     """Returns the `EvaluationResult` of what the flags name."""
+    errors = _ERROR_BINS.value or (EDGE_NAMES[0] if _ERRORS.value else None)
     if _WORKDIR.value and not any((_PRESET.value, _GROUND_TRUTH.value, _DETECTIONS.value)):
         import_keras()  # seconds long, and files of detections do without
         from keras_actionformer.training.run_scores import evaluate_workdir
@@ -135,6 +158,8 @@ def _evaluate(tiou_thresholds):
             overrides=given_settings(_SETTINGS),
             score_threshold=_SCORE_THRESHOLD.value,
             tune_threshold=_TUNE_THRESHOLD.value,
+            average_recall=_AVERAGE_RECALL.value,
+            errors=errors,
         )
     if _WEIGHTS.value:
         raise UserError("--weights is for --workdir alone: a run has several, files have none.")
@@ -175,6 +200,8 @@ def _evaluate(tiou_thresholds):
         tiou_thresholds or TIOU_THRESHOLDS,
         class_names=names,
         thresholds=thresholds,
+        average_recall=_AVERAGE_RECALL.value,
+        errors=errors,
     )
 
 

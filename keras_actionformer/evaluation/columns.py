@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 
-from keras_actionformer.evaluation.evaluation import average_precision
+from keras_actionformer.evaluation.average_precision import average_precision
 from keras_actionformer.evaluation.matching import overlapping_pairs
 from keras_actionformer.evaluation.near_names import check_names
 from keras_actionformer.evaluation.ranking import Ranked, common_class_names, flatten, rank

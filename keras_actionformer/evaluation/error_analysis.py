@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_actionformer.detection.thresholds import Thresholds
+from keras_actionformer.evaluation.average_precision import (
+    TIOU_THRESHOLDS,
+    checked_tiou_thresholds,
+)
 from keras_actionformer.evaluation.boundaries import BoundaryErrors, boundary_errors
 from keras_actionformer.evaluation.calibration import Calibration, calibration
 from keras_actionformer.evaluation.columns import join_columns
 from keras_actionformer.evaluation.confusion import ConfusionMatrix, confusion_matrix
 from keras_actionformer.evaluation.curves import Curves, precision_recall_curves
-from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS, checked_tiou_thresholds
 from keras_actionformer.evaluation.false_positives import FalsePositives, false_positives
 from keras_actionformer.evaluation.score_thresholds import TIOU, recommend_thresholds
 from keras_actionformer.evaluation.sensitivity import Sensitivity, sensitivity
@@ -59,7 +62,10 @@ class ErrorAnalysis:
         """Returns everything as plain numbers, lists and strings, ready for `json.dump`."""
         return {
             "tiou": self.tiou,
-            "thresholds": dataclasses.asdict(self.thresholds),
+            "thresholds": {
+                "common": self.thresholds.common,
+                "per_class": list(self.thresholds.per_class),
+            },
             **{name: part.to_dict() for name, part in self._parts().items()},
         }
 

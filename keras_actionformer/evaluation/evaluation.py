@@ -29,6 +29,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_actionformer.errors import UserError
+from keras_actionformer.evaluation.average_precision import (
+    TIOU_THRESHOLDS,
+    average_precision,
+    checked_tiou_thresholds,
+)
+from keras_actionformer.evaluation.average_recall import measure_average_recall
+from keras_actionformer.evaluation.error_analysis import analyze
 from keras_actionformer.evaluation.near_names import check_names
 from keras_actionformer.evaluation.ranking import common_class_names, flatten, rank
 from keras_actionformer.evaluation.result import EvaluationResult
@@ -39,9 +46,6 @@ if TYPE_CHECKING:
     from keras_actionformer.detection.detections import Detections
     from keras_actionformer.detection.thresholds import Thresholds
 
-# The thresholds THUMOS14 is scored at, the default everywhere.
-TIOU_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
-
 
 def evaluate(
     ground_truth: Sequence[Video],
@@ -50,6 +54,8 @@ def evaluate(
     recall_at: Sequence[int] = (1, 5),
     class_names: Sequence[str] | None = None,
     thresholds: float | Thresholds | None = None,
+    average_recall: bool = False,
+    errors: str | None = None,
 ) -> EvaluationResult:
     """Evaluates detections of many videos.
 
@@ -67,6 +73,9 @@ def evaluate(
         that the detections carry.
       thresholds: float, or the `Thresholds` of a model: scores from which on to count precision,
         recall and F1, too (at a tIoU of 0.5).
+      average_recall: bool, measures AR@AN of the detections as proposals, too.
+      errors: str, the `edges` of `analyze`, such as "thumos14" or "data", for an analysis of the
+        errors, too (at a tIoU of 0.5, and with `thresholds`); None for none.
 
     Returns:
       An `EvaluationResult`.
@@ -78,13 +87,25 @@ def evaluate(
     """
     class_names = common_class_names(detections, class_names)
     check_names(ground_truth, detections, class_names)
-    result = evaluate_arrays(
-        *flatten(ground_truth, detections), tiou_thresholds, recall_at, class_names
-    )
-    if thresholds is None:
-        return result
-    above = score_above(ground_truth, detections, thresholds, class_names=class_names)
-    return dataclasses.replace(result, above_thresholds=above)
+    arrays = flatten(ground_truth, detections)
+    result = evaluate_arrays(*arrays, tiou_thresholds, recall_at, class_names)
+    more = {}
+    if thresholds is not None:
+        more["above_thresholds"] = score_above(
+            ground_truth, detections, thresholds, class_names=class_names
+        )
+    if average_recall:
+        more["average_recall"] = measure_average_recall(*arrays)
+    if errors is not None:
+        more["errors"] = analyze(
+            ground_truth,
+            detections,
+            tiou_thresholds=tiou_thresholds,
+            thresholds=thresholds,
+            edges=errors,
+            class_names=class_names,
+        )
+    return dataclasses.replace(result, **more)
 
 
 def evaluate_arrays(
@@ -144,33 +165,6 @@ def evaluate_arrays(
     )
 
 
-def average_precision(hits, num_ground_truth, norm=None):
-    """Area under the interpolated precision-recall curve.
-
-    Args:
-      hits: bool (..., M), True where a detection is a true positive, by falling score.
-      num_ground_truth: int, instances of this class, 1 or larger.
-      norm: float, counts each hit `norm / num_ground_truth` times in the precision, so that classes
-        with few and with many instances can be compared: the normalized AP of Hoiem et al. (ECCV
-        2012). None counts it once.
-
-    Returns:
-      float (...), in 0..1; 0 without detections.
-
-    Example: precision is 1 at the first hit and 2/3 at the second; two of four instances are found.
-
-    >>> float(average_precision(np.array([True, False, True]), 4))   # (1 + 2/3) / 4
-    0.41666666666666663
-    """
-    found = np.cumsum(hits, axis=-1)
-    wrong = np.arange(1, hits.shape[-1] + 1) - found
-    right = found if norm is None else found * (norm / num_ground_truth)
-    precision = right / (right + wrong)
-    envelope = np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
-    # Recall rises by 1 / num_ground_truth at each hit and nowhere else.
-    return np.sum(envelope * hits, axis=-1) / num_ground_truth
-
-
 def recall_at_multiples(pair_det, pair_gt, tiou, thresholds, recall_at, ranks, count, gt_per_class):
     """Recall@kx of each class.
 
@@ -195,18 +189,6 @@ def recall_at_multiples(pair_det, pair_gt, tiou, thresholds, recall_at, ranks, c
         covered = best_tiou >= thresholds[:, None]
         recall.append(np.add.reduceat(covered.astype(np.int64), starts, axis=1) / gt_per_class)
     return np.stack(recall, axis=1)
-
-
-def checked_tiou_thresholds(tiou_thresholds):
-    """tIoU thresholds as float64 (thresholds,), or UserError where one is not in (0, 1]."""
-    thresholds = np.atleast_1d(np.asarray(tiou_thresholds, dtype=np.float64))
-    in_range = (thresholds > 0) & (thresholds <= 1)
-    if thresholds.ndim != 1 or not len(thresholds) or not in_range.all():
-        raise UserError(
-            "tiou_thresholds must be one or more numbers above 0 and at most 1, got "
-            f"{thresholds.tolist()}."
-        )
-    return thresholds
 
 
 def _checked_recall_at(recall_at):

@@ -7,6 +7,8 @@ import numpy as np
 
 from keras_actionformer.detection.text_table import table
 from keras_actionformer.errors import counted
+from keras_actionformer.evaluation.average_recall import AverageRecall
+from keras_actionformer.evaluation.error_analysis import ErrorAnalysis
 from keras_actionformer.evaluation.score_thresholds import ThresholdScores
 
 
@@ -30,6 +32,8 @@ class EvaluationResult:
         ground truth; they are false positives.
       num_detections_ignored: int, detections of classes that are not in the ground truth.
       above_thresholds: `ThresholdScores`, what is found from some score on; or None.
+      average_recall: `AverageRecall`, AR@AN; or None.
+      errors: `ErrorAnalysis`; or None.
     """
 
     tiou_thresholds: np.ndarray
@@ -45,6 +49,8 @@ class EvaluationResult:
     num_detections_outside: int
     num_detections_ignored: int
     above_thresholds: ThresholdScores | None = None
+    average_recall: AverageRecall | None = None
+    errors: ErrorAnalysis | None = None
 
     @property
     def mean_ap(self) -> np.ndarray:
@@ -89,9 +95,10 @@ class EvaluationResult:
             "Instances repeated or under 1 ms, left out": self.num_ground_truth_left_out,
         }
         lines += [f"{text}: {number}" for text, number in notes.items() if number]
-        return "\n".join(
-            lines if self.above_thresholds is None else [*lines, str(self.above_thresholds)]
-        )
+        more = (self.above_thresholds, self.average_recall)
+        lines += [str(one) for one in more if one is not None]
+        text = "\n".join(lines)
+        return text if self.errors is None else f"{text}\n\n{self.errors}"
 
     def per_class_table(self) -> str:
         """Returns a text table, one class a line: instances, detections and AP in percent.
@@ -122,11 +129,11 @@ class EvaluationResult:
             "num_videos_without_detections": self.num_videos_without_detections,
             "num_detections_outside": self.num_detections_outside,
             "num_detections_ignored": self.num_detections_ignored,
-            **(
-                {}
-                if self.above_thresholds is None
-                else {"above_thresholds": self.above_thresholds.to_dict()}
-            ),
+            **{
+                name: getattr(self, name).to_dict()
+                for name in ("above_thresholds", "average_recall", "errors")
+                if getattr(self, name) is not None
+            },
             "classes": [
                 {
                     "label_id": int(self.class_ids[column]),

@@ -41,6 +41,8 @@ EDGES = {
         "instances": (0, 1, 4, 8, np.inf),
     },
 }
+# What an analysis is asked for: those, or bins of as many instances each.
+EDGE_NAMES = (*EDGES, "data")
 # Normalized precision at which a detection no longer finds what it overlaps with.
 MIN_PRECISION = 0.05
 
@@ -191,7 +193,7 @@ def sensitivity(columns, tiou, edges):
     Raises:
       UserError: `edges` is something else.
     """
-    edges = choice("edges", edges, *EDGES, "data")
+    edges = choice("edges", edges, *EDGE_NAMES)
     matches = columns.ranked.matches(tiou)
     missed = np.ones(len(columns.gt_classes), bool)
     missed[matches[(matches >= 0) & (_normalized_precision(columns, matches) > MIN_PRECISION)]] = 0

@@ -20,7 +20,7 @@ from keras_actionformer.data.table_times import PLAIN_UNITS
 from keras_actionformer.data.windows import Lengths
 from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.errors import UserError, suggest
-from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS
+from keras_actionformer.evaluation.average_precision import TIOU_THRESHOLDS
 from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.presets.builtin import ARCHITECTURES
 from keras_actionformer.presets.runs import CONFIG, read_config

@@ -114,6 +114,8 @@ def evaluate_workdir(
     overrides=None,
     score_threshold=None,
     tune_threshold=False,
+    average_recall=False,
+    errors=None,
 ):
     """Detects on a subset with a training folder's model, fuses where it is set, and scores.
 
@@ -132,6 +134,7 @@ def evaluate_workdir(
         model's thresholds on, where it has some.
       tune_threshold: bool, finds the thresholds of the best F1 on the subset instead, which the
         folder's model keeps.
+      average_recall, errors: see `evaluate`.
 
     Returns:
       `EvaluationResult`.
@@ -167,6 +170,8 @@ def evaluate_workdir(
         tuple(tiou_thresholds or config.tiou_thresholds),
         class_names=class_names,
         thresholds=score_threshold,
+        average_recall=average_recall,
+        errors=errors,
     )
     if is_changed or subset.lower() != own_subset.lower():
         print(f"{workdir} keeps the {EVALUATION} of its own settings and subset.")

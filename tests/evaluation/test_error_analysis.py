@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from helpers.crowded_videos import random_case, video
-from keras_actionformer import Detections, Thresholds, UserError, analyze, recommend_thresholds
+from keras_actionformer import (
+    Detections,
+    Thresholds,
+    UserError,
+    analyze,
+    evaluate,
+    recommend_thresholds,
+)
 
 TRUTH, FOUND = random_case(0)
 PARTS = ("false_positives", "sensitivity", "confusion", "boundaries", "calibration", "curves")
@@ -20,6 +27,16 @@ def test_all_parts_are_told():
     content = json.loads(json.dumps(analysis.to_dict(), allow_nan=False))
     assert list(content) == ["tiou", "thresholds", *PARTS]
     assert content["calibration"] == analysis.calibration.to_dict()
+
+
+def test_an_evaluation_has_it_where_asked_for():
+    plain = evaluate(TRUTH, FOUND, (0.4,), thresholds=0.3)
+    result = evaluate(TRUTH, FOUND, (0.4,), thresholds=0.3, errors="data")
+    expected = analyze(TRUTH, FOUND, tiou_thresholds=(0.4,), thresholds=0.3, edges="data")
+    assert str(result) == f"{plain}\n\n{expected}"
+    content = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert content.pop("errors") == expected.to_dict()
+    assert content == plain.to_dict()
 
 
 def test_thresholds():

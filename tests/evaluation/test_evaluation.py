@@ -13,7 +13,8 @@ from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.instances import usable_instances
 from keras_actionformer.detection.detections import Detections, save_detections
 from keras_actionformer.errors import UserError
-from keras_actionformer.evaluation.evaluation import average_precision, evaluate, evaluate_arrays
+from keras_actionformer.evaluation.average_precision import average_precision
+from keras_actionformer.evaluation.evaluation import evaluate, evaluate_arrays
 
 # The same float64 operations in another order: only the last bits may differ.
 EXACT = 1e-9
@@ -311,6 +312,27 @@ def test_program_matches_classes_by_name_and_needs_no_framework(files):
     assert [one["label"] for one in content["classes"]] == ["run", "jump"]
     imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
     assert imported.isdisjoint({"keras", "tensorflow", "jax", "torch", "pandas"})
+
+
+@pytest.mark.parametrize(
+    "option, bins", [("--errors", ["XS", "S", "M", "L", "XL"]), ("--error_bins=data", ["XS"])]
+)
+def test_program_tells_errors_and_average_recall(files, option, bins):
+    done = run_program(
+        files, "evaluate", "--ground_truth=gt.json", "--detections=found.json", option,
+        "--average_recall", "--output=out.json",
+        program=("-X", "importtime", "-m", "keras_actionformer"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Proposals a video" in done.stdout and "false alarms" in done.stdout
+    content = json.loads((files / "out.json").read_text())
+    assert content["average_recall"]["average_recall"][-1] == 1.0
+    # All have a length of 10 s: as many instances in each bin are all in one.
+    errors = content["errors"]
+    assert errors["sensitivity"]["characteristics"]["length"]["bins"] == bins
+    assert errors["confusion"]["labels"] == ["run", "jump", "swim", "background"]
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert imported.isdisjoint({"keras", "tensorflow", "jax", "torch", "pandas", "matplotlib"})
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 
 from helpers.crowded_videos import random_case, video
 from keras_actionformer import Detections, analyze, evaluate
+from keras_actionformer.evaluation.average_precision import average_precision
 from keras_actionformer.evaluation.columns import join_columns
-from keras_actionformer.evaluation.evaluation import average_precision
 from keras_actionformer.evaluation.false_positives import KINDS, detection_kinds
 
 NAMES = ("run", "jump")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from keras_actionformer.data.instances import usable_instances
-from keras_actionformer.evaluation.evaluation import average_precision, evaluate_arrays
+from keras_actionformer.evaluation.average_precision import average_precision
+from keras_actionformer.evaluation.evaluation import evaluate_arrays
 from keras_actionformer.evaluation.matching import temporal_iou
 
 # The same float64 operations in another order: only the last bits may differ.

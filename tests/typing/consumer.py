@@ -16,6 +16,7 @@ from keras_actionformer import (
     Annotations,
     Architecture,
     Detections,
+    ErrorAnalysis,
     EvaluationResult,
     ExportedModel,
     FeatureFiles,
@@ -26,6 +27,7 @@ from keras_actionformer import (
     Timing,
     UserError,
     Video,
+    analyze,
     default_config,
     evaluate,
     list_presets,
@@ -77,6 +79,10 @@ def scores(folder: pathlib.Path, videos: list[Video]) -> None:
     assert_type(result.average_mean_ap, float)
     assert_type(result.mean_ap, np.ndarray)
     assert_type(result.per_class_table(), str)
+    errors = analyze(videos, {"v": found}, tiou=0.4, thresholds=0.3, edges="data")
+    assert_type(errors, ErrorAnalysis)
+    assert_type(errors.false_positives.shares, np.ndarray)
+    assert_type(errors.to_dict(), dict[str, Any])
 
 
 def models(folder: pathlib.Path) -> None:
