@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_actionformer.detection.text_table import table
+from keras_actionformer.errors import counted
 from keras_actionformer.evaluation.shares import plain
 from keras_actionformer.extras import import_extra
 
@@ -79,7 +80,7 @@ class BoundaryErrors:
                 else (name, *["-"] * 5)
             )
         return (
-            f"Boundaries of the {len(self)} detections that have found an instance at tIoU "
+            f"Boundaries of {counted(len(self), 'detection')} that found an instance at tIoU "
             f"{self.tiou:.2f}; - is too early\n{table(rows, ('<', '>6'))}"
         )
 

@@ -41,7 +41,7 @@ def test_forms():
     assert content["num_matched"] == 2 and content["end_sec"]["median"] == -0.5
     nothing = analyze(TRUTH, {}).boundaries
     assert len(nothing) == 0 and np.isnan(nothing.spreads()["end_sec"].median)
-    assert "The" not in str(nothing) and "of the 0 detections" in str(nothing)
+    assert "Boundaries of 0 detections" in str(nothing) and "nan" not in str(nothing)
     assert nothing.to_dict()["start_sec"]["bias"] is None
     json.dumps(nothing.to_dict(), allow_nan=False)
 

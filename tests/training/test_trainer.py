@@ -90,8 +90,13 @@ def test_the_saved_model_has_the_averaged_weights(finished):
 
 
 def test_evaluation_writes_scores_and_detections(finished):
-    result = run_scores.evaluate_workdir(finished, tiou_thresholds=(0.5,))
+    result = run_scores.evaluate_workdir(
+        finished, tiou_thresholds=(0.5,), average_recall=True, errors="data"
+    )
     assert 0 <= result.average_mean_ap <= 1
+    assert {"average_recall", "errors"} < json.loads(
+        (finished / "evaluation.json").read_text()
+    ).keys()
     written = json.loads((finished / "detections.json").read_text())["results"]
     assert set(written) == {"v4", "v5"}
     assert (finished / "evaluation.json").exists()
