@@ -16,7 +16,7 @@ from keras_actionformer.training.pyramid import count_points, suggest_pyramid
 
 # For less than so many actions a network of such a width, and at least so many steps an epoch. The
 # reference's width of 512 learns thousands of actions.
-_SIZES = ((200, 64, 12), (1_000, 64, 36), (3_000, 128, 36), (10_000, 256, 36), (math.inf, 512, 36))
+_SIZES = ((200, 64, 12), (3_000, 128, 36), (10_000, 256, 36), (math.inf, 512, 36))
 _BATCH_SIZE = 2
 _WARMUP_EPOCHS, _EPOCHS = 5, 30
 _LONG_SEQUENCE_STEPS = 1152  # a window of more takes time; only long actions need it

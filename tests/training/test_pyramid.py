@@ -117,7 +117,7 @@ def test_suggestions_by_hand(lengths, durations_sec, num_levels, max_seq_len):
     pyramid = suggest_pyramid(sequences(lengths, durations_sec))
     assert len(pyramid.strides) == num_levels and pyramid.max_seq_len == max_seq_len
     assert pyramid.strides[-1] == 2 ** (num_levels - 1)
-    assert pyramid.regression_range[-1] == (2**num_levels, 10000)
+    assert pyramid.regression_range[-1] == (2 ** (num_levels - 1), 10000)
 
 
 def test_levels_that_fit_no_action():
