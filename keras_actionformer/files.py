@@ -4,6 +4,7 @@ import codecs
 import contextlib
 import errno
 import glob
+import itertools
 import json
 import os
 import pathlib
@@ -213,17 +214,18 @@ def write_npy(path, array):
 def atomic_path(path):
     """Yields a path to write to, and moves that file to `path` when the block succeeds.
 
-    A crash, a full disk or Ctrl-C inside the block leaves whatever `path` held before.
+    A crash, a full disk or Ctrl-C inside the block leaves whatever `path` held before. What a
+    writer that was killed has left goes when `path` is written again.
 
     Args:
       path: str or `os.PathLike`, the file to write. Its folder is created when missing.
 
     Yields:
-      `pathlib.Path` in the same folder, with the same suffix.
+      `pathlib.Path` of an empty file in the same folder, with the same suffix.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary, lock = _new_part(path)
     try:
         yield temporary
         _flush_to_disk(temporary)
@@ -235,6 +237,41 @@ def atomic_path(path):
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
             error.filename = str(path)
         raise
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _new_part(path):
+    """An empty hidden file beside `path`, and the descriptor that holds its lock; None without one.
+
+    It has the name of what a killed writer of `path` has left, and so takes that away.
+    """
+    unlocked = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}"), None
+    if fcntl is None:  # Windows renames nothing that is open
+        return unlocked
+    for number in itertools.count():
+        part = path.with_name(f".{path.stem}.{number}.part{path.suffix}")
+        try:
+            descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            if isinstance(error, PermissionError) and part.exists():
+                continue  # another user has left it
+            error.filename = str(path)
+            raise
+        try:
+            take_lock(descriptor)
+            # Otherwise its writer was done before it was locked here.
+            if os.path.samestat(os.fstat(descriptor), os.stat(part)):
+                os.truncate(descriptor, 0)
+                return part, descriptor
+        except (BlockingIOError, FileNotFoundError):
+            pass  # another writer's
+        except OSError:  # the file system has no locks
+            os.close(descriptor)
+            part.unlink(missing_ok=True)
+            return unlocked
+        os.close(descriptor)
 
 
 def _flush_to_disk(path):

@@ -135,6 +135,32 @@ def test_a_failure_leaves_what_was_there(tmp_path, error):
         assert raised.value.filename == str(path)
 
 
+def killed_while_it_writes(path):
+    """What a process leaves that is killed while it writes a file: one hidden part."""
+    pid = os.fork()
+    if pid == 0:
+        with atomic_write(path) as file:
+            file.write("half" * 10_000)
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    (part,) = path.parent.glob(".*.part*")
+    return part
+
+
+def test_what_a_killed_writer_of_a_file_left_goes_when_it_is_written_again(tmp_path):
+    path = tmp_path / "a[1].npy"
+    assert killed_while_it_writes(path).suffix == ".npy"
+    with atomic_write(path) as file:
+        file.write("whole")
+    assert path.read_text() == "whole" and list(tmp_path.iterdir()) == [path]
+    killed_while_it_writes(path)
+    with atomic_write(path) as living, atomic_write(path) as later:
+        later.write("later")
+        living.write("living")
+    assert path.read_text() == "living" and list(tmp_path.iterdir()) == [path]
+
+
 def test_what_a_killed_writer_of_a_folder_left_goes_and_nothing_else(tmp_path):
     pid = os.fork()
     if pid == 0:
@@ -153,15 +179,17 @@ def test_what_a_killed_writer_of_a_folder_left_goes_and_nothing_else(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [".a1.0123456789ab.part", "a[1]"]
 
 
-def test_folders_are_written_where_there_are_no_locks(tmp_path, monkeypatch):
+def test_files_and_folders_are_written_where_there_are_no_locks(tmp_path, monkeypatch):
     def no_locks(descriptor):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(files, "take_lock", no_locks)
     for content in "ab":
         with atomic_folder(tmp_path / "a") as folder:
-            (folder / "file").write_text(content)
+            with atomic_write(folder / "file") as file:
+                file.write(content)
     assert (tmp_path / "a" / "file").read_text() == "b" and len(list(tmp_path.iterdir())) == 1
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize(

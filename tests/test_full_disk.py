@@ -5,11 +5,15 @@ import functools
 import pathlib
 import resource
 import signal
+import tarfile
 
 import keras
 import numpy as np
 import pytest
 
+from helpers.golden_files import GOLDEN
+from helpers.programs import run_here
+from helpers.recordings import Bouts, write_recordings
 from keras_actionformer import (
     ActionFormer,
     AdamW,
@@ -22,6 +26,7 @@ from keras_actionformer import (
     simulate_dataset,
 )
 from keras_actionformer.cli.explain import file_problem
+from keras_actionformer.datasets.prepare import prepare_dataset
 from keras_actionformer.training import callbacks
 from keras_actionformer.training.validation import WeightsCopy
 
@@ -112,6 +117,67 @@ def test_little_room(tmp_path, name, capfd, monkeypatch):
         before = after
     assert failed
     write(tmp_path)
+    assert contents(tmp_path).keys() == before.keys()
+
+
+def write_archive(folder):
+    """A made-up archive of THUMOS14 as the reference's authors pack it."""
+    video = Video("video_test_1", "Test", 9.0, 30.0, np.array([[1.0, 2.0]]), np.zeros(1, int))
+    save_annotations(folder / "thumos" / "thumos14.json", Annotations((video,), ("Billiards",)))
+    (folder / "thumos" / "i3d_features").mkdir()
+    np.save(folder / "thumos" / "i3d_features" / "video_test_1.npy", np.ones((5, 2048), "f4"))
+    with tarfile.open(folder / "mine.tar.gz", "w:gz") as file:
+        file.add(folder / "thumos", "thumos")
+
+
+def test_little_room_for_a_data_set_that_is_unpacked(tmp_path):
+    write_archive(tmp_path)
+    for num_bytes in (0, 8_000):
+        with pytest.raises(OSError) as raised, room(num_bytes):
+            prepare_dataset("thumos14", tmp_path / "mine.tar.gz", tmp_path / "out", str)
+        assert pathlib.Path(raised.value.filename).is_relative_to(tmp_path / "out")
+        assert not contents(tmp_path / "out")
+    prepare_dataset("thumos14", tmp_path / "mine.tar.gz", tmp_path / "out", str)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "annotations.json", "feats", "unpacked",
+    }  # fmt: skip
+
+
+def assert_one_sentence(done, verb, folder):
+    assert done.returncode == 2, done.stderr
+    (told,) = done.stderr.splitlines()
+    assert told.startswith(f"{verb}: ") and folder in told, told
+
+
+def test_little_room_for_features_and_a_configuration(tmp_path):
+    rows = write_recordings(tmp_path, Bouts(6, recording_sec=30, bouts_per_class=9))
+    lines = ["video,start,end,label", *(",".join(map(str, row)) for row in rows)]
+    (tmp_path / "bouts.csv").write_text("\n".join(lines))
+    options = ("--annotations=bouts.csv", "--sensors=raw", "--rate_hz=50", "--output=mine.py")
+    for num_bytes in (0, 8_000):
+        with room(num_bytes):
+            done = run_here(tmp_path, "init", *options)
+        assert_one_sentence(done, "init", "mine_feats")
+        assert not (tmp_path / "mine.py").exists() and not list(tmp_path.rglob(".*"))
+    assert run_here(tmp_path, "init", *options).returncode == 0
+    feats = contents(tmp_path / "mine_feats")
+    with room(8_000):
+        prepare = ("--dataset=sensors", "--from=raw", "--to=mine_feats", "--windows=mine_feats")
+        assert_one_sentence(run_here(tmp_path, "prepare", *prepare), "prepare", "mine_feats")
+    assert contents(tmp_path / "mine_feats") == feats
+
+
+@needs_tensorflow
+def test_little_room_for_a_checkpoint_that_is_converted(tmp_path):
+    options = (f"--checkpoint={GOLDEN / 'j_checkpoint'}", "--output=preset")
+    assert run_here(tmp_path, "convert", *options).returncode == 0
+    before = contents(tmp_path)
+    for num_bytes in (0, 8_000):
+        with room(num_bytes):
+            done = run_here(tmp_path, "convert", *options)
+        assert_one_sentence(done, "convert", "preset")
+        assert contents(tmp_path) == before
+    assert run_here(tmp_path, "convert", *options).returncode == 0
     assert contents(tmp_path).keys() == before.keys()
 
 

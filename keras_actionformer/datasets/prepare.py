@@ -15,7 +15,7 @@ from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.datasets.published import PUBLISHED
 from keras_actionformer.errors import UserError, counted, suggest
-from keras_actionformer.files import path_inside, write_npy
+from keras_actionformer.files import atomic_folder, path_inside, write_npy
 
 _UNPACKED = "unpacked"
 
@@ -56,7 +56,7 @@ def prepare_dataset(name, source, output_dir, progress=print, durations=None):
         folder, is_new = _unpack(dataset, source, output_dir, progress)
     try:
         annotations = _read_annotations(dataset, folder, durations)
-        found = _find_features(dataset, folder, annotations)
+        found = _find_features(dataset, folder, output_dir, annotations)
     except UserError:
         # Another archive of this name would be taken for unpacked already.
         if is_new:
@@ -92,19 +92,14 @@ def _unpack(dataset, archive, output_dir, progress):
     else:
         progress(f"No MD5 is known for '{archive.name}': it is not checked.")
     progress(f"Unpacking '{archive}' to '{folder}' ...")
-    temporary = folder.with_name(f".{folder.name}.part")
-    # What an earlier call left when it was killed.
-    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        with tarfile.open(archive) as file:
+        with atomic_folder(folder) as temporary, tarfile.open(archive) as file:
             # Refuses what would end up outside of the folder, and links that lead there.
             file.extractall(temporary, filter="data")
     except (tarfile.TarError, EOFError, OSError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive
             raise
         raise UserError(_why_not_unpacked(dataset, archive, error)) from None
-    os.replace(temporary, folder)
     return folder, True
 
 
@@ -162,7 +157,7 @@ def _read_annotations(dataset, folder, durations):
     return annotations
 
 
-def _find_features(dataset, folder, annotations):
+def _find_features(dataset, folder, output_dir, annotations):
     """Returns [(`Features`, its folder)] of what there is, with annotations for it."""
     found = []
     for features in dataset.features:
@@ -172,6 +167,10 @@ def _find_features(dataset, folder, annotations):
         # Folders of other data sets may have this name, too.
         paths = [path for name in features.folders for path in sorted(folder.rglob(name))]
         paths = [path for path in paths if _has_any(features, path, content.videos)]
+        target = output_dir / features.target
+        if not paths and output_dir / _UNPACKED in folder.parents:
+            # A call that was killed has moved them, and has not yet left a link.
+            paths = [target] if _has_any(features, target, content.videos) else []
         if len(paths) > 1:
             raise UserError(
                 f"'{paths[0]}' and '{paths[1]}' both have features of {dataset.title}; give a "

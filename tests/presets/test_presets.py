@@ -5,11 +5,9 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
 import threading
-import time
 import types
 
 import h5py
@@ -601,28 +599,6 @@ def test_a_kill_between_the_two_renames_loses_nothing(model, tmp_path, monkeypat
     assert not folder.exists()
     ActionFormer.from_preset(folder)
     assert json.loads((folder / "metadata.json").read_text())["description"] == "old"
-
-
-@pytest.mark.slow
-def test_a_preset_survives_kills_at_any_moment(model, tmp_path):
-    folder = tmp_path / "a"
-    model.save_to_preset(folder)
-    rng = np.random.default_rng(0)
-    program = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "from keras_actionformer import ActionFormer\n"
-        f"model = ActionFormer.from_preset({str(folder)!r})\n"
-        f"model.save_to_preset({str(folder)!r})\n"
-        "print('ready', flush=True)\n"
-        f"while True: model.save_to_preset({str(folder)!r})\n"
-    )
-    for _ in range(6):
-        child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
-        assert child.stdout.readline() == b"ready\n"
-        time.sleep(rng.uniform(0, 0.2))
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        ActionFormer.from_preset(folder)
 
 
 def test_a_folder_with_other_files_is_not_replaced(model, tmp_path):
