@@ -79,6 +79,11 @@ def _data_and_regions(where, task):
         raise UserError(f"{where} must be an object as Label Studio exports it.")
     if "data" not in task:  # of JSON-MIN, whose fields are data and regions side by side
         lists = [value for value in task.values() if isinstance(value, list)]
+        if not lists and "annotation_id" not in task:  # it would be a video without actions
+            raise UserError(
+                f"{where} is none of Label Studio's: it has neither 'data' nor 'annotation_id'; "
+                "write rows of actions as a .csv table."
+            )
         is_labelled = task.get("annotation_id", "") is not None
         return task, [[region for value in lists for region in value]] if is_labelled else None
     data, annotations = task["data"], task.get("annotations")

@@ -161,6 +161,10 @@ def test_a_folder_of_one_task_a_file(tmp_path):
         ),
         ([MINIMAL, MINIMAL], "task 1: 'v1.mp4' is annotated 2 times"),
         (
+            [{"video": "v1.mp4", "label": "eat", "start": 1.0, "end": 5.2}],
+            "task number 0 is none of Label Studio's: it has .* rows of actions as a .csv table",
+        ),
+        (
             [task(annotation(), id_=5, a="v.mp4", b="w.mp4")],
             "task 5 must have one file of a video or recording in its data, .* 'v.mp4' and 'w.mp4'",
         ),
