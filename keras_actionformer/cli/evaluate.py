@@ -37,6 +37,7 @@ from absl import flags
 
 from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.cli.settings import define_settings, given_settings
+from keras_actionformer.cli.videos import MODEL_WIDTH
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.data.features import FeatureFiles
@@ -236,7 +237,7 @@ def _detect(videos, class_names, fusion):
         raise UserError(f"The preset '{_PRESET.value}' does not know the timing of its features.")
     override(given_settings(_SETTINGS), model, fusion)
     channels, grid = model.architecture.channels, model.grid
-    features = FeatureFiles(_FEATS.value, channels, _PREFIX.value, _SUFFIX.value)
+    features = FeatureFiles(_FEATS.value, channels, _PREFIX.value, _SUFFIX.value, MODEL_WIDTH)
     timing = Timing(grid.stride_frames, grid.window_frames, grid.fps)
     detections = detect_items(model, evaluation_items(videos, features, timing))
     if path:

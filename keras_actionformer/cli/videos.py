@@ -11,6 +11,9 @@ from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.tables import read_video_times
 from keras_actionformer.errors import UserError, suggest
 
+# What is told of features of another width than a trained model takes.
+MODEL_WIDTH = "take features like those that the model was made for (its input_dim)"
+
 
 def check_exist(names):
     """Raises UserError where `--feats` (a list of str) names nothing, or what does not exist."""
@@ -51,10 +54,12 @@ def find_videos(names, data, channels, num_streams=1):
     videos = {}
     for path in _feature_paths(names):
         if path.suffix in HDF5_SUFFIXES:
-            features = FeatureFiles(path, channels)
+            features = FeatureFiles(path, channels, width_fix=MODEL_WIDTH)
             inside = features.video_ids()
         else:
-            features = FeatureFiles(path.parent, channels, suffix=path.suffix)
+            features = FeatureFiles(
+                path.parent, channels, suffix=path.suffix, width_fix=MODEL_WIDTH
+            )
             inside = [path.stem]
         for name in inside:
             video_id = _video_id(name, path.suffix, data)
@@ -66,7 +71,7 @@ def find_videos(names, data, channels, num_streams=1):
 
 def _videos_of_streams(names, data, channels):
     """`find_videos` of several streams: those of the first that `--feats` names."""
-    features = FeatureFiles(names, channels, data["prefix"], data["suffix"] or ".npy")
+    features = FeatureFiles(names, channels, data["prefix"], data["suffix"] or ".npy", MODEL_WIDTH)
     return {video_id: (features, video_id) for video_id in features.video_ids()}
 
 

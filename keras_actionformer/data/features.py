@@ -36,6 +36,7 @@ class FeatureFiles:
         stream in the order of the folders, which sum to C; or None to take any.
       prefix: str, what names have before the video id.
       suffix: str, what file names end with, e.g. `.npy` or `_rgb.npz`; an HDF5 file ignores it.
+      width_fix: str, what a message tells to do about features of another width than `feats_dim`.
 
     Raises:
       UserError: a folder does not exist, or `suffix` is of another kind of file.
@@ -45,6 +46,7 @@ class FeatureFiles:
     feats_dim: int | Sequence[int] | None = None
     prefix: str = ""
     suffix: str = ".npy"
+    width_fix: str = "correct feats_dim or take other features"
 
     def __post_init__(self):
         if not self.folders:
@@ -152,7 +154,7 @@ class FeatureFiles:
         found = f"its shape is {shape}"
         if len(arrays) > 1:
             found = f"they have {' + '.join(str(a.shape[1]) for a in arrays)} = {shape[1]}"
-        fix = "correct feats_dim or take other features"
+        fix = self.width_fix
         if shape[0] == expected:
             fix = "it seems to be transposed: save it as (time steps, channels)"
         raise UserError(
@@ -162,7 +164,7 @@ class FeatureFiles:
 
     def _check_stream_widths(self, video_id, widths):
         # Streams in another order have the right sum, and would train without a word.
-        fix = "correct feats_dim or take other features"
+        fix = self.width_fix
         if sorted(widths) == sorted(self.feats_dim):
             found = ", ".join(map(str, widths))
             fix = f"the streams have {found} channels, so another order of the folders fits"

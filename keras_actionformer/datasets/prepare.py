@@ -209,7 +209,8 @@ def _place_features(features, path, folder, output_dir, annotations, progress):
     """Checks features and brings them to their folder."""
     target = output_dir / features.target
     videos = _annotations_of(features, annotations).videos
-    files = FeatureFiles(path, features.channels, features.prefix, features.suffix)
+    fix = "get the authors' features"
+    files = FeatureFiles(path, features.channels, features.prefix, features.suffix, fix)
     present = [video for video in videos if files.has(video.video_id)]
     files.open(present[0].video_id)  # says so when it has another width
     if features.first_channels:

@@ -292,7 +292,11 @@ def _of_one_width(sequences, features, findings):
     widths = collections.Counter(sequence.num_channels for sequence in sequences)
     if len(widths) < 2:
         return sequences
-    strict = dataclasses.replace(features, feats_dim=widths.most_common(1)[0][0])
+    strict = dataclasses.replace(
+        features,
+        feats_dim=widths.most_common(1)[0][0],
+        width_fix="most have that, so take features of one kind",
+    )
     return [s for s in sequences if findings.attempt(strict.open, s.video.video_id) is not None]
 
 

@@ -85,7 +85,13 @@ class Experiment:
     def features(self):
         """The `FeatureFiles` it names, checked against its feature width."""
         data = self.config.data
-        return FeatureFiles(data.feats, self.config.model.input_dim, data.prefix, data.suffix)
+        return FeatureFiles(
+            data.feats,
+            self.config.model.input_dim,
+            data.prefix,
+            data.suffix,
+            "correct model.input_dim or take other features",
+        )
 
     def training_videos(self, annotations):
         """The videos of the training subset to use, see `present_videos`."""

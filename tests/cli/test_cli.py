@@ -376,7 +376,7 @@ def test_detect_writes_csv_of_a_folder(tmp_path, detect, expected):
 @pytest.mark.parametrize(
     "feats, text",
     [
-        (np.zeros((40, 5)), "must have 6 channels, but its shape is (40, 5)"),
+        (np.zeros((40, 5)), "must have 6 channels, but its shape is (40, 5); take "),
         (np.full((40, CHANNELS), np.nan), "has a NaN or infinite value at step 0"),
         (np.zeros((0, CHANNELS)), "is empty"),
     ],

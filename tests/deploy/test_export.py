@@ -558,7 +558,7 @@ def test_wrong_options(tmp_path, options, message):
     [
         (["--preset=simulate"], "did you mean 'simulated'"),
         (["--preset=simulated", "--precision=int8"], "is for the format 'tflite'"),
-        (["--preset=simulated", "--feats=wrong.npy"], "must have 32 channels"),
+        (["--preset=simulated", "--feats=wrong.npy"], "take features like those that the model"),
     ],
 )
 def test_wrong_options_for_the_model(tmp_path, options, message):

@@ -221,7 +221,11 @@ FAULTS = [
     ("no steps", feats(lambda x: x[:0]), "is empty: its shape is (0, 4)"),
     ("NaN", feats(with_value(np.nan)), "NaN or infinite value at step 3"),
     ("infinite", feats(with_value(np.inf)), "NaN or infinite value at step 3"),
-    ("too wide", feats(lambda x: np.hstack([x, x])), "must have 4 channels"),
+    (
+        "too wide",
+        feats(lambda x: np.hstack([x, x])),
+        "; correct model.input_dim or take other features",
+    ),
     ("transposed", feats(lambda x: x.T), "seems to be transposed"),
     ("one axis", feats(np.ravel), "must have the shape (time steps, channels)"),
     ("three axes", feats(lambda x: x[None]), "must have the shape (time steps, channels)"),
