@@ -12,6 +12,7 @@ from keras_actionformer.errors import UserError
 _MOST_EXAMPLES = 3
 _SUFFIXES = MEDIA_SUFFIXES | {"h5", "hdf5", "json", "pkl", "pt"}
 _PREFIX = re.compile(r"^v[\W_]+")
+_SEPARATORS = re.compile(r"(?<=[^\W_])[\W_]+(?=[^\W_])")
 _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 
 
@@ -33,14 +34,14 @@ def check_names(ground_truth, detections, class_names):
     true_ids = {label for video in ground_truth for label in video.labels.tolist()}
     found_ids = {label for found in detections.values() for label in found.labels.tolist()}
     named = dict(enumerate(class_names))
-    of_numbers = {str(i): _class_twin(name) for i, name in named.items()}
+    of_numbers = {str(i): class_twin(name) for i, name in named.items()}
     if any(name in of_numbers for name in map(named.get, true_ids)):
         of_numbers = {}  # the classes are called by numbers
     _refuse_twins(
         "classes",
         {named[i] for i in true_ids if i in named},
         {named[i] for i in found_ids if i in named},
-        lambda name: of_numbers.get(name.strip(), _class_twin(name)),
+        lambda name: of_numbers.get(name.strip(), class_twin(name)),
     )
     # Without names, nobody knows whether there are classes that the ground truth lacks.
     ids = set(named) or true_ids
@@ -78,8 +79,12 @@ def _video_twin(video_id):
     stem, _, suffix = name.rpartition(".")
     if stem and suffix in _SUFFIXES:
         name = stem
-    return _class_twin(_LEADING_ZEROS.sub("", _PREFIX.sub("", name)))
+    return class_twin(_LEADING_ZEROS.sub("", _PREFIX.sub("", name)))
 
 
-def _class_twin(name):
-    return "".join(filter(str.isalnum, name.casefold())) or name
+def class_twin(name):
+    """What two names of classes share that differ in case, or in what separates words, alone.
+
+    What a name begins or ends with is a part of it, as in "+1" and "-1", unless it is a space.
+    """
+    return _SEPARATORS.sub("", name.casefold().strip())

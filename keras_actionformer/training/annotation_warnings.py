@@ -5,6 +5,7 @@ import numpy as np
 from keras_actionformer.data.annotations import ROUNDING_SEC
 from keras_actionformer.data.instances import SAME_SEC, usable_instances
 from keras_actionformer.errors import suggest
+from keras_actionformer.evaluation.near_names import class_twin
 
 _MOST_NAMED = 5
 
@@ -37,7 +38,7 @@ def _label_warnings(class_names, train_videos, eval_videos):
         )
     seen = {}
     for name in class_names:
-        other = seen.setdefault(" ".join(name.lower().replace("_", " ").split()), name)
+        other = seen.setdefault(class_twin(name), name)
         if other != name:
             yield f"The classes {other!r} and {name!r} differ in spelling only; are they one?"
 

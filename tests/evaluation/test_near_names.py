@@ -8,6 +8,7 @@ from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.evaluation import evaluate
+from keras_actionformer.evaluation.near_names import class_twin
 
 VIDEOS = ("v_a01", "v_b02", "v_c03")
 LABELS = ("high jump", "run")
@@ -113,3 +114,10 @@ def test_ids_of_classes_from_one(tmp_path):
         score(tmp_path, labels=(1, 2))
     with pytest.raises(UserError, match="class ids 2 to 2, but .* subtract 1"):
         score(tmp_path, labels=(2, 2))
+
+
+def test_what_names_of_classes_share():
+    names = ("High-Jump", "high_jump", "HighJump", " high  jump ", "High - Jump")
+    assert {class_twin(name) for name in names} == {"highjump"}
+    for a, b in (("+1", "-1"), ("A", "A+"), ("C", "C#"), ("!", "?"), ("jump", "jumps")):
+        assert class_twin(a) != class_twin(b)
