@@ -13,7 +13,8 @@ import numpy as np
 from keras_actionformer.containers.numpy_files import read_npz
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
-from keras_actionformer.files import parse_json, told_if_unreadable
+from keras_actionformer.files import told_if_unreadable
+from keras_actionformer.presets.folder import read_part
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -172,8 +173,8 @@ def _find(folder):
 
 def _read_manifest(folder):
     path = folder / MANIFEST
+    manifest = read_part(path, "export the model again")
     with told_if_unreadable(f"'{path}' is no manifest of an export"):
-        manifest = parse_json(path.read_text(encoding="utf-8"))
         if manifest["format"] not in FILES or "feats" not in manifest["inputs"]:
             raise ValueError("its format or its inputs are of no export")
     file = FILES[manifest["format"]] or "saved_model.pb"

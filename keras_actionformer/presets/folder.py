@@ -12,7 +12,7 @@ CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
 
 def read_part(path, fix="get the preset again"):
-    """Reads a JSON object of a preset, or of a run.
+    """Reads a JSON object of a preset, of a run or of an export.
 
     Args:
       path: `pathlib.Path`.

@@ -19,9 +19,8 @@ import os
 import pathlib
 
 from keras_actionformer.checks import check_keywords, shown
-from keras_actionformer.containers.claims import check_is_file
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import parse_json, told_if_unreadable, write_json
+from keras_actionformer.files import told_if_unreadable, write_json
 from keras_actionformer.presets.folder import read_part
 
 CONFIG, CHECKPOINT, LOG = "config.json", "checkpoint.npz", "log.csv"
@@ -61,11 +60,10 @@ def read_config(workdir, defaults):
     path = pathlib.Path(workdir) / CONFIG
     if not path.exists():
         raise UserError(f"{path} does not exist: {workdir} is no training folder.")
-    with told_if_unreadable(
-        f"{path} is damaged", "restore it, or train again in another --workdir"
-    ):
-        check_is_file(path)
-        settings = _filled(parse_json(path.read_text(encoding="utf-8")), defaults)
+    fix = "restore it, or train again in another --workdir"
+    saved = read_part(path, fix)
+    with told_if_unreadable(f"'{path}' is damaged", fix):
+        settings = _filled(saved, defaults)
         origin = settings.pop(_ORIGIN, None)
         if origin is not None:
             origin = os.path.join(os.path.realpath(workdir), origin)

@@ -391,7 +391,7 @@ def test_what_is_no_export(copy, tmp_path):
 )  # fmt: skip
 def test_a_damaged_manifest(copy, manifest):
     (copy / "manifest.json").write_bytes(manifest.encode("latin-1"))
-    with pytest.raises(UserError, match="manifest.json' is no manifest of an export"):
+    with pytest.raises(UserError, match="manifest.json' (is damaged|must hold|is no manif)"):
         ExportedModel(copy)
 
 

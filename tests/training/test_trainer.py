@@ -299,7 +299,7 @@ def test_damaged_files_are_named(finished, data, tmp_path):
         workdir = tmp_path / name
         shutil.copytree(finished, workdir)
         (workdir / name).write_bytes((workdir / name).read_bytes()[:100])
-        with pytest.raises(UserError, match=f"{name} is damaged"):
+        with pytest.raises(UserError, match=f"{name}'? is damaged"):
             if name == "model.keras":
                 load_model(workdir, ActionFormer)
             else:
@@ -448,7 +448,7 @@ def test_settings_that_an_older_run_did_not_know_have_their_defaults(finished, d
     (workdir / "config.json").write_text(json.dumps(saved))
     assert run_config(workdir) == run_config(finished)
     (workdir / "config.json").write_text(json.dumps({**saved, "data": 3}))
-    with pytest.raises(UserError, match="config.json is damaged"):
+    with pytest.raises(UserError, match="config.json' is damaged"):
         run_config(workdir)
 
 
