@@ -183,11 +183,18 @@ def test_little_room_for_a_checkpoint_that_is_converted(tmp_path):
 
 @needs_tensorflow
 @pytest.mark.slow
-def test_little_room_for_an_export(tmp_path, capfd):
+@pytest.mark.parametrize("format", ["saved_model", "tflite", "onnx"])
+def test_little_room_for_an_export(tmp_path, capfd, format):
+    folder = tmp_path / "export"
     for num_bytes in (0, 8_000, 150_000):
         with pytest.raises(OSError) as raised, capfd.disabled(), room(num_bytes):
-            model().export_detector(tmp_path / "export")
+            model().export_detector(folder, format)
+        assert pathlib.Path(raised.value.filename).is_relative_to(folder)
         assert "\n" not in file_problem(raised.value, "")
         assert not list(tmp_path.iterdir())
-    model().export_detector(tmp_path / "export")
-    assert [path.name for path in (tmp_path / "export").iterdir()] == ["1"]
+    model().export_detector(folder, format)
+    before = contents(tmp_path)
+    with pytest.raises(OSError), capfd.disabled(), room(8_000):
+        model().export_detector(folder, format)
+    assert contents(tmp_path) == before
+    assert not list(folder.rglob(".*")) and not list(folder.rglob("tmp*"))

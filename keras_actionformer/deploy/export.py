@@ -220,7 +220,7 @@ def _write_saved_model(graph, model, folder, function):
         )
     # Traced here: what is traced while a SavedModel is written is traced again afterwards.
     signatures = {name: x.get_concrete_function() for name, x in functions.items()}
-    with tempfile.TemporaryDirectory() as assets:
+    with tempfile.TemporaryDirectory(dir=folder) as assets:  # on the disk that is asked for
         written = _write_classes(model, pathlib.Path(assets))
         module.assets = [tf.saved_model.Asset(str(path)) for path in written]
         _save(module, folder, signatures)
@@ -305,7 +305,8 @@ def _no_warning_of_gradients():
 
 def _write_tflite(graph, folder, function, precision):
     path = folder / FILES["tflite"]
-    with tempfile.TemporaryDirectory() as saved_model:  # as the converter would, with gradients
+    # As the converter would, with gradients, and on the disk that is asked for.
+    with tempfile.TemporaryDirectory(dir=folder) as saved_model:
         _save(_module(graph), saved_model, {SIGNATURE: function.get_concrete_function()})
         with _no_warning_of_gradients():
             converter = tf.lite.TFLiteConverter.from_saved_model(saved_model, [SIGNATURE])

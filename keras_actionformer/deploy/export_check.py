@@ -168,7 +168,7 @@ def _run_without_keras(folder, requests):
     Returns:
       list of dicts, the outputs for each request.
     """
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:  # on the disk that has room for it
         source, target = pathlib.Path(scratch, "inputs.npz"), pathlib.Path(scratch, "outputs.npz")
         arrays = {
             f"{i}/{signature}/{name}": array
@@ -208,6 +208,8 @@ def _run_alone(folder, source, target):
         ) from None
     if process.returncode:
         last = (process.stderr.strip().splitlines() or [f"status {process.returncode}"])[-1]
+        if last.startswith("OSError: "):  # what is wrong with the export would be told otherwise
+            raise OSError(last.removeprefix("OSError: "))
         raise UserError(f"The export was made but does not run, and is removed: {last}")
 
 
