@@ -405,6 +405,11 @@ class ActionFormer(TrainableNetwork):
 
     # ---- serialization --------------------------------------------------------------------
 
+    def save(self, filepath: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """As `keras.Model.save`; what cannot be saved is refused before a file is emptied."""
+        quantization(self.layers)
+        super().save(filepath, *args, **kwargs)
+
     def get_config(self) -> dict[str, Any]:
         """Everything but the dtype: weights are float32 under every policy, and a model that is
         loaded computes in Keras' current policy, whatever it was trained in.

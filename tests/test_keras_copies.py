@@ -184,9 +184,19 @@ def test_a_preset_is_not_replaced_by_a_quantized_model(tmp_path):
     ActionFormer.from_preset(tmp_path / "preset")
 
 
-def test_a_partly_quantized_model_is_refused():
-    model = small_model()
+def test_a_partly_quantized_model_is_refused(tmp_path):
+    model, path = small_model(), tmp_path / "model.keras"
+    model.save(path)
+    before = path.read_bytes()
     layers = [x for x in layers_within(model.layers) if isinstance(x, keras.layers.Dense)]
     layers[0].quantize("int8")
-    with pytest.raises(UserError, match="some dense layers are quantized in one way and some"):
+    text = "some dense layers are quantized in one way and some"
+    with pytest.raises(UserError, match=text):
         copy.deepcopy(model)
+    with pytest.raises(UserError, match=text):
+        model.save(path)
+    assert path.read_bytes() == before
+    # Keras' own function opens the file before it asks anything of the model.
+    with pytest.raises(UserError, match=text):
+        keras.saving.save_model(model, path)
+    assert path.read_bytes() != before
