@@ -100,7 +100,14 @@ class TrainableNetwork(keras.Model):
             )
         return super().predict(x, *args, **kwargs)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
         """Assigns targets and sums the losses (paper, eq. 7).
 
         Args:
@@ -131,7 +138,7 @@ class TrainableNetwork(keras.Model):
             cls_sum / normalizer, reg_sum / normalizer, self.architecture.loss_weight
         )
 
-    def get_metrics_result(self):
+    def get_metrics_result(self) -> dict[str, Any]:
         """As `keras.Model`, but all losses are those of a positive point.
 
         What is trained is divided by a running average of their number, which starts at
