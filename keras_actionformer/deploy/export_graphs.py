@@ -58,26 +58,32 @@ def detection_graph(model):
       (B, M), "detection_classes" (B, M) int32, "num_detections" (B,) int32}`; the last three
       inputs may have one entry for all sequences.
     """
-    detector, grid = model.detector().graph, model.grid
+    grid, is_suppressed = model.grid, model.postprocess.nms_method != "none"
+    # What keeps all candidates moves them to the front once, and in seconds.
+    detector = model.detector().graph if is_suppressed else model.detector().candidates
 
     def run(feats, num_steps, fps, duration_sec):
         num_steps = _known_steps(feats, num_steps)
         fps, duration_sec = (_one_each(feats, x) for x in (fps, duration_sec))
-        segments, scores, labels, count = detector({"feats": feats, "num_steps": num_steps})
-        if model.postprocess.nms_method != "none":  # servers tell the size of outputs
-            limit = model.postprocess.max_seg_num
+        found = detector({"feats": feats, "num_steps": num_steps})
+        if is_suppressed:
+            segments, scores, labels, count = found
+            limit = model.postprocess.max_seg_num  # servers tell the size of outputs
             scores, labels = (ops.reshape(x, (-1, limit)) for x in (scores, labels))
             segments = ops.reshape(segments, (-1, limit, 2))
+            slot = ops.expand_dims(ops.arange(limit, dtype="int32"), 0)
+            is_detection = slot < ops.expand_dims(count, -1)
+        else:
+            segments, scores, labels, is_detection = found
         segments_sec = _to_sec(
             model, segments, _wide(ops.cast(num_steps, "float32")), _wide(fps), _wide(duration_sec)
         )
-        slot = ops.expand_dims(ops.arange(ops.shape(scores)[1], dtype="int32"), 0)
-        is_detection = slot < ops.expand_dims(count, -1)
         if model.postprocess.drop_empty:
             # What the network computes a NaN of is told by its scores, which must stay.
             has_length = segments_sec[:, :, 0] < segments_sec[:, :, 1]
             stays = ops.logical_or(has_length, ops.isnan(scores))
             is_detection = ops.logical_and(is_detection, stays)
+        if model.postprocess.drop_empty or not is_suppressed:
             segments_sec, scores, labels, count = compact(
                 segments_sec, scores, labels, is_detection
             )

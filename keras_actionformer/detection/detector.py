@@ -41,6 +41,7 @@ class Detector:
       network: `keras.Model`, `{"feats" (B, T, C), "num_steps" (B,) int32} -> {"logits" (B, P, K),
         "offsets" (B, P, 2), "mask" (B, T')}`: what the reference's network computes, of the
         sequences padded (or resized) to T' steps.
+      candidates: `keras.Model` from the same inputs to what `Suppression` takes.
       graph: `keras.Model` from the same inputs to what `Suppression` returns.
     """
 
@@ -68,9 +69,10 @@ class Detector:
         self.network = keras.Model(
             inputs, {"logits": logits, "offsets": offsets, "mask": mask}, name="network"
         )
+        self.candidates = keras.Model(inputs, candidates, name="candidates")
         self.graph = keras.Model(inputs, suppression(*candidates), name="detector")
         # Its two halves: candidates of several windows or tiles are suppressed together.
-        self._candidates_of = self._runner(keras.Model(inputs, candidates), UNTRACED_BATCHES)
+        self._candidates_of = self._runner(self.candidates, UNTRACED_BATCHES)
         merged = candidates_spec(None, lambda shape, dtype: keras.Input(shape[1:], dtype=dtype))
         self._suppressed = self._runner(keras.Model(merged, suppression(*merged)))
 
