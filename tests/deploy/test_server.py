@@ -682,6 +682,35 @@ def test_processes_that_are_killed(exports, early):
     assert_no_process_left(process)
 
 
+MODEL_THAT_ENDS = """
+import sys
+from keras_actionformer.cli import main
+from keras_actionformer.deploy.server_model import ServedSavedModel
+
+def detect(self, instances):
+    raise SystemExit("no more")
+
+ServedSavedModel.detect = detect
+sys.argv.insert(1, "serve")
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_server_whose_model_ends_says_so_and_ends(exports):
+    process, port = start(f"--model={exports / 'small'}", program=("-c", MODEL_THAT_ENDS))
+    wait_until_ready(process, port)
+    status, answer = ask(port, "POST", PATH, rows(ONE))
+    assert status == 500 and "error" in answer
+    _, errors = process.communicate(timeout=PATIENCE_SEC)
+    assert process.returncode == 2
+    assert errors.splitlines() == [
+        "Error: The model's thread ended (SystemExit: no more).",
+        "serve: The server stopped, as the thread of its model ended: start it again.",
+    ]
+    assert_no_process_left(process)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_does_not_wait_for_a_model_without_an_end(exports, signum):
