@@ -1,5 +1,6 @@
 """Signals: what a training that gets one leaves and says, and how it goes on."""
 
+import csv
 import os
 import pty
 import shlex
@@ -17,7 +18,7 @@ from helpers.programs import ROOT, run_here
 from helpers.small_run import write_data
 from keras_actionformer.cli import stopping
 from keras_actionformer.cli.stopping import Stopped, StopSignals
-from keras_actionformer.training import callbacks, run_scores
+from keras_actionformer.training import callbacks, run_scores, validation
 
 needs_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="training pipelines are TensorFlow's"
@@ -69,15 +70,30 @@ def assert_same_checkpoint(a, b):
             np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
+def rows(folder):
+    """The log of a run, but for what its steps took."""
+    with open(folder / "log.csv", newline="") as file:
+        return [
+            {name: value for name, value in row.items() if not name.endswith("seconds")}
+            for row in csv.DictReader(file)
+        ]
+
+
 def sent_in_second_epoch(monkeypatch, where):
-    """SIGTERM comes in the second epoch, in a step or while its checkpoint is written."""
+    """SIGTERM comes in the second epoch: in a step, in its validation or with its checkpoint."""
     steps, begin, savez = [], callbacks.RunWriter.on_train_batch_begin, np.savez
+    detect = validation.detect_items
 
     def on_train_batch_begin(self, batch, logs=None):
         steps.append(batch)
         if where == "step" and len(steps) == 3:
             signal.raise_signal(signal.SIGTERM)
         begin(self, batch, logs)
+
+    def detect_items(*arguments, **options):
+        if where == "validation" and len(steps) == 4:
+            signal.raise_signal(signal.SIGTERM)
+        return detect(*arguments, **options)
 
     def write(file, **arrays):
         file.write(b"half")
@@ -87,21 +103,27 @@ def sent_in_second_epoch(monkeypatch, where):
         savez(file, **arrays)
 
     monkeypatch.setattr(callbacks.RunWriter, "on_train_batch_begin", on_train_batch_begin)
+    monkeypatch.setattr(validation, "detect_items", detect_items)
     monkeypatch.setattr(np, "savez", write)
     return steps
 
 
 @needs_tensorflow
-@pytest.mark.parametrize("where, kept, num_steps", [("step", 1, 3), ("checkpoint", 2, 4)])
+@pytest.mark.parametrize(
+    "where, kept, num_steps", [("step", 1, 3), ("validation", 1, 4), ("checkpoint", 2, 4)]
+)
 def test_sigterm_keeps_what_is_finished_and_tells_how_to_go_on(
     run_eagerly, folder, monkeypatch, where, kept, num_steps
 ):
+    validated = ("--config.data.val_subset=test", "--config.train.val_every=1")
+    train = (*TRAIN, *validated) if where == "validation" else TRAIN
     with monkeypatch.context() as patch:
         steps = sent_in_second_epoch(patch, where)
-        done = run_here(folder, *TRAIN)
+        done = run_here(folder, *train)
     assert done.returncode == 143
     told = done.stderr.splitlines()[-1]
-    assert told == f"train: Ended by SIGTERM: run keeps {kept} of 3 epochs; {GO_ON}"
+    go_on = GO_ON.replace(" ".join(TRAIN), " ".join(train))
+    assert told == f"train: Ended by SIGTERM: run keeps {kept} of 3 epochs; {go_on}"
     assert len(steps) == num_steps  # two an epoch
     left = {path.name for path in (folder / "run").iterdir()}
     assert "training.lock" not in left and not any(".part" in name for name in left)
@@ -110,8 +132,9 @@ def test_sigterm_keeps_what_is_finished_and_tells_how_to_go_on(
         return
     command = shlex.split(told.partition("`")[2].partition("`")[0])
     assert run_here(folder, *command[1:]).returncode == 0
-    assert run_here(folder, *(word.replace("=run", "=whole") for word in TRAIN)).returncode == 0
+    assert run_here(folder, *(word.replace("=run", "=whole") for word in train)).returncode == 0
     assert_same_checkpoint(folder / "run", folder / "whole")
+    assert rows(folder / "run") == rows(folder / "whole")
 
 
 @needs_tensorflow
