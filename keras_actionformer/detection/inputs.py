@@ -4,7 +4,6 @@ Features may be longer than memory allows. Nothing here reads or converts all of
 once but `check_sequences`, which is asked to.
 """
 
-import numbers
 import os
 from collections.abc import Mapping
 
@@ -30,7 +29,9 @@ def open_sequences(feats, channels):
     Raises:
       UserError: a sequence has another shape, no step, or NaN or infinite values.
     """
-    if isinstance(feats, str | bytes | os.PathLike | Mapping):
+    single = getattr(feats, "ndim", None) == 2
+    is_several = hasattr(feats, "__iter__") or hasattr(feats, "__getitem__")
+    if isinstance(feats, str | bytes | os.PathLike | Mapping) or not (single or is_several):
         raise UserError(
             f"feats must be an array (T, {channels}), or several, but is {shown(feats)}: read it "
             "before, for example by numpy.load(path)."
@@ -41,7 +42,6 @@ def open_sequences(feats, channels):
             f"feats has the shape {tuple(shape)}: {shape[0]} sequences of one step each, or one of "
             f"{shape[0]} steps? That would be feats[:, 0], the others list(feats)."
         )
-    single = getattr(feats, "ndim", None) == 2
     sequences = [
         _check_feats(x, channels, "feats" if single else f"feats[{i}]")
         for i, x in enumerate([feats] if single else feats)
@@ -56,13 +56,18 @@ def check_sequences(feats, channels):
 
 
 def _check_feats(feats, channels, name):
+    given = type(feats).__name__
     try:
         if getattr(feats, "ndim", None) != 2 or not isinstance(feats[:0], np.ndarray):
             feats = np.asarray(feats)
+        if feats.dtype.kind in "cmM":  # NumPy would leave out what is no float of them
+            raise TypeError
         if feats.dtype.kind not in "biuf":
             feats = feats.astype("float32")
     except (TypeError, ValueError):
-        raise UserError(f"{name} must be an array of numbers, but is {type(feats)}.") from None
+        dtype = getattr(feats, "dtype", None)
+        of = f" of {dtype}" if isinstance(dtype, np.dtype) else ""
+        raise UserError(f"{name} must be an array of real numbers, but is {given}{of}.") from None
     if feats.ndim != 2 or feats.shape[1] != channels:
         raise UserError(
             f"{name} must be (T, {channels}), {counted(channels, 'channel')} a step as the "
@@ -82,7 +87,9 @@ def _check_feats(feats, channels, name):
 
 def one_each(name, value, count):
     """Spreads a number or None over `count` sequences, or checks one value a sequence."""
-    if value is None or isinstance(value, numbers.Number | str):
+    if getattr(value, "ndim", None) == 0:  # an array, or a tensor, of one number
+        value = np.asarray(value).item()
+    if isinstance(value, str) or not hasattr(value, "__iter__"):  # None, or checked as a number
         return [value] * count
     values = list(value)
     if len(values) != count:

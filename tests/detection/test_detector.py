@@ -404,7 +404,11 @@ def test_wrong_features_are_one_sentence(model):
         (good[:0], "is empty"),
         (bad, "NaN or infinite values in 1 of 10 steps, first at step 3"),
         (good.astype("float64") + 1e300, "NaN or infinite values in 10 of 10 steps"),
-        (np.full((10, 5), "x"), "must be an array of numbers"),
+        (np.full((10, 5), "x"), "must be an array of real numbers, but is ndarray of <U1"),
+        (good.astype(complex), "must be an array of real numbers, but is ndarray of complex128"),
+        (good.astype("datetime64[s]"), "must be an array of real numbers"),
+        ([good, object()], r"feats\[1\] must be an array of real numbers, but is object"),
+        (None, "or several, but is None"),
     ):
         with pytest.raises(UserError, match=message):
             model.detect(feats)
@@ -438,8 +442,16 @@ def test_one_text_is_one_frame_rate():
     found = model.detect([feats, feats], fps="30000/1001")
     expected = model.detect(feats, fps=30000 / 1001)
     np.testing.assert_allclose(found[1].segments_sec, expected.segments_sec, rtol=1e-5)
-    with pytest.raises(UserError, match="fps must be a finite number, but it is 'fast'"):
-        model.detect(feats, fps="fast")
+    for wrong in ("fast", object()):
+        with pytest.raises(UserError, match="fps must be a finite number, but it is"):
+            model.detect(feats, fps=wrong)
+
+
+def test_an_array_of_no_axes_is_one_number():
+    model, feats = small_model(), np.ones((40, CHANNELS), "float32")
+    found = model.detect([feats, feats], fps=np.array(12.5), duration_sec=np.array(5))
+    expected = model.detect(feats, fps=12.5, duration_sec=5)
+    np.testing.assert_allclose(found[1].segments_sec, expected.segments_sec, rtol=1e-5)
 
 
 # What is not finite -----------------------------------------------------
