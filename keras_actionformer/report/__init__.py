@@ -1,0 +1,1 @@
+"""Runs and detections in, pictures and pages out."""
