@@ -57,6 +57,7 @@ setup(
     package_data={
         "keras_actionformer": ["py.typed"],
         "keras_actionformer.presets": ["bundled/*/*"],
+        "keras_actionformer.report": ["templates/*"],
     },
     python_requires=">=3.11,<3.14",
     install_requires=[
@@ -84,6 +85,7 @@ setup(
         "pandas": ["pandas"],
         "parquet": ["pyarrow"],
         "plot": ["matplotlib"],
+        "report": ["jinja2>=3.1"],
         "serve": ["msgspec>=0.19", "starlette>=0.40", "uvicorn>=0.30"],
         "tensorboard": ["tensorboard"],
         "test": [

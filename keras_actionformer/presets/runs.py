@@ -19,6 +19,7 @@ import os
 import pathlib
 
 from keras_actionformer.checks import check_keywords, shown
+from keras_actionformer.detection.thresholds import check_thresholds
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import told_if_unreadable, write_json
 from keras_actionformer.presets.folder import read_part
@@ -26,6 +27,7 @@ from keras_actionformer.presets.folder import read_part
 CONFIG, CHECKPOINT, LOG = "config.json", "checkpoint.npz", "log.csv"
 MODELS = {"best": "best.keras", "average": "model.keras", "last": "last.keras"}
 EVALUATION, DETECTIONS = "evaluation.json", "detections.json"
+_MODEL_CLASS = "keras_actionformer>ActionFormer"  # as Keras has registered it
 _ORIGIN = "started_in"  # in the file of settings
 _PATHS = (("data", "annotations"), ("data", "feats"), ("data", "split"), ("fusion", "video_scores"))
 
@@ -153,6 +155,23 @@ def model_path(workdir, weights=None):
         "best are those of data.val_subset, the last are written when the training is over, and "
         "an epoch's when train.keep_epochs names it."
     )
+
+
+def run_thresholds(workdir):
+    """The `Thresholds` that the model of a training folder recommends, or None; without Keras.
+
+    Args:
+      workdir: str or path.
+
+    Raises:
+      UserError: the folder has no model (yet), or it is damaged.
+    """
+    from keras_actionformer.containers.keras_files import read_keras_config
+
+    path = model_path(workdir)
+    with told_if_unreadable(f"{path} is damaged", "train with --resume, which writes it again"):
+        arguments = read_keras_config(path, _MODEL_CLASS)
+        return check_thresholds(arguments.get("thresholds"), arguments["num_classes"])
 
 
 def run_scores(workdir):

@@ -6,25 +6,19 @@ import functools
 import ml_collections
 import numpy as np
 
-from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.batches import count_items, steps_per_epoch, train_dataset
 from keras_actionformer.data.features import FeatureFiles, videos_with_features
 from keras_actionformer.data.grid import Timing
-from keras_actionformer.datasets.splits import load_split, with_split
 from keras_actionformer.errors import UserError
-from keras_actionformer.evaluation.video_scores import load_video_scores
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.padding import inference_padding
 from keras_actionformer.training.config import architecture_of, lengths_of, postprocess_of
+from keras_actionformer.training.ground_truth import read_annotations, read_ground_truth
 from keras_actionformer.training.optimizers import SGD, AdamW, WarmupSchedule
 from keras_actionformer.training.pyramid import check_reach
 from keras_actionformer.training.settings_warnings import settings_warnings
 
 _MOST_MOMENTUM = 0.999  # of the averages with train.ema="auto": the reference's
-
-
-def _tell_nobody(note):
-    """For `on_note` of `load_annotations`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,48 +32,12 @@ class Experiment:
     config: ml_collections.ConfigDict
 
     def read_annotations(self, on_error=None, on_note=None):
-        """The annotations it names, checked against its number of classes.
-
-        Args:
-          on_error, on_note: see `load_annotations`.
-        """
-        return self._load_annotations(
-            num_classes=self.config.model.num_classes,
-            class_agnostic=self.config.data.class_agnostic,
-            on_error=on_error,
-            on_note=on_note,
-        )
-
-    def _load_annotations(self, **options):
-        """Reads the annotations and gives their videos the subsets of `data.split`."""
-        data = self.config.data
-        annotations = load_annotations(
-            data.annotations,
-            outside=data.outside,
-            # One that the split does not name is in no subset.
-            default_subset=data.default_subset or ("(none)" if data.split else None),
-            drop_duplicates=data.drop_duplicates,
-            fps=data.fps,
-            time_unit=data.time_unit or None,
-            **options,
-        )
-        if not data.split:
-            return annotations
-        return with_split(annotations, load_split(data.split), data.split)
+        """The annotations it names, see `ground_truth.read_annotations`."""
+        return read_annotations(self.config, on_error, on_note)
 
     def read_ground_truth(self):
-        """The annotations to score against, and the video scores to fuse detections with.
-
-        Returns:
-          (`Annotations`, `VideoScores`); without fusion the annotations of the training, and None.
-          What is assumed in them, the training has told.
-        """
-        video_scores = self.config.fusion.video_scores
-        if not video_scores:
-            return self.read_annotations(on_note=_tell_nobody), None
-        # With the classes of the file, whatever those of the model are.
-        annotations = self._load_annotations(on_note=_tell_nobody)
-        return annotations, load_video_scores(video_scores, annotations.class_names)
+        """What to score against, see `ground_truth.read_ground_truth`."""
+        return read_ground_truth(self.config)
 
     @functools.cached_property
     def features(self):

@@ -1,0 +1,110 @@
+"""What a report is about: detections, what they are scored against, and what is known of their run.
+
+Does not load Keras.
+"""
+
+import csv
+import dataclasses
+import io
+import os
+import pathlib
+
+import ml_collections
+
+from keras_actionformer.data.annotations import Video
+from keras_actionformer.detection.detections import Detections, load_detections
+from keras_actionformer.detection.thresholds import Thresholds
+from keras_actionformer.errors import UserError
+from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS
+from keras_actionformer.files import read_text, told_if_unreadable
+from keras_actionformer.presets.runs import DETECTIONS, LOG, run_thresholds
+from keras_actionformer.training.config import run_config
+from keras_actionformer.training.ground_truth import read_ground_truth
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scored:
+    """Detections of some videos and their ground truth.
+
+    Attributes:
+      name: str, what to call it.
+      videos: tuple of `Video`, whose actions are the ground truth.
+      detections: dict, video id to `Detections`.
+      class_names: tuple of str, index = label id of both.
+      thresholds: `Thresholds` that the model recommends, or None.
+      tiou_thresholds: tuple of float, those of its mAP.
+      settings: nested dict, the configuration of the run; None of files.
+      log: list of dicts, a row an epoch of the run; empty of files.
+    """
+
+    name: str
+    videos: tuple[Video, ...]
+    detections: dict[str, Detections]
+    class_names: tuple[str, ...]
+    thresholds: Thresholds | None = None
+    tiou_thresholds: tuple[float, ...] = TIOU_THRESHOLDS
+    settings: dict | None = None
+    log: list[dict] = dataclasses.field(default_factory=list)
+
+
+def from_run(workdir):
+    """The results on its evaluation subset that a training folder keeps.
+
+    Args:
+      workdir: str or path.
+
+    Returns:
+      `Scored`.
+
+    Raises:
+      UserError: it is no training folder, was not evaluated, or a file of it is damaged.
+    """
+    workdir = pathlib.Path(workdir)
+    settings = run_config(workdir)
+    if not (workdir / DETECTIONS).exists():
+        raise UserError(
+            f"{workdir} has no {DETECTIONS}: score it first, with evaluate --workdir={workdir}."
+        )
+    config = ml_collections.ConfigDict(settings)
+    annotations, video_scores = read_ground_truth(config)
+    return Scored(
+        name=workdir.resolve().name,
+        videos=annotations.subset(config.data.eval_subset),
+        detections=load_detections(workdir / DETECTIONS, annotations.class_names),
+        class_names=annotations.class_names,
+        # Scores that a fusion makes are other ones than those of the model.
+        thresholds=None if video_scores else run_thresholds(workdir),
+        tiou_thresholds=tuple(config.tiou_thresholds),
+        settings=settings,
+        log=_read_log(workdir / LOG),
+    )
+
+
+def from_files(annotations, subset, detections, threshold=None):
+    """Detections of a file, scored against annotations.
+
+    Args:
+      annotations: `Annotations`.
+      subset: str, which of their videos.
+      detections: str or path of a file, see `load_detections`.
+      threshold: float, the score from which on detections count; or None.
+
+    Returns:
+      `Scored`.
+    """
+    return Scored(
+        name=pathlib.Path(detections).stem,
+        videos=annotations.subset(subset),
+        detections=load_detections(detections, annotations.class_names),
+        class_names=annotations.class_names,
+        thresholds=None if threshold is None else Thresholds(threshold),
+    )
+
+
+def _read_log(path):
+    """The rows of a run's log, empty cells left out."""
+    if not os.path.exists(path):
+        return []
+    with told_if_unreadable(f"'{path}' is damaged", "go on with the training, which writes it"):
+        rows = csv.DictReader(io.StringIO(read_text(path, "Log"), newline=""))
+        return [{name: float(cell) for name, cell in row.items() if cell} for row in rows]
