@@ -27,6 +27,8 @@ VERBS = {
     "inspect": "report what a data set holds and what is wrong with it",
     "train": "train a model from a configuration file",
     "evaluate": "score a trained model or a file of detections: mAP and recall",
+    "report": "write one HTML page about a run: timelines, scores, errors",
+    "compare": "compare runs: which differences are real, what one finds and the other misses",
     "detect": "detect actions in feature files with a trained model",
     "export": "export a trained model to SavedModel, TFLite or ONNX",
     "serve": "serve an exported detector over HTTP, where there is no TensorFlow Serving",

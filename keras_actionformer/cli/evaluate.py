@@ -35,14 +35,13 @@ files stay as they are, by
 
 from absl import flags
 
-from keras_actionformer.cli.frame_rate import FrameRate
+from keras_actionformer.cli.ground_truth import define_ground_truth, read_ground_truth
+from keras_actionformer.cli.pages import write_run_page
 from keras_actionformer.cli.settings import define_settings, given_settings
 from keras_actionformer.cli.videos import MODEL_WIDTH
-from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.grid import Timing
-from keras_actionformer.data.table_times import PLAIN_UNITS
 from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.average_precision import TIOU_THRESHOLDS
@@ -65,24 +64,8 @@ _WEIGHTS = flags.DEFINE_string(
 _PRESET = flags.DEFINE_string(
     "preset", None, "Preset (name, folder or hf://...) or reference checkpoint to evaluate."
 )
-_GROUND_TRUTH = flags.DEFINE_string(
-    "ground_truth", None, "JSON, table or file of a labelling tool, or a folder of them."
-)
-_FPS = flags.DEFINE(
-    FrameRate(),
-    "fps",
-    None,
-    "Frames a second of videos for which --ground_truth counts frames and says none.",
-)
-_TIME_UNIT = flags.DEFINE_enum(
-    "time_unit",
-    None,
-    list(PLAIN_UNITS),
-    "What plain numbers of --ground_truth are if it says none.",
-)
-_DEFAULT_SUBSET = flags.DEFINE_string(
-    "default_subset", None, "Subset of the videos for which --ground_truth names none."
-)
+_TRUTH = define_ground_truth()
+_GROUND_TRUTH, _DEFAULT_SUBSET = _TRUTH["ground_truth"], _TRUTH["default_subset"]
 _DETECTIONS = flags.DEFINE_string("detections", None, "JSON or CSV file of detections.")
 _FEATS = flags.DEFINE_list(
     "feats", None, "Folder of feature files, for --preset; of several streams, one each."
@@ -141,6 +124,8 @@ def main():
         print(f"\n{result.above_thresholds.per_class_table()}")
     if _OUTPUT.value:
         write_json(_OUTPUT.value, result.to_dict())
+    if _WORKDIR.value and not (_WEIGHTS.value or _SUBSET.value or given_settings(_SETTINGS)):
+        write_run_page(_WORKDIR.value)  # about what the folder keeps
 
 
 def _evaluate(tiou_thresholds):
@@ -169,14 +154,7 @@ def _evaluate(tiou_thresholds):
             "Give --workdir=DIR, or --ground_truth=FILE and --detections=FILE, or "
             "--ground_truth=FILE, --preset=NAME and --feats=DIR."
         )
-    # Published scores count annotations that reach beyond their video, so they stay as they are.
-    annotations = load_annotations(
-        _GROUND_TRUTH.value,
-        outside="keep",
-        default_subset=_DEFAULT_SUBSET.value,
-        fps=_FPS.value,
-        time_unit=_TIME_UNIT.value,
-    )
+    annotations = read_ground_truth(_TRUTH)
     videos = annotations.subset(_subset())
     names, video_scores, fusion = annotations.class_names, None, None
     if _VIDEO_SCORES.value:

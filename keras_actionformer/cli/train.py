@@ -20,6 +20,7 @@ say how to get its data.
 from absl import flags
 from ml_collections import config_flags
 
+from keras_actionformer.cli.pages import write_run_page
 from keras_actionformer.cli.stopping import StopSignals
 from keras_actionformer.data.tables import read_groups
 from keras_actionformer.detection.text_table import table
@@ -82,6 +83,7 @@ def _main(around_fit):
     train(config, _WORKDIR.value, _RESUME.value, before_fit, around_fit=around_fit)
     if evaluates:
         print(evaluate_workdir(_WORKDIR.value))
+        write_run_page(_WORKDIR.value)
 
 
 def _train_folds(config, around_fit):

@@ -11,6 +11,7 @@ A run's folder holds
   log.csv          losses, learning rate and validation scores, a row an epoch;
   tensorboard/     the same, when TensorBoard is installed;
   evaluation.json, detections.json   results on the evaluation subset;
+  report.html        a page about these, where Jinja2 is installed;
   training.lock    which process is training in it, while one is.
 Each file appears or changes in one step: whoever reads it never meets half of it.
 """
@@ -26,7 +27,7 @@ from keras_actionformer.presets.folder import read_part
 
 CONFIG, CHECKPOINT, LOG = "config.json", "checkpoint.npz", "log.csv"
 MODELS = {"best": "best.keras", "average": "model.keras", "last": "last.keras"}
-EVALUATION, DETECTIONS = "evaluation.json", "detections.json"
+EVALUATION, DETECTIONS, PAGE = "evaluation.json", "detections.json", "report.html"
 _MODEL_CLASS = "keras_actionformer>ActionFormer"  # as Keras has registered it
 _ORIGIN = "started_in"  # in the file of settings
 _PATHS = (("data", "annotations"), ("data", "feats"), ("data", "split"), ("fusion", "video_scores"))
@@ -181,8 +182,18 @@ def run_scores(workdir):
       workdir: `pathlib.Path`.
     """
     path = workdir / EVALUATION
-    if not path.is_file():
-        return {}
+    return read_scores(path) if path.is_file() else {}
+
+
+def read_scores(path):
+    """`run_scores` of a file of scores.
+
+    Args:
+      path: `pathlib.Path`.
+
+    Raises:
+      UserError: it does not exist, is damaged, or holds something else.
+    """
     result = read_part(path, fix="evaluate the run again")
     with told_if_unreadable(f"'{path}' is damaged", "evaluate the run again"):
         by_tiou = zip(result["tiou_thresholds"], result["mean_ap"], strict=True)

@@ -1,14 +1,6 @@
-"""One HTML file about a run, or about a file of detections, that needs nothing beside it.
+"""One HTML file about a run, or about a file of detections. Does not load Keras."""
 
-Its script and style are those of `templates/`, named by their hashes in a policy that forbids the
-browser everything else: whatever texts of others the page shows, none of them runs, and nothing is
-fetched. Does not load Keras.
-"""
-
-import base64
-import hashlib
 import importlib.metadata
-import json
 import os
 import pathlib
 import platform
@@ -23,21 +15,14 @@ from keras_actionformer.errors import UserError, counted
 from keras_actionformer.evaluation.error_analysis import analyze
 from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.evaluation.score_thresholds import TIOU, recommend_thresholds
-from keras_actionformer.extras import import_extra
 from keras_actionformer.files import atomic_write
 from keras_actionformer.report import charts, tables
+from keras_actionformer.report.html import HEAT_STEPS, NUM_COLOURS, fill, open_templates
 from keras_actionformer.report.page_data import timeline_data
 from keras_actionformer.report.summary import summary
 
-_TEMPLATES = pathlib.Path(__file__).with_name("templates")
-_SCRIPTS = ("counts.js", "document.js", "charts.js", "timelines.js", "page.js")
-_STYLE = "page.css"
 # What browsers play, first the most common.
 _VIDEO_SUFFIXES = (".mp4", ".webm", ".m4v", ".mov", ".ogv", ".mkv")
-# Okabe and Ito's colours, which people with any kind of colour vision tell apart, and two more.
-_LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B97F00", "#3A9BD1", "#7A5195", "#6B6B2A")
-_DARK = ("#4BA3DB", "#F08C3C", "#2CC79A", "#E09BC4", "#F2BC4B", "#8ACBF5", "#B693D6", "#BDBD6C")
-_HEAT_STEPS = 10
 
 
 def write_page(path, scored, videos=None):
@@ -55,7 +40,7 @@ def write_page(path, scored, videos=None):
     Raises:
       UserError: Jinja2 is not installed, or see `evaluation.evaluate`.
     """
-    environment = _environment()
+    environment = open_templates()
     are_recommended = scored.thresholds is not None
     thresholds = scored.thresholds or _thresholds_of_best_f1(scored)
     result = evaluate(
@@ -74,7 +59,7 @@ def write_page(path, scored, videos=None):
     )
     tious = sorted({*map(float, scored.tiou_thresholds), TIOU})
     timelines = timeline_data(scored, thresholds, tious, TIOU)
-    timelines["colours"] = [label % len(_LIGHT) for label in timelines["labels"]]
+    timelines["colours"] = [label % NUM_COLOURS for label in timelines["labels"]]
     files = {} if videos is None else _video_files(videos, scored)
     for video in timelines["videos"]:
         if video["id"] in files:
@@ -86,7 +71,7 @@ def write_page(path, scored, videos=None):
         "training": charts.training_charts(scored.log),
         "data": [charts.length_chart(lengths_sec[lengths_sec > 0])],
     }
-    text = _fill(
+    text = fill(
         environment,
         "page.html.jinja",
         data={"timelines": timelines},
@@ -101,7 +86,7 @@ def write_page(path, scored, videos=None):
         scores=tables.scores(result),
         scores_per_class=tables.scores_per_class(result),
         boundaries=tables.boundaries(analysis.boundaries),
-        confusion=tables.confusion(analysis.confusion, _HEAT_STEPS),
+        confusion=tables.confusion(analysis.confusion, HEAT_STEPS),
         data_sentence=tables.data_sentence(scored.videos),
         classes=tables.classes(scored.videos, timelines["classes"], timelines["labels"]),
         versions={
@@ -184,78 +169,3 @@ def _video_files(folder, scored):
 def _relative_url(path, folder):
     relative = os.path.relpath(path, folder).replace(os.sep, "/")
     return urllib.parse.quote(os.fsencode(relative))
-
-
-# === Text ===
-
-
-def _environment():
-    jinja2 = import_extra("jinja2", "Jinja2", "report", "Writing a page")
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,  # texts of others are on the page
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _fill(environment, template, data, charts_by_part, can_play, **parts):
-    """The text of a page whose data and charts its script draws."""
-    all_charts, places = [], {}
-    for name, some in charts_by_part.items():
-        places[name] = range(len(all_charts), len(all_charts) + len(some))
-        all_charts += some
-    content = json.dumps(
-        {**data, "charts": all_charts}, separators=(",", ":"), allow_nan=False
-    ).replace("<", "\\u003c")  # no text of others ends the element
-    script = "".join(_read(name) for name in _SCRIPTS)
-    script = f'(function () {{\n"use strict";\n{script}}})();\n'
-    style = _read(_STYLE) + _colours()
-    policy = {
-        "default-src": "'none'",
-        "script-src": _hash(script),
-        "style-src": _hash(style),
-        "img-src": "data:",
-        **({"media-src": "'self' file:"} if can_play else {}),
-        "base-uri": "'none'",
-        "form-action": "'none'",
-    }
-    safe = environment.filters["safe"]
-    return environment.get_template(template).render(
-        policy="; ".join(f"{name} {value}" for name, value in policy.items()),
-        version=keras_actionformer.__version__,
-        data=safe(content),
-        script=safe(script),
-        style=safe(style),
-        charts=all_charts,
-        chart_places=places,
-        **parts,
-    )
-
-
-def _read(name):
-    return (_TEMPLATES / name).read_text(encoding="utf-8")
-
-
-def _hash(text):
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
-
-
-def _colours():
-    """Rules for the colours of classes (`k0`, ...) and for cells of the confusion matrix (`h0`)."""
-    named = [
-        "".join(f"--k{place}: {colour}; " for place, colour in enumerate(colours))
-        for colours in (_LIGHT, _DARK)
-    ]
-    rules = [
-        f":root {{ {named[0]} }}",
-        f"@media (prefers-color-scheme: dark) {{ :root {{ {named[1]} }} }}",
-        *(f".k{place} {{ --c: var(--k{place}); }}" for place in range(len(_LIGHT))),
-        *(
-            f".h{step} {{ background: rgb(0 114 178 / {step / _HEAT_STEPS / 1.6:.2f}); }}"
-            for step in range(1, _HEAT_STEPS + 1)
-        ),
-    ]
-    return "\n".join([*rules, ""])

@@ -32,11 +32,11 @@ def timeline_data(scored, thresholds, tious, tiou):
       * `tious`, and `tiou`: the place in it that is chosen.
       * `score_steps`: a score is so many steps a unit, rounded down; `score_range`: the least and
         the best, in steps. `own`: thresholds by class, in steps; `common`: the one for all.
-      * `videos`: a list for each: its id, milliseconds (the last end where its duration is
-        unknown), 1 or 0 for one that the ground truth has not; `truth`, for each instance its
-        class, start and length in milliseconds and, for each of `tious`, the place in `found` of
-        what finds it, or -1; `found`, class, start, length and score of each detection. Both are
-        flat: row after row.
+      * `videos`, dicts: `id`; `ms`, milliseconds to its end, or to the last of an instance where
+        annotations reach further; `known`, 0 for one that the ground truth has not; `truth`, for
+        each instance its class, start and length in milliseconds and, for each of `tious`, the
+        place in `found` of what finds it, or -1; `found`, class, start, length and score of each
+        detection. Both are flat: row after row.
     """
     arrays = flatten(scored.videos, scored.detections)
     ranked = rank(*arrays, min(tious), all_classes=True)
@@ -102,11 +102,11 @@ def timeline_data(scored, thresholds, tious, tiou):
 
 def _video(video_id, duration_sec, is_known, truth, found):
     ends = [rows[:, 1] + rows[:, 2] for rows in (truth, found)]
-    last_ms = int(np.max(np.concatenate(ends), initial=1))
-    duration_ms = last_ms if duration_sec is None else max(round(1000 * duration_sec), 1)
+    if duration_sec is not None:
+        ends[1] = [round(1000 * duration_sec)]
     return {
         "id": video_id,
-        "ms": duration_ms,
+        "ms": int(np.max(np.concatenate(ends), initial=1)),
         "known": int(is_known),
         "truth": truth.ravel().tolist(),
         "found": found.ravel().tolist(),

@@ -101,6 +101,47 @@ def from_files(annotations, subset, detections, threshold=None):
     )
 
 
+def check_same_ground_truth(scored):
+    """Raises UserError where several `Scored` (a list) were not scored on the same instances."""
+    first, *others = scored
+    for other in others:
+        if other.class_names != first.class_names:
+            raise UserError(
+                f"{first.name} and {other.name} number their classes differently: compare their "
+                "files of detections, with --ground_truth and --detections."
+            )
+        ours, theirs = map(_instances, (first, other))
+        if ours.keys() != theirs.keys():
+            video_id = sorted(ours.keys() ^ theirs.keys())[0]
+            raise UserError(
+                f"{first.name} and {other.name} were scored on different videos ({video_id!r} is "
+                "of one alone), so their scores do not compare: evaluate both on one subset."
+            )
+        for video_id, instances in ours.items():
+            if instances != theirs[video_id]:
+                raise UserError(
+                    f"{first.name} and {other.name} were scored on different annotations of video "
+                    f"{video_id!r}: evaluate both on one file of annotations."
+                )
+
+
+def _instances(scored):
+    return {
+        video.video_id: (video.segments_sec.tolist(), video.labels.tolist())
+        for video in scored.videos
+    }
+
+
+def short_names(paths):
+    """What to call several paths: their last parts, or as many parts as tell them apart."""
+    parts = [pathlib.Path(path).resolve().parts for path in paths]
+    for count in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(one[-count:]) for one in parts]
+        if len(set(names)) == len(names):
+            return names
+    raise UserError(f"{', '.join(map(str, paths))}: one of them is named twice.")
+
+
 def _read_log(path):
     """The rows of a run's log, empty cells left out."""
     if not os.path.exists(path):

@@ -10,7 +10,7 @@ _KIND_WORDS = {
     "double detection": "finds once more what is found already",
     "wrong label": "is of the wrong class",
     "localization": "is of the right class with boundaries that are too far off",
-    "confusion": "is of the wrong class and has such boundaries, too",
+    "confusion": "is of the wrong class with boundaries that are off",
     "background": "is where nothing happens",
 }
 _FEWEST_CONFUSED = 3  # fewer may be chance

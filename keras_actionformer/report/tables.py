@@ -14,8 +14,9 @@ def scores(result):
         rows.append((f"Recall@{factor}x", *_percents(recall)))
     return {
         "caption": f"Percent, of {counted(result.num_detections, 'detection')} and "
-        f"{counted(result.num_ground_truth, 'instance')} of {counted(len(result.class_ids), 'class')}"
-        "; Recall@kx is that of the best k times as many detections as there are instances",
+        f"{counted(result.num_ground_truth, 'instance')} of "
+        f"{counted(len(result.class_ids), 'class')}; Recall@kx is that of the best k times as many "
+        "detections as there are instances",
         "head": ("tIoU", *(f"{tiou:.2f}" for tiou in result.tiou_thresholds), "average"),
         "rows": rows,
     }
@@ -156,6 +157,26 @@ def all_settings(settings):
     if settings is None:
         return None
     return {"caption": "", "head": ("setting", "value"), "rows": list(_flat(settings))}
+
+
+def different_settings(names, settings):
+    """The settings in which runs differ; None where one has none, or all are equal.
+
+    Args:
+      names: sequence of str, the runs.
+      settings: sequence of nested dicts, or None.
+    """
+    if None in settings:
+        return None
+    flat = [dict(_flat(one)) for one in settings]
+    fields = dict.fromkeys(name for one in flat for name in one)
+    rows = [(name, *(one.get(name, "–") for one in flat)) for name in fields]
+    rows = [row for row in rows if len(set(row[1:])) > 1]
+    return rows and {
+        "caption": "Settings that differ",
+        "head": ("setting", *names),
+        "rows": rows,
+    }
 
 
 def _flat(settings, prefix=""):

@@ -1,23 +1,29 @@
 // Charts of lines and of bars from what `charts.py` says of them; each has its numbers as a table.
 
+const LETTER = 6.2; // pixels that one takes on average
 const DASHES = [null, "6 3", "2 2", "8 2 2 2"];
-const MARGIN = { top: 10, right: 12, bottom: 42, left: 50 };
+const MARGIN = { top: 10, right: 12, bottom: 54, left: 50 };
 
 function drawChart(figure, spec) {
   const place = figure.querySelector(".drawing");
   const width = Math.max(place.clientWidth, 260);
-  const height = 260;
+  const height = spec.kind === "intervals" ? 24 * spec.categories.length + 56 : 260;
   const svg = draw("svg", {
     width,
     height,
     role: "img",
     "aria-label": `${spec.title}. Its numbers are in the table below it.`,
   });
-  (spec.kind === "lines" ? drawLines : drawBars)(svg, spec, width, height);
+  const kinds = { lines: drawLines, bars: drawBars, intervals: drawIntervals };
+  kinds[spec.kind](svg, spec, width, height);
   place.replaceChildren(svg);
 }
 
 function chartTable(spec) {
+  if (spec.kind === "intervals") {
+    const rows = spec.categories.map((category, place) => [category, ...spec.values[place].map(number)]);
+    return makeTable(`${spec.title} (${spec.x_label})`, ["", "difference", "from", "to"], rows);
+  }
   if (spec.kind === "bars") {
     const head = ["", ...spec.series.map((series) => series.name)];
     const rows = spec.categories.map((category, place) => [
@@ -41,9 +47,10 @@ function drawAxes(svg, spec, width, height, x, y, xTicks, yTicks) {
     );
   }
   for (const [value, text] of xTicks) {
-    svg.append(
-      draw("text", { class: "tick", x: x(value), y: height - MARGIN.bottom + 16, "text-anchor": "middle" }, text),
-    );
+    text.split("\n").forEach((line, place) => {
+      const under = { y: height - MARGIN.bottom + 15 + 12 * place, "text-anchor": "middle" };
+      svg.append(draw("text", { class: "tick", x: x(value), ...under }, line));
+    });
   }
   const middle = (MARGIN.top + height - MARGIN.bottom) / 2;
   svg.append(
@@ -99,8 +106,10 @@ function drawBars(svg, spec, width, height) {
   const room = (width - MARGIN.left - MARGIN.right) / spec.categories.length;
   const x = (place) => MARGIN.left + (place + 0.5) * room;
   const y = scale(yLow, yHigh, height - MARGIN.bottom, MARGIN.top);
-  const every = Math.ceil(spec.categories.reduce((most, text) => Math.max(most, text.length), 1) * 7 / room);
-  const xTicks = spec.categories.map((text, place) => [place, place % every ? "" : text]);
+  const labels = spec.categories.map((text) => (text.length * LETTER > room ? text.replace(" ", "\n") : text));
+  const longest = Math.max(...labels.flatMap((text) => text.split("\n").map((line) => line.length)));
+  const every = Math.ceil((longest * LETTER) / room);
+  const xTicks = labels.map((text, place) => [place, place % every ? "" : text]);
   drawAxes(svg, spec, width, height, x, y, xTicks, ticks(yLow, yHigh, 5));
   const breadth = Math.min(room * 0.8, 90);
   spec.categories.forEach((category, place) => {
@@ -130,4 +139,35 @@ function drawBars(svg, spec, width, height) {
     line.append(draw("title", {}, `${spec.line.name}: ${number(spec.line.value)}`));
     svg.append(line);
   }
+}
+
+// A row each: its value as a dot, its interval as a line; what does not reach 0 stands out.
+function drawIntervals(svg, spec, width, height) {
+  const left = Math.min(width * 0.35, 170);
+  const all = spec.values.flat().filter((value) => value !== null);
+  const [low, high] = [Math.min(0, ...all), Math.max(0, ...all)];
+  const x = scale(low, high, left + 8, width - 10);
+  const bottom = height - 46;
+  for (const value of ticks(low, high, width / 110)) {
+    svg.append(
+      draw("line", { class: value === 0 ? "zero" : "grid", x1: x(value), x2: x(value), y1: 4, y2: bottom }),
+      draw("text", { class: "tick", x: x(value), y: bottom + 16, "text-anchor": "middle" }, number(value)),
+    );
+  }
+  svg.append(draw("text", { class: "axis", x: (left + width) / 2, y: height - 8, "text-anchor": "middle" }, spec.x_label));
+  spec.categories.forEach((category, place) => {
+    const [value, from, to] = spec.values[place];
+    const y = 24 * place + 16;
+    const most = Math.floor(left / LETTER);
+    const short = category.length > most ? `${category.slice(0, most - 1)}…` : category;
+    const kind = value !== null && (from > 0 || to < 0) ? `k${value > 0 ? 0 : 1} real` : "chance";
+    const name = draw("text", { class: "tick name", x: left, y: y + 4, "text-anchor": "end" }, short);
+    name.append(draw("title", {}, category));
+    svg.append(name);
+    if (value === null) return;
+    svg.append(
+      draw("line", { class: `whisker ${kind}`, x1: x(from), x2: x(to), y1: y, y2: y }),
+      draw("circle", { class: `spot ${kind}`, cx: x(value), cy: y, r: 4.5 }),
+    );
+  });
 }

@@ -4,9 +4,10 @@ const SVG = "http://www.w3.org/2000/svg";
 
 function fill(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
-    if (value === null || value === undefined || value === false) continue;
+    if (value === null || value === undefined) continue;
     if (name === "onclick") node.addEventListener("click", value);
-    else node.setAttribute(name, value === true ? "" : value);
+    else if (name in node && typeof value === "boolean") node[name] = value;
+    else node.setAttribute(name, value);
   }
   node.append(...children);
   return node;

@@ -6,7 +6,7 @@ const AHEAD = "400px"; // drawn before it comes on screen
 function start() {
   const data = JSON.parse(document.getElementById("data").textContent);
   startCharts(data.charts);
-  startTimelines(data.timelines);
+  if (data.timelines) startTimelines(data.timelines);
 }
 
 function startCharts(specs) {
@@ -40,6 +40,7 @@ function startTimelines(data) {
     tiou: data.tiou,
     least: data.own,
     score: (steps) => (steps / data.score_steps).toFixed(digits),
+    threshold: (steps) => number(steps / data.score_steps),
   };
   let counts = [];
   let shown = FIRST_SHOWN;
@@ -101,7 +102,7 @@ function startTimelines(data) {
     const own = one("own").checked;
     state.least = own ? data.own : data.classes.map(() => common);
     const [low, high] = [Math.min(...state.least), Math.max(...state.least)];
-    const text = low === high ? state.score(low) : `${state.score(low)} to ${state.score(high)}, by class`;
+    const text = low === high ? state.threshold(low) : `${state.threshold(low)} to ${state.threshold(high)}, by class`;
     one("threshold-value").textContent = text;
     one("threshold").setAttribute("aria-valuetext", text);
     count();

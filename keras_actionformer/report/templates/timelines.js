@@ -34,7 +34,12 @@ class Timeline {
     this.svg = draw("svg", { role: "group", "aria-roledescription": "timeline" });
     this.scroller = make("div", { class: "scroller" }, this.svg);
     this.told = make("p", { class: "told", "aria-live": "polite" });
-    this.table = makeDetails("As a table", () => this.makeTable());
+    this.table = make("div", { class: "wide", id: `table-${video.index}`, hidden: true });
+    this.opener = make(
+      "button",
+      { type: "button", "aria-expanded": false, "aria-controls": this.table.id, "aria-label": `Table: ${video.id}`, onclick: () => this.toggleTable() },
+      "Table",
+    );
     const tool = (text, label, factor) =>
       make("button", { type: "button", "aria-label": `${label}: ${video.id}`, title: label, onclick: () => this.zoomBy(factor) }, text);
     this.node = make(
@@ -45,7 +50,7 @@ class Timeline {
         {},
         this.heading,
         this.counts,
-        make("span", { class: "tools" }, tool("−", "Zoom out", 0.5), tool("+", "Zoom in", 2), tool("Whole", "Show the whole video", 0)),
+        make("span", { class: "tools" }, tool("−", "Zoom out", 0.5), tool("+", "Zoom in", 2), tool("Whole", "Show the whole video", 0), this.opener),
       ),
       make("div", { class: "stage" }, this.names, this.scroller),
       this.told,
@@ -72,7 +77,13 @@ class Timeline {
     this.svg.setAttribute("height", height);
     this.scroller.style.minHeight = `${height}px`;
     if (this.isOnScreen) this.drawAll();
-    if (this.table.open) this.table.dispatchEvent(new Event("toggle"));
+    if (!this.table.hidden) this.table.replaceChildren(this.makeTable());
+  }
+
+  toggleTable() {
+    this.table.hidden = !this.table.hidden;
+    this.opener.setAttribute("aria-expanded", !this.table.hidden);
+    this.table.replaceChildren(...(this.table.hidden ? [] : [this.makeTable()]));
   }
 
   show(isOnScreen) {

@@ -1,0 +1,64 @@
+"""Writes one HTML page about a run, or about a file of detections: open it in any browser.
+
+  report --workdir=runs/thumos14
+  report --ground_truth=annotations.json --detections=detections.json --output=report.html
+  report --workdir=runs/thumos14 --videos=videos --output=report.html
+
+What is found and what is wrong in words; timelines of all videos, the worst first, with a score
+threshold to be moved; scores, errors, data, and of a run its training and settings. The page is one
+file that needs no network. Of a run it is about the results that `evaluate` has left in the folder.
+
+With --videos, a folder with a file <video id>.mp4 (or .webm, ...) a video, a click on a bar plays
+its moment. The page names these files by the way from --output to them: move both together.
+"""
+
+import os
+import pathlib
+
+from absl import flags
+
+from keras_actionformer.cli.ground_truth import define_ground_truth, read_ground_truth
+from keras_actionformer.errors import UserError
+from keras_actionformer.presets.runs import PAGE
+from keras_actionformer.report.page import write_page
+from keras_actionformer.report.sources import from_files, from_run
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run.")
+_TRUTH = define_ground_truth()
+_SUBSET = flags.DEFINE_string(
+    "subset", None, "Subset of --ground_truth; by default --default_subset, or 'test'."
+)
+_DETECTIONS = flags.DEFINE_string("detections", None, "JSON or CSV file of detections.")
+_SCORE_THRESHOLD = flags.DEFINE_float(
+    "score_threshold",
+    None,
+    "Of --detections: the score from which on they count when the page opens; by default that of "
+    "the best F1.",
+)
+_VIDEOS = flags.DEFINE_string("videos", None, "Folder of the videos.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, f"HTML file to write; by default {PAGE} in --workdir, or here."
+)
+
+
+def main():
+    scored = _scored()
+    output = pathlib.Path(_OUTPUT.value or pathlib.Path(_WORKDIR.value or "", PAGE))
+    write_page(output, scored, _VIDEOS.value)
+    print(f"{output}: {os.path.getsize(output) / 2**20:.1f} MB, for any browser.")
+
+
+def _scored():
+    ground_truth = _TRUTH["ground_truth"].value
+    if _WORKDIR.value and not ground_truth and not _DETECTIONS.value:
+        if _SUBSET.value or _SCORE_THRESHOLD.value is not None:
+            raise UserError(
+                "--subset and --score_threshold are for --detections: of a run the page is about "
+                "the results that evaluate has left in its folder."
+            )
+        return from_run(_WORKDIR.value)
+    if _WORKDIR.value or not ground_truth or not _DETECTIONS.value:
+        raise UserError("Give --workdir=DIR, or --ground_truth=FILE and --detections=FILE.")
+    annotations = read_ground_truth(_TRUTH)
+    subset = _SUBSET.value or _TRUTH["default_subset"].value or "test"
+    return from_files(annotations, subset, _DETECTIONS.value, _SCORE_THRESHOLD.value)

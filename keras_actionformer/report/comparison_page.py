@@ -1,0 +1,123 @@
+"""One HTML file about a comparison of detectors, with tables and with charts of the differences."""
+
+import time
+
+import numpy as np
+
+import keras_actionformer
+from keras_actionformer.files import atomic_write
+from keras_actionformer.report.html import fill, open_templates
+from keras_actionformer.report.tables import different_settings
+
+
+def write_comparison_page(path, comparison, settings):
+    """Writes the page.
+
+    Args:
+      path: str or `os.PathLike`, the file to write.
+      comparison: `Comparison`.
+      settings: sequence with the settings of each run, nested dicts or None.
+
+    Raises:
+      UserError: Jinja2 is not installed.
+    """
+    environment = open_templates()
+    charts = [_chart(comparison, difference) for difference in comparison.differences]
+    text = fill(
+        environment,
+        "comparison.html.jinja",
+        data={},
+        charts_by_part={"differences": charts},
+        title=f"Compared: {', '.join(comparison.names)}",
+        subtitle=f"Written {time.strftime('%Y-%m-%d %H:%M')} by keras-actionformer "
+        f"{keras_actionformer.__version__}. Everything is in this file; nothing is fetched.",
+        sentences=[_sentence(comparison, difference) for difference in comparison.differences],
+        scores=_scores(comparison),
+        finds=[_finds(comparison, difference) for difference in comparison.differences],
+        settings=different_settings(comparison.names, settings),
+    )
+    with atomic_write(path, errors="backslashreplace") as file:
+        file.write(text)
+
+
+def _sentence(comparison, difference):
+    base, interval = comparison.names[0], difference.average_mean_ap
+    low, high = 100 * interval.low, 100 * interval.high
+    ends = f"95 % interval of the difference in mAP {low:+.2f} to {high:+.2f} points"
+    if not interval.is_real:
+        return f"{difference.name} and {base} may be equally good: it may be chance ({ends})."
+    better = "better" if interval.value > 0 else "worse"
+    return f"{difference.name} is {better} than {base}, and that is no chance ({ends})."
+
+
+def _chart(comparison, difference):
+    """The differences of mAP at each tIoU, of F1 and of each class."""
+    first = comparison.results[0]
+    rows = {"mAP, average": difference.average_mean_ap}
+    rows |= {
+        f"mAP at {tiou:.2f}": interval
+        for tiou, interval in zip(first.tiou_thresholds, difference.mean_ap, strict=True)
+    }
+    rows["F1"] = difference.f1
+    names = [*rows, *(f"AP {name}" for name in first.class_names)]
+    intervals = [*rows.values(), *difference.classes]
+    return {
+        "title": f"{difference.name} − {comparison.names[0]}",
+        "note": "Full dots: the interval does not reach 0. Of 20 classes that are alike, one such "
+        "is chance.",
+        "kind": "intervals",
+        "categories": names,
+        "x_label": "points",
+        "y": "",
+        "series": [],
+        "values": [
+            [_points(number) for number in (one.value, one.low, one.high)] for one in intervals
+        ],
+    }
+
+
+def _points(share):
+    return None if np.isnan(share) else round(100 * share, 3)
+
+
+def _scores(comparison):
+    first = comparison.results[0]
+    rows = []
+    differences = [None, *comparison.differences]
+    for name, result, difference in zip(
+        comparison.names, comparison.results, differences, strict=True
+    ):
+        scores = [f"{100 * value:.2f}" for value in (*result.mean_ap, result.average_mean_ap)]
+        f1 = f"{100 * np.nan_to_num(result.above_thresholds.f1):.2f}"
+        told = ("", "") if difference is None else (difference.average_mean_ap, difference.f1)
+        rows.append((name, *scores, str(told[0]), f1, str(told[1])))
+    head = [f"mAP {tiou:.2f}" for tiou in first.tiou_thresholds]
+    return {
+        "caption": comparison.head().replace("\n", " "),
+        "head": ("", *head, "average", "difference", "F1", "difference"),
+        "rows": rows,
+    }
+
+
+def _finds(comparison, difference):
+    base = comparison.names[0]
+    return {
+        "title": f"{difference.name} finds {len(difference.gained)} that {base} misses, and misses "
+        f"{len(difference.lost)} that it finds; both find {difference.num_both}, neither "
+        f"{difference.num_neither}",
+        "tables": [
+            {
+                "caption": caption,
+                "head": ("video", "start", "end", "class"),
+                "rows": [
+                    (one.video_id, f"{one.start_sec:.2f}", f"{one.end_sec:.2f}", one.label)
+                    for one in instances
+                ],
+            }
+            for caption, instances in (
+                (f"{difference.name} alone finds", difference.gained),
+                (f"{base} alone finds", difference.lost),
+            )
+            if instances
+        ],
+    }
