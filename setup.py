@@ -90,7 +90,8 @@ setup(
         "tensorboard": ["tensorboard"],
         "test": [
             "jax",  # the network runs on it, too
-            "keras-actionformer[excel,grpc,onnx,openvino,parquet,serve,tflite]",
+            "keras-actionformer[excel,grpc,onnx,openvino,parquet,report,serve,tflite]",
+            "playwright",  # drives a browser, where there is one
             "pympi-ling>=1.71",  # writes files of ELAN
             "pytest>=8",
         ],

@@ -45,6 +45,8 @@ def program(tmp_path_factory):
 
 def test_files_that_are_no_modules():
     assert (HOME / "keras_actionformer" / "py.typed").is_file()
+    templates = HOME / "keras_actionformer" / "report" / "templates"
+    assert {"page.html.jinja", "page.css", "page.js"} <= {path.name for path in templates.iterdir()}
     assert list_presets("simulated")["simulated"]["has_weights"]
     assert len(built_in_configs()) > 20
 

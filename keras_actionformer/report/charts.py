@@ -1,9 +1,9 @@
 """What the page's charts show: plain values that `templates/charts.js` draws.
 
 A chart is a dict: `title`, `note` (a sentence), `kind`, `x_label`, `y` (what the axes show) and
-`series`, each with a `name`, a `colour` (a place in the palette) and, where `kind` is "lines", `x`
-and `y` (perhaps `thin`, or a `dash`), where it is "bars", `values`, one for each of the chart's
-`categories`. Some have more, which `charts.js` explains by using it.
+`series`, each with a `name`, a `colour` (a place in the palette, or "faint") and, where `kind` is
+"lines", `x` and `y` (perhaps `thin`, or a `dash`), where it is "bars", `values`, one for each of
+the chart's `categories`. Some have more, which `charts.js` explains by using it.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from keras_actionformer.evaluation.false_positives import KINDS
 from keras_actionformer.evaluation.shares import plain
 
 _ALL, _SECOND = 0, 1  # colours of what stands alone, and of what stands beside it
-_KIND_COLOURS = (2, 5, 3, 4, 6, 1)
+_KIND_COLOURS = (2, 5, 3, 4, 1, "faint")
 _MOST_POINTS = 100  # of the curve of a class
 _WORDS = {
     "coverage": ("share of its video", "Share of the video that an instance takes"),

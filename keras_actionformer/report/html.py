@@ -6,21 +6,21 @@ is fetched.
 """
 
 import base64
+import dataclasses
 import hashlib
 import json
 import pathlib
 
 import keras_actionformer
 from keras_actionformer.extras import import_extra
+from keras_actionformer.report.palette import CLASS_COLOURS, DARK, LIGHT
 
 _TEMPLATES = pathlib.Path(__file__).with_name("templates")
 _SCRIPTS = ("counts.js", "document.js", "charts.js", "timelines.js", "page.js")
 _STYLE = "page.css"
-# Okabe and Ito's colours, which people with any kind of colour vision tell apart, and two more.
-_LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B97F00", "#3A9BD1", "#7A5195", "#6B6B2A")
-_DARK = ("#4BA3DB", "#F08C3C", "#2CC79A", "#E09BC4", "#F2BC4B", "#8ACBF5", "#B693D6", "#BDBD6C")
-NUM_COLOURS = len(_LIGHT)
+NUM_COLOURS = len(CLASS_COLOURS)
 HEAT_STEPS = 10
+_DEEPEST = 0.6  # opacity, at which text can still be read
 
 
 def open_templates():
@@ -92,18 +92,17 @@ def _hash(text):
 
 
 def _colours():
-    """Rules for the colours of classes (`k0`, ...) and for cells of the confusion matrix (`h0`)."""
-    named = [
-        "".join(f"--k{place}: {colour}; " for place, colour in enumerate(colours))
-        for colours in (_LIGHT, _DARK)
-    ]
+    """Rules for the colours of the page, of classes (`k0`, ...) and of confusions (`h1`, ...)."""
+    light, dark = (
+        "; ".join(f"--{name}: {colour}" for name, colour in dataclasses.asdict(theme).items())
+        for theme in (LIGHT, DARK)
+    )
+    shares = [(step, round(step / HEAT_STEPS * _DEEPEST, 2)) for step in range(1, HEAT_STEPS + 1)]
     rules = [
-        f":root {{ {named[0]} }}",
-        f"@media (prefers-color-scheme: dark) {{ :root {{ {named[1]} }} }}",
-        *(f".k{place} {{ --c: var(--k{place}); }}" for place in range(NUM_COLOURS)),
-        *(
-            f".h{step} {{ background: rgb(0 114 178 / {step / HEAT_STEPS / 1.6:.2f}); }}"
-            for step in range(1, HEAT_STEPS + 1)
-        ),
+        f":root {{ {light} }}",
+        f"@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}",
+        ".kfaint { --c: var(--faint) }",
+        *(f".k{place} {{ --c: {colour} }}" for place, colour in enumerate(CLASS_COLOURS)),
+        *(f".h{step} {{ background: rgb(0 114 178 / {share}) }}" for step, share in shares),
     ]
     return "\n".join([*rules, ""])

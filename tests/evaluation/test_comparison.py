@@ -100,7 +100,7 @@ def test_real_differences_are_found_and_noise_is_not():
         runs = {
             "a": noisy(scored.detections, rng, 0.3),
             "again": noisy(scored.detections, rng, 0.3),
-            "worse": noisy(scored.detections, rng, 0.9),
+            "worse": noisy(scored.detections, rng, 1.2),
         }
         again, worse = compare(scored.videos, runs, TIOUS, num_resamples=200).differences
         called_real += again.average_mean_ap.is_real

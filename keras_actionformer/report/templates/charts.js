@@ -14,6 +14,10 @@ function drawChart(figure, spec) {
     role: "img",
     "aria-label": `${spec.title}. Its numbers are in the table below it.`,
   });
+  if (spec.kind === "lines" && !spec.series.some((series) => series.x.length)) {
+    place.replaceChildren(make("p", { class: "counts" }, "There is nothing to draw."));
+    return;
+  }
   const kinds = { lines: drawLines, bars: drawBars, intervals: drawIntervals };
   kinds[spec.kind](svg, spec, width, height);
   place.replaceChildren(svg);

@@ -164,6 +164,7 @@ class Timeline {
         "aria-label": text,
       });
       if (opacity) node.style.fillOpacity = opacity;
+      node.append(draw("title", {}, text));
       bars.push({ node, item, isTruth, lane, text });
     };
     for (const instance of video.truth) {
