@@ -28,7 +28,7 @@ function makeTable(caption, head, rows) {
   return make(
     "table",
     {},
-    make("caption", {}, caption),
+    make("caption", {}, make("span", {}, caption)),
     make("thead", {}, make("tr", {}, ...head.map((name) => make("th", { scope: "col" }, name)))),
     make("tbody", {}, ...rows.map((row) => make("tr", {}, ...cells(row)))),
   );
