@@ -2,7 +2,7 @@
 
 const LETTER = 6.2; // pixels that one takes on average
 const DASHES = [null, "6 3", "2 2", "8 2 2 2"];
-const MARGIN = { top: 10, right: 12, bottom: 54, left: 50 };
+const MARGIN = { top: 10, right: 12, bottom: 54, left: 62 };
 
 function drawChart(figure, spec) {
   const place = figure.querySelector(".drawing");
@@ -57,8 +57,10 @@ function drawAxes(svg, spec, width, height, x, y, xTicks, yTicks) {
     });
   }
   const middle = (MARGIN.top + height - MARGIN.bottom) / 2;
+  const lines = Math.max(1, ...xTicks.map((tick) => tick[1].split("\n").length));
+  const under = height - MARGIN.bottom + 22 + 12 * lines;
   svg.append(
-    draw("text", { class: "axis", x: (MARGIN.left + width - MARGIN.right) / 2, y: height - 6, "text-anchor": "middle" }, spec.x_label),
+    draw("text", { class: "axis", x: (MARGIN.left + width - MARGIN.right) / 2, y: under, "text-anchor": "middle" }, spec.x_label),
     draw("text", { class: "axis", transform: `translate(12 ${middle}) rotate(-90)`, "text-anchor": "middle" }, spec.y),
   );
 }

@@ -1,6 +1,7 @@
 // The timeline of a video: a lane a class, with what happened above what was detected.
 
 const ROW = { top: 5, truth: 8, gap: 3, found: 11, lane: 34, axis: 22 };
+const TIME_STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600]; // seconds
 const LEAST_BAR = 3; // pixels
 const MOST_ZOOM = 256;
 const BEFORE_SEC = 0.5; // of a moment, played first
@@ -130,7 +131,10 @@ class Timeline {
   }
 
   drawAxis(x, width, height) {
-    const marks = ticks(0, this.video.ms / 1000, width / 90);
+    const last = this.video.ms / 1000;
+    const hours = Math.ceil((last * 90) / width / 3600); // of longer steps
+    const step = TIME_STEPS.find((seconds) => (last / seconds) * 90 <= width) || 3600 * hours;
+    const marks = Array.from({ length: Math.floor(last / step) + 1 }, (_, place) => place * step);
     const digits = marks.length > 1 && marks[1] - marks[0] < 1 ? 1 : 0;
     return marks.flatMap((second, place) => {
       const at = x(1000 * second);
