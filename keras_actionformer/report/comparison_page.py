@@ -59,12 +59,12 @@ def _chart(comparison, difference):
         for tiou, interval in zip(first.tiou_thresholds, difference.mean_ap, strict=True)
     }
     rows["F1"] = difference.f1
-    names = [*rows, *(f"AP {name}" for name in first.class_names)]
+    names = [*rows, *first.class_names]
     intervals = [*rows.values(), *difference.classes]
     return {
         "title": f"{difference.name} − {comparison.names[0]}",
-        "note": "Full dots: the interval does not reach 0. Of 20 classes that are alike, one such "
-        "is chance.",
+        "note": "Of mAP and F1, and of the AP of each class. Full dots: the interval does not reach "
+        "0; of 20 classes that are alike, one such is chance.",
         "kind": "intervals",
         "categories": names,
         "x_label": "points",

@@ -1,6 +1,7 @@
 // Charts of lines and of bars from what `charts.py` says of them; each has its numbers as a table.
 
 const LETTER = 6.2; // pixels that one takes on average
+const WIDE_LETTER = 7.8; // of capitals, somewhat larger
 const DASHES = [null, "6 3", "2 2", "8 2 2 2"];
 const MARGIN = { top: 10, right: 12, bottom: 54, left: 62 };
 
@@ -149,7 +150,7 @@ function drawBars(svg, spec, width, height) {
 
 // A row each: its value as a dot, its interval as a line; what does not reach 0 stands out.
 function drawIntervals(svg, spec, width, height) {
-  const left = Math.min(width * 0.35, 170);
+  const left = Math.min(width * 0.4, 190);
   const all = spec.values.flat().filter((value) => value !== null);
   const [low, high] = [Math.min(0, ...all), Math.max(0, ...all)];
   const x = scale(low, high, left + 8, width - 10);
@@ -164,7 +165,7 @@ function drawIntervals(svg, spec, width, height) {
   spec.categories.forEach((category, place) => {
     const [value, from, to] = spec.values[place];
     const y = 24 * place + 16;
-    const most = Math.floor(left / LETTER);
+    const most = Math.floor(left / WIDE_LETTER);
     const short = category.length > most ? `${category.slice(0, most - 1)}…` : category;
     const kind = value !== null && (from > 0 || to < 0) ? `k${value > 0 ? 0 : 1} real` : "chance";
     const name = draw("text", { class: "tick name", x: left, y: y + 4, "text-anchor": "end" }, short);
