@@ -63,8 +63,8 @@ def _chart(comparison, difference):
     intervals = [*rows.values(), *difference.classes]
     return {
         "title": f"{difference.name} − {comparison.names[0]}",
-        "note": "Of mAP and F1, and of the AP of each class. Full dots: the interval does not reach "
-        "0; of 20 classes that are alike, one such is chance.",
+        "note": "Of mAP and F1, and of the AP of each class. Full dots: the interval does not "
+        "reach 0; of 20 classes that are alike, one such is chance.",
         "kind": "intervals",
         "categories": names,
         "x_label": "points",
