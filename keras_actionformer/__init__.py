@@ -41,11 +41,13 @@ _HOMES = {
     "read_epic100": "datasets.formats",
     "read_thumos14": "datasets.formats",
     "recommend_thresholds": "evaluation.score_thresholds",
+    "results_of_run": "report.sources",
     "save_annotations": "data.annotation_files",
     "save_detections": "detection.detections",
     "simulate_dataset": "datasets.simulated",
     "train": "training.trainer",
     "train_dataset": "data.batches",
+    "write_page": "report.page",
 }
 
 __all__ = ["__version__", *_HOMES]
@@ -83,6 +85,8 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, which read an
     from keras_actionformer.model import ActionFormer as ActionFormer
     from keras_actionformer.network.architecture import Architecture as Architecture
     from keras_actionformer.presets.builtin import list_presets as list_presets
+    from keras_actionformer.report.page import write_page as write_page
+    from keras_actionformer.report.sources import results_of_run as results_of_run
     from keras_actionformer.training.config import default_config as default_config
     from keras_actionformer.training.config_files import load_config as load_config
     from keras_actionformer.training.optimizers import SGD as SGD

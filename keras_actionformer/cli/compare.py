@@ -26,8 +26,8 @@ from keras_actionformer.presets.runs import read_scores
 from keras_actionformer.report.comparison_page import write_comparison_page
 from keras_actionformer.report.sources import (
     check_same_ground_truth,
-    from_files,
-    from_run,
+    results_of_files,
+    results_of_run,
     short_names,
 )
 from keras_actionformer.report.tables import different_settings
@@ -93,10 +93,10 @@ def main():
 def _scored(paths):
     """The `Scored` of each."""
     if _RUNS.value:
-        return [from_run(path) for path in paths]
+        return [results_of_run(path) for path in paths]
     annotations = read_ground_truth(_TRUTH)
     subset = _SUBSET.value or _TRUTH["default_subset"].value or "test"
-    return [from_files(annotations, subset, path) for path in paths]
+    return [results_of_files(annotations, subset, path) for path in paths]
 
 
 def _score_table(names, paths):

@@ -9,7 +9,7 @@ from keras_actionformer.errors import UserError
 from keras_actionformer.files import reason_of
 from keras_actionformer.presets.runs import PAGE
 from keras_actionformer.report.page import write_page
-from keras_actionformer.report.sources import from_run
+from keras_actionformer.report.sources import results_of_run
 
 
 def write_run_page(workdir):
@@ -22,7 +22,7 @@ def write_run_page(workdir):
         return
     path = pathlib.Path(workdir) / PAGE
     try:
-        write_page(path, from_run(workdir))
+        write_page(path, results_of_run(workdir))
     except UserError as error:
         logging.warning("%s could not be written: %s", path, error)
     except Exception as error:  # a training of hours must not fail in the end, over its picture

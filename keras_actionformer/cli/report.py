@@ -21,7 +21,7 @@ from keras_actionformer.cli.ground_truth import define_ground_truth, read_ground
 from keras_actionformer.errors import UserError
 from keras_actionformer.presets.runs import PAGE
 from keras_actionformer.report.page import write_page
-from keras_actionformer.report.sources import from_files, from_run
+from keras_actionformer.report.sources import results_of_files, results_of_run
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run.")
 _TRUTH = define_ground_truth()
@@ -56,9 +56,9 @@ def _scored():
                 "--subset and --score_threshold are for --detections: of a run the page is about "
                 "the results that evaluate has left in its folder."
             )
-        return from_run(_WORKDIR.value)
+        return results_of_run(_WORKDIR.value)
     if _WORKDIR.value or not ground_truth or not _DETECTIONS.value:
         raise UserError("Give --workdir=DIR, or --ground_truth=FILE and --detections=FILE.")
     annotations = read_ground_truth(_TRUTH)
     subset = _SUBSET.value or _TRUTH["default_subset"].value or "test"
-    return from_files(annotations, subset, _DETECTIONS.value, _SCORE_THRESHOLD.value)
+    return results_of_files(annotations, subset, _DETECTIONS.value, _SCORE_THRESHOLD.value)

@@ -19,13 +19,16 @@ from keras_actionformer.files import atomic_write
 from keras_actionformer.report import charts, tables
 from keras_actionformer.report.html import HEAT_STEPS, NUM_COLOURS, fill, open_templates
 from keras_actionformer.report.page_data import timeline_data
+from keras_actionformer.report.sources import Scored
 from keras_actionformer.report.summary import summary
 
 # What browsers play, first the most common.
 _VIDEO_SUFFIXES = (".mp4", ".webm", ".m4v", ".mov", ".ogv", ".mkv")
 
 
-def write_page(path, scored, videos=None):
+def write_page(
+    path: str | os.PathLike, scored: Scored, videos: str | os.PathLike | None = None
+) -> float:
     """Writes the page.
 
     Args:

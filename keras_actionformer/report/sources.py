@@ -47,7 +47,7 @@ class Scored:
     log: list[dict] = dataclasses.field(default_factory=list)
 
 
-def from_run(workdir):
+def results_of_run(workdir: str | os.PathLike) -> Scored:
     """The results on its evaluation subset that a training folder keeps.
 
     Args:
@@ -80,7 +80,7 @@ def from_run(workdir):
     )
 
 
-def from_files(annotations, subset, detections, threshold=None):
+def results_of_files(annotations, subset, detections, threshold=None):
     """Detections of a file, scored against annotations.
 
     Args:

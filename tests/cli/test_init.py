@@ -52,7 +52,7 @@ def test_recordings_that_come_later_have_the_same_features(recordings):
     shutil.copy(recordings / "raw" / "recording3.csv", recordings / "new" / "later.csv")
     options = ("--dataset=sensors", "--from=new", "--to=new_feats")
     done = run_here(recordings, "prepare", *options, "--windows=mine_feats")
-    assert done.returncode == 0 and "features of 1 recordings" in done.stdout, done.stderr
+    assert done.returncode == 0 and "features of 1 recording " in done.stdout, done.stderr
     found = np.load(recordings / "new_feats" / "later.npy")
     np.testing.assert_array_equal(found, np.load(recordings / "mine_feats" / "recording3.npy"))
     done = run_here(recordings, "prepare", *options)

@@ -9,7 +9,7 @@ from helpers.made_up_scores import made_up
 from helpers.programs import run_here
 from helpers.small_run import eagerly, small_config, write_data
 from keras_actionformer import UserError
-from keras_actionformer.report.sources import check_same_ground_truth, from_run, short_names
+from keras_actionformer.report.sources import check_same_ground_truth, results_of_run, short_names
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def runs(tmp_path_factory):
 
 
 def test_a_run(runs):
-    scored = from_run(runs / "run_0")
+    scored = results_of_run(runs / "run_0")
     assert scored.name == "run_0" and scored.class_names == ("a", "b")
     assert [video.video_id for video in scored.videos] == ["v4", "v5"]
     assert scored.detections.keys() == {"v4", "v5"}
@@ -58,7 +58,7 @@ def test_a_run_that_was_not_scored(runs):
     (runs / "run_1" / "detections.json").rename(runs / "elsewhere.json")
     try:
         with pytest.raises(UserError, match="has no detections.json: score it first, with"):
-            from_run(runs / "run_1")
+            results_of_run(runs / "run_1")
     finally:
         (runs / "elsewhere.json").rename(runs / "run_1" / "detections.json")
 

@@ -37,11 +37,13 @@ from keras_actionformer import (
     read_ego4d,
     read_epic100,
     read_thumos14,
+    results_of_run,
     save_annotations,
     save_detections,
     simulate_dataset,
     train,
     train_dataset,
+    write_page,
 )
 
 feats = np.zeros((500, 300), np.float32)
@@ -83,6 +85,7 @@ def scores(folder: pathlib.Path, videos: list[Video]) -> None:
     assert_type(errors, ErrorAnalysis)
     assert_type(errors.false_positives.shares, np.ndarray)
     assert_type(errors.to_dict(), dict[str, Any])
+    assert_type(write_page(folder / "report.html", results_of_run(folder), videos="videos"), float)
 
 
 def models(folder: pathlib.Path) -> None:
