@@ -30,6 +30,7 @@ _HOMES = {
     "UserError": "errors",
     "Video": "data.annotations",
     "analyze": "evaluation.error_analysis",
+    "compare": "evaluation.comparison",
     "count_bouts": "detection.bouts",
     "default_config": "training.config",
     "evaluate": "evaluation.evaluation",
@@ -75,6 +76,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, which read an
     from keras_actionformer.detection.postprocess import PostProcess as PostProcess
     from keras_actionformer.detection.thresholds import Thresholds as Thresholds
     from keras_actionformer.errors import UserError as UserError
+    from keras_actionformer.evaluation.comparison import compare as compare
     from keras_actionformer.evaluation.error_analysis import ErrorAnalysis as ErrorAnalysis
     from keras_actionformer.evaluation.error_analysis import analyze as analyze
     from keras_actionformer.evaluation.evaluation import evaluate as evaluate

@@ -17,6 +17,7 @@ from keras_actionformer import (
     ServedModel,
     Video,
     analyze,
+    compare,
     default_config,
     evaluate,
     list_presets,
@@ -35,6 +36,7 @@ segments_sec, labels = np.array([[0.0, 1.0]]), np.array([0])
 truth = Video("a", "test", None, None, segments_sec, labels)
 found = {"a": Detections(segments_sec, [0.5], labels)}
 analyze([truth], found)
+compare([truth], {"a": found, "b": found}, num_resamples=10)
 print(evaluate([truth], found))
 print("Loaded:", *sys.modules)
 """

@@ -5,21 +5,26 @@
 
 Each is compared with the first. How far a difference of scores may be due to the choice of the
 videos tells an interval (paired bootstrap: both are scored on the same draws of the videos); where
-it holds no 0, the difference is called real. It is one of these very models: of two recipes, train
-each with several seeds.
+it holds no 0, the difference is called real.
 
 Of runs it takes the results that `evaluate` has left in their folders, all on the same videos, and
-tells in which settings they differ, too. --runs takes files of scores (evaluation.json) as well, of
-which only the scores are told: they do not say on which videos they come about.
+tells in which settings they differ, too. Runs whose settings are the same but for the seed are of
+one recipe: recipes are compared by the means of their runs, and how far seeds move them is in the
+intervals. Of one run each, an interval is about these very models; of two recipes, train each with
+several seeds.
+
+--runs takes files of scores (evaluation.json) as well, of which only the scores are told: they do
+not say on which videos they come about.
 """
 
+import json
 import pathlib
 
 from absl import flags
 
 from keras_actionformer.cli.ground_truth import define_ground_truth, read_ground_truth
 from keras_actionformer.detection.text_table import table
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, counted
 from keras_actionformer.evaluation.comparison import NUM_RESAMPLES, compare
 from keras_actionformer.files import write_json
 from keras_actionformer.presets.runs import read_scores
@@ -76,16 +81,18 @@ def main():
         {name: one.thresholds for name, one in zip(names, scored, strict=True)},
         first.class_names,
         _RESAMPLES.value,
+        recipes=_recipes(names, scored),
     )
-    settings = [one.settings for one in scored]
     print(comparison)
     if _PER_CLASS.value:
         print(f"\n{comparison.per_class_table()}")
-    different = different_settings(names, settings)
+    settings_of = dict(zip(names, (one.settings for one in scored), strict=True))
+    settings = [settings_of[one.runs[0]] for one in comparison.compared]
+    different = different_settings(comparison.names, settings)
     if different:
         print(f"\n{table([different['head'], *different['rows']], ('<', '<'))}")
     if output and output.suffix == ".html":
-        write_comparison_page(output, comparison, settings)
+        write_comparison_page(output, comparison, different)
     elif output:
         write_json(output, {**comparison.to_dict(), "settings": settings})
 
@@ -97,6 +104,20 @@ def _scored(paths):
     annotations = read_ground_truth(_TRUTH)
     subset = _SUBSET.value or _TRUTH["default_subset"].value or "test"
     return [results_of_files(annotations, subset, path) for path in paths]
+
+
+def _recipes(names, scored):
+    """The name of each run's recipe, as `compare` wants them: runs alike but for their seeds."""
+    recipes = {}
+    for name, one in zip(names, scored, strict=True):
+        # Detections without settings may come from anywhere: each is a recipe of its own.
+        same = one.settings and json.dumps({**one.settings, "seed": None}, sort_keys=True)
+        recipes.setdefault(same or name, []).append(name)
+    return {
+        name: own[0] if len(own) == 1 else f"{own[0]} and {counted(len(own) - 1, 'more run')}"
+        for own in recipes.values()
+        for name in own
+    }
 
 
 def _score_table(names, paths):

@@ -1,4 +1,4 @@
-"""Is one detector better than another, or were the videos kinder to it? Scores with intervals.
+"""Is one detector better than another, or was chance kinder to it? Scores with intervals.
 
 How far a difference of scores may be due to which videos happen to be in the ground truth is told
 by the paired bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13:
@@ -6,6 +6,12 @@ percentile intervals): as many videos as there are are drawn with replacement, b
 scored on what was drawn, and of many such differences the middle 95 % are the interval. A
 difference whose interval does not hold 0 is called real. Videos are drawn, and not instances, as
 instances of a video are alike.
+
+Trainings of one recipe differ, too, by their seeds. Where a recipe was trained several times, its
+score is the mean of its runs, and the spread of the runs around the means of their recipes, pooled
+over the recipes, says how far a mean may be off: to each drawn difference comes one of Student's t
+distribution, of as many degrees of freedom as there are runs more than recipes. Few runs tell
+little of their spread, and the intervals are as wide as that asks for.
 
 Detections are matched once, for a video's matches do not depend on the others: a video that is
 drawn twice counts twice, with its detections and its instances, in the sums of which AP is made.
@@ -24,6 +30,7 @@ from keras_actionformer.checks import positive_whole
 from keras_actionformer.detection.thresholds import Thresholds
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.comparison_result import (
+    Compared,
     Comparison,
     Difference,
     Instance,
@@ -50,24 +57,29 @@ def compare(
     class_names: Sequence[str] | None = None,
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
+    recipes: Mapping[str, str] | None = None,
 ) -> Comparison:
-    """Compares detectors with the first of them.
+    """Compares runs, or recipes of several runs each, with the first of them.
 
     Args:
       ground_truth, tiou_thresholds, class_names: as for `evaluate`.
-      runs: dict, the name of each detector to its detections (video id to `Detections`); two or
-        more.
+      runs: dict, the name of each run (of any detector) to its detections (video id to
+        `Detections`); two or more.
       thresholds: dict, name to the score, or the `Thresholds`, from which on its detections count
         for F1 and for what it finds (at a tIoU of 0.5); those of the best F1 on these videos where
         it has none.
       num_resamples: int, how often videos are drawn.
       seed: int, of the random numbers that draw them.
+      recipes: dict, name of each run to that of its recipe: runs of one recipe differ by chance
+        alone, as by the seeds of their trainings. Two recipes or more are compared, a recipe's
+        scores being the mean of its runs; runs of one recipe are compared with each other. By
+        default each run is its own recipe.
 
     Returns:
       A `Comparison`, which prints itself.
 
     Raises:
-      UserError: there are fewer than two detectors, or see `evaluate`.
+      UserError: there are fewer than two runs, or see `evaluate`.
     """
     if len(runs) < 2:
         raise UserError(f"A comparison needs two or more detectors, but got {len(runs)}.")
@@ -90,28 +102,46 @@ def compare(
         for name, detections in runs.items()
     }
     first = next(iter(results.values()))
-    places = _places(ground_truth, runs)
-    weights = _draw(len(places), num_resamples, seed)
     class_ids, tious = first.class_ids, first.tiou_thresholds
-    drawn = {
-        name: _Drawn(
-            _Matched(ground_truth, detections, places, class_ids, tious, thresholds[name]), weights
-        )
+    places = _places(ground_truth, runs)
+    rng = np.random.default_rng(seed)
+    weights = _draw(rng, len(places), num_resamples)
+    matched = {
+        name: _Matched(ground_truth, detections, places, class_ids, tious, thresholds[name])
         for name, detections in runs.items()
     }
-    base = next(iter(runs))
+
+    def gathered(name, own):
+        return Compared(
+            name,
+            tuple(own),
+            tuple(thresholds[one] for one in own),
+            tuple(results[one] for one in own),
+        )
+
+    by_recipe: dict[str, list[str]] = {}
+    for name in runs:
+        by_recipe.setdefault((recipes or {}).get(name, name), []).append(name)
+    alone = {name: gathered(name, [name]) for name in runs}
+    spread, freedom = _spread([[alone[name] for name in own] for own in by_recipe.values()])
+    by_chance = rng.standard_t(freedom, num_resamples)[:, None] * spread if freedom else 0.0
+    if len(by_recipe) == 1:
+        compared = list(alone.values())
+    else:
+        compared = [gathered(name, own) for name, own in by_recipe.items()]
+    drawn = [_Drawn([matched[name] for name in one.runs], weights) for one in compared]
     instances = _instances(ground_truth, first.class_names, class_ids)
     return Comparison(
-        names=tuple(runs),
+        compared=tuple(compared),
         num_videos=len(ground_truth),
         num_resamples=num_resamples,
         confidence=CONFIDENCE,
         tiou=TIOU,
-        thresholds=tuple(thresholds.values()),
-        results=tuple(results.values()),
+        spread=float(spread[0]) if freedom else None,
+        degrees_of_freedom=freedom,
         differences=tuple(
-            _difference(results[base], results[name], drawn[base], drawn[name], name, instances)
-            for name in list(runs)[1:]
+            _difference(compared[0], other, drawn[0], other_drawn, by_chance, instances)
+            for other, other_drawn in zip(compared[1:], drawn[1:], strict=True)
         ),
     )
 
@@ -133,9 +163,8 @@ def _places(ground_truth, runs):
     return {video_id: place for place, video_id in enumerate(dict.fromkeys(ids))}
 
 
-def _draw(num_videos, num_resamples, seed):
+def _draw(rng, num_videos, num_resamples):
     """How often each video is drawn: int32 (resamples, videos)."""
-    rng = np.random.default_rng(seed)
     shares = np.full(num_videos, 1 / num_videos)
     return rng.multinomial(num_videos, shares, size=num_resamples).astype(np.int32)
 
@@ -150,7 +179,45 @@ def _instances(ground_truth, names, class_ids):
     ]
 
 
-# === One detector ===
+# === Scores ===
+
+
+def _statistics(ap, f1):
+    """What has an interval: mAP on average, F1, mAP of each tIoU threshold, AP of each class.
+
+    Args:
+      ap: float (..., thresholds, classes); NaN where no instance of a class is there.
+      f1: float (...).
+
+    Returns:
+      float (..., 2 + thresholds + classes).
+    """
+    mean_ap = np.nanmean(ap, axis=-1)
+    average = mean_ap.mean(axis=-1, keepdims=True)
+    return np.concatenate([average, f1[..., None], mean_ap, ap.mean(axis=-2)], axis=-1)
+
+
+def _measured(compared):
+    """`_statistics` of a `Compared`."""
+    return _statistics(compared.ap, np.asarray(compared.f1))
+
+
+def _spread(recipes):
+    """How far runs of one recipe lie apart, pooled over the recipes.
+
+    Args:
+      recipes: a list of lists of `Compared`, each of one run.
+
+    Returns:
+      (standard deviation of each of the `_statistics`, degrees of freedom)
+    """
+    scores = [np.stack([_measured(run) for run in recipe]) for recipe in recipes]
+    squares = sum(np.sum((own - own.mean(axis=0)) ** 2, axis=0) for own in scores)
+    freedom = sum(len(own) - 1 for own in scores)
+    return np.sqrt(squares / max(freedom, 1)), freedom
+
+
+# === Runs ===
 
 
 class _Matched:
@@ -194,33 +261,31 @@ class _Matched:
 
 
 class _Drawn:
-    """Scores of a detector on what was drawn.
+    """Scores of the runs of one recipe on what was drawn.
 
     Attributes:
-      matched: `_Matched`.
-      ap: float (resamples, thresholds, classes); NaN where no instance of a class was drawn.
-      f1: float (resamples,).
+      statistics: float (resamples, statistics), see `_statistics`; the means of the runs.
+      is_usable, is_found: bool (N,), rows of the ground truth that count, and that more than half
+        of the runs find.
     """
 
-    def __init__(self, matched, weights):
-        self.matched = matched
-        num_thresholds = len(matched.hits[0])
-        self.ap = np.empty((len(weights), num_thresholds, len(matched.videos)))
-        for place, (videos, hits) in enumerate(zip(matched.videos, matched.hits, strict=True)):
-            truth = weights @ matched.instances[place]
-            block = max(1, _BLOCK // max(len(videos), 1))
-            for start in range(0, len(weights), block):
-                part = slice(start, start + block)
-                self.ap[part, :, place] = _average_precisions(
-                    weights[part][:, videos], hits, truth[part]
-                )
-        both = weights @ (matched.found + matched.num_instances)
-        self.f1 = _quotient(2 * (weights @ matched.right), both)
+    def __init__(self, runs, weights):
+        self.statistics = np.mean([_drawn_statistics(run, weights) for run in runs], axis=0)
+        self.is_usable = runs[0].is_usable
+        self.is_found = np.mean([run.is_found for run in runs], axis=0) > 0.5
 
-    @property
-    def mean_ap(self):
-        """float (resamples, thresholds): mean over the classes that were drawn."""
-        return np.nanmean(self.ap, axis=2)
+
+def _drawn_statistics(matched, weights):
+    """`_statistics` of one run on each draw."""
+    ap = np.empty((len(weights), len(matched.hits[0]), len(matched.videos)))
+    for place, (videos, hits) in enumerate(zip(matched.videos, matched.hits, strict=True)):
+        truth = weights @ matched.instances[place]
+        block = max(1, _BLOCK // max(len(videos), 1))
+        for start in range(0, len(weights), block):
+            part = slice(start, start + block)
+            ap[part, :, place] = _average_precisions(weights[part][:, videos], hits, truth[part])
+    both = weights @ (matched.found + matched.num_instances)
+    return _statistics(ap, _quotient(2 * (weights @ matched.right), both))
 
 
 def _average_precisions(weights, hits, truth):
@@ -249,37 +314,28 @@ def _quotient(part, whole, empty=np.nan):
     return np.divide(part, whole, out=np.full(np.shape(part), empty), where=whole > 0)
 
 
-# === Two detectors ===
+# === Two of them ===
 
 
-def _difference(base, other, base_drawn, other_drawn, name, instances):
-    base_mean, other_mean = base_drawn.mean_ap, other_drawn.mean_ap
-    base_f1, other_f1 = base.above_thresholds.f1, other.above_thresholds.f1
-    found, base_found = other_drawn.matched.is_found, base_drawn.matched.is_found
+def _difference(base, other, base_drawn, other_drawn, by_chance, instances):
+    value = _measured(other) - _measured(base)
+    several = np.sqrt(1 / len(base.runs) + 1 / len(other.runs))
+    drawn = other_drawn.statistics - base_drawn.statistics + several * by_chance
+    tail = 100 * (1 - CONFIDENCE) / 2
+    intervals = [
+        Interval(*map(float, ends))
+        for ends in zip(value, *np.nanpercentile(drawn, (tail, 100 - tail), axis=0), strict=True)
+    ]
+    num_thresholds = len(base.results[0].tiou_thresholds)
+    found, base_found = other_drawn.is_found, base_drawn.is_found
     return Difference(
-        name=name,
-        average_mean_ap=_interval(
-            other.average_mean_ap - base.average_mean_ap, other_mean.mean(1) - base_mean.mean(1)
-        ),
-        mean_ap=tuple(
-            _interval(other.mean_ap[place] - base.mean_ap[place], drawn)
-            for place, drawn in enumerate((other_mean - base_mean).T)
-        ),
-        f1=_interval(
-            np.nan_to_num(other_f1) - np.nan_to_num(base_f1), other_drawn.f1 - base_drawn.f1
-        ),
-        classes=tuple(
-            _interval((other.ap - base.ap)[:, place].mean(), drawn)
-            for place, drawn in enumerate((other_drawn.ap - base_drawn.ap).mean(axis=1).T)
-        ),
+        name=other.name,
+        average_mean_ap=intervals[0],
+        f1=intervals[1],
+        mean_ap=tuple(intervals[2 : 2 + num_thresholds]),
+        classes=tuple(intervals[2 + num_thresholds :]),
         num_both=int(np.sum(found & base_found)),
-        num_neither=int(np.sum(base_drawn.matched.is_usable & ~found & ~base_found)),
+        num_neither=int(np.sum(base_drawn.is_usable & ~found & ~base_found)),
         gained=tuple(instances[row] for row in np.flatnonzero(found & ~base_found)),
         lost=tuple(instances[row] for row in np.flatnonzero(base_found & ~found)),
     )
-
-
-def _interval(value, drawn):
-    tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.nanpercentile(drawn, (tail, 100 - tail))
-    return Interval(float(value), float(low), float(high))

@@ -56,9 +56,48 @@ class Instance:
     label: str
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Compared:
+    """A run, or several runs of one recipe, whose scores are the means of theirs.
+
+    Attributes:
+      name: str.
+      runs: tuple of str, their names.
+      thresholds: tuple of `Thresholds`, scores from which on detections of each run count as found.
+      results: tuple of `EvaluationResult`, one a run.
+    """
+
+    name: str
+    runs: tuple[str, ...]
+    thresholds: tuple[Thresholds, ...]
+    results: tuple[EvaluationResult, ...]
+
+    @property
+    def ap(self) -> np.ndarray:
+        """float (thresholds, classes), average precision."""
+        return np.mean([result.ap for result in self.results], axis=0)
+
+    @property
+    def f1(self) -> float:
+        """float, above the thresholds; 0 where nothing is found."""
+        found = [result.above_thresholds for result in self.results]
+        return float(np.mean([np.nan_to_num(one.f1) if one else 0.0 for one in found]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns everything as plain numbers, lists and strings, ready for `json.dump`."""
+        return {
+            "name": self.name,
+            "runs": list(self.runs),
+            "thresholds": [
+                {"common": one.common, "per_class": list(one.per_class)} for one in self.thresholds
+            ],
+            "results": [result.to_dict() for result in self.results],
+        }
+
+
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """A detector beside the first one; scores are its own minus those of the first.
+    """One beside the first one; scores are its own minus those of the first.
 
     Attributes:
       name: str.
@@ -97,56 +136,76 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Comparison:
-    """Detectors scored on the same videos. `print(comparison)` shows the tables.
+    """What was scored on the same videos. `print(comparison)` shows the tables.
 
     Attributes:
-      names: tuple of str.
+      compared: tuple of `Compared`.
       num_videos: int.
       num_resamples: int, how often videos were drawn.
       confidence: float, of the intervals.
       tiou: float, from which overlap an instance counts as found.
-      thresholds: tuple of `Thresholds`, scores from which on detections count as found.
-      results: tuple of `EvaluationResult`, one a detector.
-      differences: tuple of `Difference`, one a detector but for the first.
+      spread: float, standard deviation of the average mAP of runs of one recipe; None where no
+        recipe has several runs, so that the intervals know of the videos alone.
+      degrees_of_freedom: int, of the spread: runs more than recipes.
+      differences: tuple of `Difference`, one for each of the compared but for the first.
     """
 
-    names: tuple[str, ...]
+    compared: tuple[Compared, ...]
     num_videos: int
     num_resamples: int
     confidence: float
     tiou: float
-    thresholds: tuple[Thresholds, ...]
-    results: tuple[EvaluationResult, ...]
+    spread: float | None
+    degrees_of_freedom: int
     differences: tuple[Difference, ...]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """tuple of str, of the compared."""
+        return tuple(one.name for one in self.compared)
+
     def __str__(self) -> str:
-        base, *others = zip(self.names, self.results, strict=True)
+        base, *others = self.compared
         rows = [("", "mAP", "difference", "", "F1", "difference", "")]
-        rows.append((base[0], *_scores(base[1])))
-        for (name, result), difference in zip(others, self.differences, strict=True):
-            mean_ap, f1 = _scores(result)[0], _scores(result)[3]
+        rows.append((base.name, _percent(base.ap), "", "", _percent(base.f1), "", ""))
+        for one, difference in zip(others, self.differences, strict=True):
             ours, theirs = difference.average_mean_ap, difference.f1
+            ap, f1 = _percent(one.ap), _percent(one.f1)
             rows.append(
-                (name, mean_ap, str(ours), _verdict(ours), f1, str(theirs), _verdict(theirs))
+                (one.name, ap, str(ours), _verdict(ours), f1, str(theirs), _verdict(theirs))
             )
         columns = ("<", ">6", ">", "<", ">6", ">", "<")
-        return "\n".join(
-            [
-                self.head(),
-                table(rows, columns),
-                *(f"\n{self._told(difference)}" for difference in self.differences),
-            ]
-        )
+        told = [f"\n{self._told(difference)}" for difference in self.differences]
+        return "\n".join([*self.head(), table(rows, columns), *told])
 
-    def head(self) -> str:
-        """What the numbers are, in a sentence."""
-        result = self.results[0]
-        return (
+    def head(self) -> list[str]:
+        """What the numbers are: sentences, a line each."""
+        result = self.compared[0].results[0]
+        sentences = [
             f"{counted(self.num_videos, 'video')}, "
             f"{counted(result.num_ground_truth, 'instance')}, scores in percent; differences to "
-            f"{self.names[0]} in points, with the\n{100 * self.confidence:.0f} % interval of "
-            f"{self.num_resamples} draws of the videos"
-        )
+            f"{self.names[0]} in points,",
+            f"with the {100 * self.confidence:.0f} % interval of {self.num_resamples} draws of the "
+            f"videos{'' if self.spread is None else ' and of the spread of the runs'}.",
+        ]
+        for one in self.compared:
+            if len(one.runs) > 1:
+                scores = [
+                    f"{run} {_percent(own.ap)}"
+                    for run, own in zip(one.runs, one.results, strict=True)
+                ]
+                sentences.append(f"{one.name} is the mean of {', '.join(scores)}.")
+                sentences.append("It finds what more than half of them find.")
+        if self.spread is not None:
+            sentences.append(
+                f"Runs that differ by their seed alone spread by {100 * self.spread:.2f} points of "
+                f"mAP ({counted(self.degrees_of_freedom, 'degree')} of freedom)."
+            )
+        else:
+            sentences.append(
+                "How far a recipe's runs spread is not known: give several seeds of one for that."
+            )
+        return sentences
 
     def _told(self, difference):
         found = (
@@ -173,11 +232,12 @@ class Comparison:
 
         Of 20 classes that are alike one is called real by chance.
         """
-        first = self.results[0]
-        head = ("class", "truth", f"AP {self.names[0]}")
+        base = self.compared[0]
+        first = base.results[0]
+        head = ("class", "truth", f"AP {base.name}")
         rows = [(*head, *(text for one in self.differences for text in (one.name, "")))]
         for place, name in enumerate(first.class_names):
-            row = [name, str(first.ground_truth_per_class[place]), _percent(first.ap[:, place])]
+            row = [name, str(first.ground_truth_per_class[place]), _percent(base.ap[:, place])]
             for difference in self.differences:
                 interval = difference.classes[place]
                 row += [str(interval), _verdict(interval)]
@@ -187,23 +247,15 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Returns everything as plain numbers, lists and strings, ready for `json.dump`."""
         return {
-            "names": list(self.names),
+            "compared": [one.to_dict() for one in self.compared],
             "num_videos": self.num_videos,
             "num_resamples": self.num_resamples,
             "confidence": self.confidence,
             "tiou": self.tiou,
-            "thresholds": [
-                {"common": one.common, "per_class": list(one.per_class)} for one in self.thresholds
-            ],
-            "results": [result.to_dict() for result in self.results],
+            "spread": self.spread,
+            "degrees_of_freedom": self.degrees_of_freedom,
             "differences": [difference.to_dict() for difference in self.differences],
         }
-
-
-def _scores(result):
-    """The cells of a detector that is compared with none."""
-    f1 = result.above_thresholds.f1
-    return f"{100 * result.average_mean_ap:.2f}", "", "", f"{100 * np.nan_to_num(f1):.2f}", "", ""
 
 
 def _verdict(interval):

@@ -7,16 +7,15 @@ import numpy as np
 import keras_actionformer
 from keras_actionformer.files import atomic_write
 from keras_actionformer.report.html import fill, open_templates
-from keras_actionformer.report.tables import different_settings
 
 
-def write_comparison_page(path, comparison, settings):
+def write_comparison_page(path, comparison, different):
     """Writes the page.
 
     Args:
       path: str or `os.PathLike`, the file to write.
       comparison: `Comparison`.
-      settings: sequence with the settings of each run, nested dicts or None.
+      different: the table of settings that differ (`different_settings`), or None.
 
     Raises:
       UserError: Jinja2 is not installed.
@@ -34,7 +33,7 @@ def write_comparison_page(path, comparison, settings):
         sentences=[_sentence(comparison, difference) for difference in comparison.differences],
         scores=_scores(comparison),
         finds=[_finds(comparison, difference) for difference in comparison.differences],
-        settings=different_settings(comparison.names, settings),
+        settings=different,
     )
     with atomic_write(path, errors="backslashreplace") as file:
         file.write(text)
@@ -52,7 +51,7 @@ def _sentence(comparison, difference):
 
 def _chart(comparison, difference):
     """The differences of mAP at each tIoU, of F1 and of each class."""
-    first = comparison.results[0]
+    first = comparison.compared[0].results[0]
     rows = {"mAP, average": difference.average_mean_ap}
     rows |= {
         f"mAP at {tiou:.2f}": interval
@@ -81,19 +80,14 @@ def _points(share):
 
 
 def _scores(comparison):
-    first = comparison.results[0]
     rows = []
-    differences = [None, *comparison.differences]
-    for name, result, difference in zip(
-        comparison.names, comparison.results, differences, strict=True
-    ):
-        scores = [f"{100 * value:.2f}" for value in (*result.mean_ap, result.average_mean_ap)]
-        f1 = f"{100 * np.nan_to_num(result.above_thresholds.f1):.2f}"
+    for one, difference in zip(comparison.compared, (None, *comparison.differences), strict=True):
+        scores = [f"{100 * value:.2f}" for value in (*one.ap.mean(axis=1), one.ap.mean())]
         told = ("", "") if difference is None else (difference.average_mean_ap, difference.f1)
-        rows.append((name, *scores, str(told[0]), f1, str(told[1])))
-    head = [f"mAP {tiou:.2f}" for tiou in first.tiou_thresholds]
+        rows.append((one.name, *scores, str(told[0]), f"{100 * one.f1:.2f}", str(told[1])))
+    head = [f"mAP {tiou:.2f}" for tiou in comparison.compared[0].results[0].tiou_thresholds]
     return {
-        "caption": comparison.head().replace("\n", " "),
+        "caption": " ".join(comparison.head()),
         "head": ("", *head, "average", "difference", "F1", "difference"),
         "rows": rows,
     }

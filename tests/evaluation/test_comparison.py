@@ -31,12 +31,14 @@ def test_scores_are_those_of_evaluate():
     comparison = compare(
         scored.videos, {"a": scored.detections, "b": other.detections}, TIOUS, num_resamples=100
     )
-    for result, detections in zip(comparison.results, (scored.detections, other.detections)):
+    for one, detections in zip(comparison.compared, (scored.detections, other.detections)):
         expected = evaluate(scored.videos, detections, TIOUS)
-        np.testing.assert_array_equal(result.ap, expected.ap)
+        np.testing.assert_array_equal(one.ap, expected.ap)
     (difference,) = comparison.differences
-    a, b = comparison.results
-    assert difference.average_mean_ap.value == pytest.approx(b.average_mean_ap - a.average_mean_ap)
+    a, b = comparison.compared
+    assert difference.average_mean_ap.value == pytest.approx(b.ap.mean() - a.ap.mean())
+    assert difference.f1.value == pytest.approx(b.f1 - a.f1)
+    assert [one.value for one in difference.classes] == pytest.approx((b.ap - a.ap).mean(axis=0))
     assert difference.average_mean_ap.low <= difference.average_mean_ap.value
     assert len(difference.mean_ap) == 2 and len(difference.classes) == 3
 
@@ -45,7 +47,7 @@ def test_drawing_every_video_twice_changes_nothing(monkeypatch):
     """A draw that holds each video as often as any other has the scores of the whole."""
     monkeypatch.setattr(
         "keras_actionformer.evaluation.comparison._draw",
-        lambda num_videos, num_resamples, seed: np.full((num_resamples, num_videos), 2, np.int32),
+        lambda rng, num_videos, num_resamples: np.full((num_resamples, num_videos), 2, np.int32),
     )
     scored, other = made_up(12), made_up(12, blur_sec=1.5)
     (difference,) = compare(
@@ -71,7 +73,8 @@ def test_what_one_finds_and_the_other_misses():
     assert (lost.start_sec, lost.end_sec, lost.label) == (10.0, 12.0, "jump")
     text = str(comparison)
     assert "b finds 1 instance that a misses, and misses 1 that it finds; both find 1" in text
-    assert json.loads(json.dumps(comparison.to_dict(), allow_nan=False))["names"] == ["a", "b"]
+    values = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
+    assert [one["name"] for one in values["compared"]] == ["a", "b"]
 
 
 def noisy(detections, rng, blur_sec):
@@ -110,6 +113,69 @@ def test_real_differences_are_found_and_noise_is_not():
     true = np.mean([one.value for one in differences])
     # Of 200 such intervals 93 % did; of 40 fewer than 32 then come about once in 500.
     assert sum(one.low <= true <= one.high for one in differences) >= 32
+
+
+def test_the_spread_of_runs_by_hand():
+    """Runs of mAP 1 and 1/2 around 3/4 spread by 0.354; of two and one, t has one degree."""
+    segments = np.array([[0.0, 2.0], [10.0, 12.0]])
+    truth = Video("v", "test", 40.0, None, segments, np.array([0, 0]))
+    both = {"v": Detections(segments, [0.9, 0.8], [0, 0], ("run",))}
+    first = {"v": Detections(segments[:1], [0.9], [0], ("run",))}
+    runs = {"a1": both, "a2": first, "b": both}
+    recipes = {"a1": "a", "a2": "a", "b": "b"}
+    comparison = compare([truth], runs, TIOUS, num_resamples=20_000, recipes=recipes)
+    assert comparison.names == ("a", "b")
+    assert (comparison.spread, comparison.degrees_of_freedom) == (pytest.approx(0.125**0.5), 1)
+    (difference,) = comparison.differences
+    interval = difference.average_mean_ap
+    assert interval.value == pytest.approx(0.25)
+    # The one video is in every draw: what is left is t at 97.5 % times the error of a difference.
+    width = 12.706 * 0.125**0.5 * (1 / 2 + 1) ** 0.5
+    assert (interval.low, interval.high) == pytest.approx((0.25 - width, 0.25 + width), rel=0.1)
+    # An instance that one of two finds is not found by more than half of them.
+    assert (difference.num_both, len(difference.gained), len(difference.lost)) == (1, 1, 0)
+    text = str(comparison)
+    assert "a is the mean of a1 100.00, a2 50.00." in text
+    assert "spread by 35.36 points of mAP (1 degree of freedom)" in text
+
+
+def test_runs_of_one_recipe_are_compared_with_each_other():
+    scored = made_up(12)
+    rng = np.random.default_rng(0)
+    runs = {name: noisy(scored.detections, rng, 0.5) for name in "abc"}
+    comparison = compare(scored.videos, runs, TIOUS, recipes=dict.fromkeys(runs, "all"))
+    assert comparison.names == ("a", "b", "c") and comparison.degrees_of_freedom == 2
+    assert not any(one.average_mean_ap.is_real for one in comparison.differences)
+
+
+@pytest.mark.slow
+def test_recipes_whose_seeds_matter():
+    """40 times three runs of two recipes that are alike, and of a worse one.
+
+    A run's blur is drawn as a seed draws it. Between runs alone a difference is often real, as
+    they are different detectors; between the alike recipes, one of 20 is called so.
+    """
+    run_is_real, recipe_is_real, worse_is_real = 0, 0, 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        scored = made_up(20, seed, names=("run", "jump"))
+
+        def run(blur_sec, rng=rng, scored=scored):
+            return noisy(scored.detections, rng, rng.uniform(0.2, 1.8) * blur_sec)
+
+        blurs = {"a": 0.5, "again": 0.5, "worse": 5.0}
+        runs = {f"{name}{n}": run(blur) for name, blur in blurs.items() for n in range(3)}
+        recipes = {name: name[:-1] for name in runs}
+        again, worse = compare(
+            scored.videos, runs, TIOUS, num_resamples=200, recipes=recipes
+        ).differences
+        recipe_is_real += again.average_mean_ap.is_real
+        worse_is_real += worse.average_mean_ap.is_real
+        pair = {name: runs[name] for name in ("a0", "again0")}
+        (alone,) = compare(scored.videos, pair, TIOUS, num_resamples=200).differences
+        run_is_real += alone.average_mean_ap.is_real
+    assert recipe_is_real <= 6 < run_is_real
+    assert worse_is_real >= 38
 
 
 def test_one_is_no_comparison():

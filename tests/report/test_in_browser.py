@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
     other = made_up(num_videos=30, blur_sec=1.5)
     runs = {"a": scored.detections, HOSTILE: other.detections}
     comparison = compare(scored.videos, runs, num_resamples=100)
-    write_comparison_page(folder / "comparison.html", comparison, [None, None])
+    write_comparison_page(folder / "comparison.html", comparison, None)
     return folder
 
 

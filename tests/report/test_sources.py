@@ -56,6 +56,20 @@ def test_programs_of_runs(runs):
     assert done.returncode == 0 and "it cannot be told which differences are real" in done.stdout
 
 
+def test_runs_that_differ_by_their_seed_are_one_recipe(runs):
+    shutil.copytree(runs / "run_0", runs / "other_seed")
+    settings = json.loads((runs / "run_0" / "config.json").read_text())
+    (runs / "other_seed" / "config.json").write_text(json.dumps({**settings, "seed": 5}))
+    arguments = "--resamples=100", "--output=both.json"
+    done = run_here(runs, "compare", "--runs=run_0,other_seed,run_1", *arguments)
+    assert done.returncode == 0, done.stderr
+    first, second = json.loads((runs / "both.json").read_text())["compared"]
+    assert first["name"] == "run_0 and 1 more run" and first["runs"] == ["run_0", "other_seed"]
+    assert second["runs"] == ["run_1"]
+    done = run_here(runs, "compare", "--runs=run_0,other_seed", "--resamples=100")
+    assert "1 degree of freedom" in done.stdout and "may be chance" in done.stdout
+
+
 def test_a_run_that_was_not_scored(runs):
     (runs / "run_1" / "detections.json").rename(runs / "elsewhere.json")
     try:
