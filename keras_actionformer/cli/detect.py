@@ -155,7 +155,8 @@ def main():
             detections = detections.top_k(_TOP_K.value)
         found[video_id] = detections
         line.clear()
-        print(f"{' and '.join(map(str, features.paths(name)))}: {detections}", flush=True)
+        told = detections.describe("bout" if _BOUTS.value else "detection")
+        print(f"{' and '.join(map(str, features.paths(name)))}: {told}", flush=True)
     print(_told(found, recommended if threshold is None else None))
     if _OUTPUT.value:
         save_detections(_OUTPUT.value, found)

@@ -111,7 +111,15 @@ class Detections:
         )
 
     def __str__(self) -> str:
-        lines = [f"{counted(len(self), 'detection')}"]
+        return self.describe()
+
+    def describe(self, noun: str = "detection") -> str:
+        """Returns how many there are and, as a text table, the first of them.
+
+        Args:
+          noun: str, what one of them is called, as "bout".
+        """
+        lines = [counted(len(self), noun)]
         if len(self):
             rows = [("start_sec", "end_sec", "score", " label")]
             for (start, end), score, name in zip(

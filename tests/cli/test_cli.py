@@ -489,6 +489,7 @@ def test_detect_finds_bouts(tmp_path, trained, detect, expected, monkeypatch):
     counts = count_bouts(by_hand)
     total = sum(row["bouts"] for row in counts)
     assert 0 < total and f"\n{total} bouts in 2 files\n{bout_table(counts)}\n" in done.stdout
+    assert f"{by_hand['v1'].describe('bout')}\n" in done.stdout and "detection" not in done.stdout
     written = load_detections(tmp_path / "bouts.csv", ("sit", "walk"))
     for video_id, bouts in by_hand.items():
         np.testing.assert_allclose(written[video_id].segments_sec, bouts.segments_sec, rtol=1e-6)

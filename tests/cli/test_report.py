@@ -41,7 +41,8 @@ def test_compare_files(folder):
     assert done.returncode == 0, done.stderr
     assert "b.json finds " in done.stdout and "\njump " in done.stdout
     content = json.loads((folder / "both.json").read_text())
-    assert content["names"] == ["a.json", "b.json"] and content["num_resamples"] == 200
+    assert [one["name"] for one in content["compared"]] == ["a.json", "b.json"]
+    assert content["num_resamples"] == 200
     done = run_here(folder, "compare", *arguments, "--output=both.html")
     assert "a.json alone finds" in (folder / "both.html").read_text(encoding="utf-8")
 
