@@ -197,7 +197,7 @@ def _subsets(annotations, output):
         )
     num_videos = len(annotations.videos)
     if num_videos < _FEWEST_TO_SPLIT:
-        print(f"{num_videos} videos are too few to set some aside: all of them train.")
+        print(f"{counted(num_videos, 'video')}: too few to set some aside, so that all train.")
         return _all_train(annotations)
     if num_videos < 3 * _FEWEST_TO_SPLIT:
         shares = {"training": 0.8, "validation": 0.2}

@@ -16,7 +16,8 @@ NAMES = {
     "length": "action duration, bout duration, event duration, behavior duration",
     "label": (
         "label, class, class name, action, behavior, behaviour, activity, "
-        "verhalten, klasse, aktivität"
+        "verhalten, klasse, aktivität, event, event name, event type, category, code, annotation, "
+        "tag, ereignis, kategorie"
     ),
     "label_id": "label id, class id",
     "subset": "subset, split",
@@ -30,8 +31,14 @@ NAMES = {
 }
 # What means a start or an end beside its counterpart only: an offset may be anything.
 _PAIRS = {"offset": "onset", "from": "to", "to": "from", "von": "bis", "bis": "von"}
-# The names of videos that were read before there were more; beside one of them, others are details.
-_FIRST_NAMES = {"video", "videoid", "videoname"}
+# Beside one of these, other names of videos and of labels are details: a file's, a category.
+_FIRST_NAMES = {
+    "video": {"video", "videoid", "videoname"},
+    "label": {
+        "label", "class", "classname", "action", "behavior", "behaviour", "activity", "verhalten",
+        "klasse", "aktivität",
+    },
+}  # fmt: skip
 _TIMES = {"start", "end", "length", "duration", "video_duration"}
 # What a header says that numbers are.
 _UNIT_WORDS = {
@@ -133,8 +140,9 @@ def choose_columns(where, found):
         other = chosen.setdefault(role, column)
         if other is column:
             continue
-        if role == "video" and (column.name in _FIRST_NAMES) != (other.name in _FIRST_NAMES):
-            chosen[role] = column if column.name in _FIRST_NAMES else other
+        first_names = _FIRST_NAMES.get(role, ())
+        if (column.name in first_names) != (other.name in first_names):
+            chosen[role] = column if column.name in first_names else other
         elif column.name == other.name and _rank(column) != _rank(other):
             chosen[role] = min(column, other, key=_rank)
         else:

@@ -75,6 +75,13 @@ def test_the_video_beside_its_file():
     assert chosen(["File", "Video"]) == {"video": ("Video", None)}
 
 
+def test_the_label_beside_its_category():
+    assert chosen(["Event"]) == {"label": ("Event", None)}
+    assert chosen(["Category", "Behaviour", "Tag"]) == {"label": ("Behaviour", None)}
+    with pytest.raises(UserError, match="columns 'Event' and 'Code' both mean 'label'"):
+        chosen(["Event", "Code"])
+
+
 @pytest.mark.parametrize(
     "header", [("Start", "Onset"), ("Start (s)", "Begin (ms)"), ("start", "start_sec")]
 )
