@@ -11,7 +11,8 @@ import numpy as np
 
 from keras_actionformer.checks import check_keywords
 from keras_actionformer.data.grid import FeatureGrid
-from keras_actionformer.datasets.sensors import check_rate, read_recording
+from keras_actionformer.datasets.sensor_times import evenly_sampled
+from keras_actionformer.datasets.sensors import read_recording
 from keras_actionformer.errors import UserError, counted
 from keras_actionformer.files import read_json, write_json, write_npy
 
@@ -61,7 +62,7 @@ class SensorWindows:
         """
         if samples.shape[1] != len(self.mean):
             raise UserError(
-                f"Recording {name} has {samples.shape[1]} channels, but the others have "
+                f"Recording {name} has {counted(samples.shape[1], 'channel')}, but the others have "
                 f"{len(self.mean)}; all need the same columns in the same order."
             )
         scaled = (samples - np.float32(self.mean)) / np.float32(self.std)
@@ -131,14 +132,14 @@ def measure_recordings(recordings, rate_hz, progress):
     total, sums, squares, channels = 0, 0.0, 0.0, None
     for done, path in enumerate(recordings.values(), start=1):
         recording = read_recording(path)
-        check_rate(path, recording, rate_hz)
-        if channels is not None and recording.samples.shape[1] != channels:
+        samples, _ = evenly_sampled(path, recording, rate_hz)
+        if channels is not None and samples.shape[1] != channels:
             raise UserError(
-                f"'{path}' has {recording.samples.shape[1]} channels, but the recordings before "
+                f"'{path}' has {counted(samples.shape[1], 'channel')}, but the recordings before "
                 f"have {channels}; all need the same columns in the same order."
             )
-        total, channels = total + len(recording.samples), recording.samples.shape[1]
-        samples = recording.samples.astype(np.float64)
+        total, channels = total + len(samples), samples.shape[1]
+        samples = samples.astype(np.float64)
         sums, squares = sums + samples.sum(axis=0), squares + np.square(samples).sum(axis=0)
         progress(done, len(recordings), "recordings")
     mean = sums / total
@@ -153,7 +154,7 @@ def measure_recordings(recordings, rate_hz, progress):
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
-def write_features(recordings, windows, output_dir, progress):
+def write_features(recordings, windows, output_dir, progress, tell=print):
     """Writes `<name>.npy`, float32 (T, feats_dim), of every recording, and `windows.json`.
 
     Args:
@@ -161,13 +162,21 @@ def write_features(recordings, windows, output_dir, progress):
       windows: `SensorWindows`.
       output_dir: str or `os.PathLike`, created when missing.
       progress: function of (number of recordings done, their number, "recordings").
+      tell: function of a str; told of recordings that were not sampled evenly.
     """
-    output_dir = pathlib.Path(output_dir)
+    output_dir, num_uneven = pathlib.Path(output_dir), 0
     for done, (name, path) in enumerate(recordings.items(), start=1):
-        feats = windows.features(read_recording(path).samples, f"'{path}'")
+        samples, is_interpolated = evenly_sampled(path, read_recording(path), windows.rate_hz)
+        num_uneven += is_interpolated
+        feats = windows.features(samples, f"'{path}'")
         write_npy(output_dir / f"{name}.npy", feats)
         progress(done, len(recordings), "recordings")
     windows.save(output_dir)
+    if num_uneven:
+        tell(
+            f"{counted(num_uneven, 'recording')} not sampled evenly: interpolated to "
+            f"{windows.rate_hz:g} Hz by the time column."
+        )
 
 
 def suggest_windows(lengths_sec, rate_hz, window_sec=None, step_sec=None):

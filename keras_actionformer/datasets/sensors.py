@@ -6,32 +6,25 @@ features of it.
 
 import csv
 import dataclasses
+import functools
 import io
 import pathlib
 
 import numpy as np
 
 from keras_actionformer.containers.numpy_files import open_npy
+from keras_actionformer.datasets.sensor_times import (
+    dates_sec,
+    is_time,
+    numbers_samples,
+    rises_evenly,
+    unit_sec,
+)
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import read_text, told_if_unreadable
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".npy", ".parquet")
-
-# What headers call the time of a sample.
-_TIME_NAMES = (
-    "time",
-    "timestamp",
-    "t",
-    "sec",
-    "second",
-    "seconds",
-    "ms",
-    "date",
-    "datetime",
-    "zeit",
-)
-_RATE_TOLERANCE = 0.05  # of the frame rate that a time column tells
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,13 +34,15 @@ class Recording:
     Attributes:
       samples: float32 (N, channels).
       channels: tuple of str, the columns' names; empty where the file names none.
-      time_sec: float64 (N,), what its time column says, in seconds; None without one, or where it
-        is not a number.
+      time: float64 (N,), what its time column says; None without one, or where it is neither
+        numbers nor dates.
+      time_unit_sec: float, the unit of `time` in seconds; None where its header tells none.
     """
 
     samples: np.ndarray
     channels: tuple[str, ...] = ()
-    time_sec: np.ndarray | None = None
+    time: np.ndarray | None = None
+    time_unit_sec: float | None = None
 
 
 def find_recordings(folder):
@@ -83,8 +78,8 @@ def find_recordings(folder):
 def read_recording(path):
     """Reads the samples of a recording.
 
-    A column is the time, and no channel, where its header says so, or where without a header the
-    first column rises evenly by a whole number or a part of a second.
+    A column is the time, and no channel, where its header says so, or where the first one rises
+    evenly and has no header, or one that says that it counts samples.
 
     Args:
       path: `pathlib.Path`, a file with one of `SUFFIXES`.
@@ -138,18 +133,16 @@ def _read_parquet(path):
     parquet = import_extra("pyarrow.parquet", "pyarrow", "parquet", "Reading Parquet files")
     with told_if_unreadable(f"'{path}' cannot be read as a Parquet table"):
         table = parquet.read_table(path)
-        columns = {
-            name: table.column(name).to_numpy().astype(np.float64)
-            for name in table.column_names
-            if not _is_time(name)
-        }
-        times = {
-            name: table.column(name).to_numpy() for name in table.column_names if _is_time(name)
-        }
+        arrays = {name: table.column(name).to_numpy() for name in table.column_names}
+        times = {name: arrays.pop(name) for name in table.column_names if is_time(name)}
+        columns = {name: array.astype(np.float64) for name, array in arrays.items()}
     samples = _as_table(path, np.stack(list(columns.values()), axis=1))
-    numbers = [(name, time) for name, time in times.items() if time.dtype.kind in "fiu"]
-    time_sec = _seconds(numbers[0][1], numbers[0][0]) if numbers else None
-    return Recording(samples, tuple(columns), time_sec)
+    for name, time in times.items():
+        if time.dtype.kind == "M":
+            return Recording(samples, tuple(columns), dates_sec(time.astype(str)), 1.0)
+        if time.dtype.kind in "fiu":
+            return Recording(samples, tuple(columns), time.astype(np.float64), unit_sec(name))
+    return Recording(samples, tuple(columns))
 
 
 def _read_text_table(path):
@@ -161,7 +154,7 @@ def _read_text_table(path):
     if decimal == ",":
         text = text.replace(",", ".")
     skip = 0 if header is None else 1
-    is_time = [_is_time(name) for name in header or ()]
+    times = [place for place, name in enumerate(header or ()) if is_time(name)]
     columns = range(len(first))
     rows = [line for line in lines[skip:] if line.strip()]
     if not rows:
@@ -173,7 +166,8 @@ def _read_text_table(path):
             f"header, its first row has {len(numeric)}); every row needs a number in each column."
         )
     # Dates are no numbers, and there is nothing to learn from them.
-    read = [i for i in columns if not (is_time and is_time[i]) or _is_number(numeric[i], decimal)]
+    dates = [place for place in times if not _is_number(numeric[place], decimal)]
+    read = [place for place in columns if place not in dates]
     try:
         table = np.loadtxt(
             io.StringIO(text),
@@ -188,18 +182,21 @@ def _read_text_table(path):
             f"Recording '{path}' is not a table of numbers ({str(error).rstrip('.')}, counted "
             "without the header); every row needs a number in each column."
         ) from None
-    if header is None:
-        times = [0] if table.shape[1] > 1 and _rises_evenly(table[:, 0]) else []
-    else:
-        times = [place for place, i in enumerate(read) if is_time[i]]
-    names = () if header is None else tuple(header[i] for i in read)
-    time_sec = _seconds(table[:, times[0]], names[times[0]] if names else "") if times else None
-    channels = [i for i in range(len(read)) if i not in times]
+    names = [""] * len(first) if header is None else header
+    numbers = dict(zip(read, table.T, strict=True))
+    if not times and len(numbers) > 1:
+        counts = rises_evenly if header is None else functools.partial(numbers_samples, names[0])
+        times = [0] if counts(numbers[0]) else []
+    channels = [place for place in read if place not in times]
     if not channels:
         raise UserError(f"Recording '{path}' has a time column and no channel beside it.")
-    return Recording(
-        table[:, channels].astype(np.float32), tuple(names[i] for i in channels if names), time_sec
-    )
+    time, unit = None, None
+    if times and times[0] in dates:
+        time, unit = dates_sec([_cells(row, delimiter)[times[0]] for row in rows]), 1.0
+    elif times:
+        time, unit = numbers[times[0]], unit_sec(names[times[0]])
+    samples = np.stack([numbers[place] for place in channels], axis=1).astype(np.float32)
+    return Recording(samples, tuple(names[place] for place in channels if header), time, unit)
 
 
 def _cells(line, delimiter):
@@ -228,49 +225,3 @@ def _is_number(cell, decimal):
     except ValueError:
         return False
     return True
-
-
-# === Time ===
-
-
-def _is_time(name):
-    words = name.lower().replace("(", " ").replace("_", " ").replace("[", " ").split()
-    return bool(words) and words[0] in _TIME_NAMES
-
-
-def _rises_evenly(values):
-    steps = np.diff(values[:1000])
-    return len(steps) > 2 and steps.min() > 0 and np.ptp(steps) <= 0.02 * steps.max()
-
-
-def _seconds(values, name):
-    """Times in seconds, from their name or else from how far apart they are."""
-    name = name.lower()
-    step = float(np.median(np.diff(values))) if len(values) > 1 else 0.0
-    for unit, factor in (("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9), ("s", 1.0)):
-        if name.strip("[]() ").endswith((f"_{unit}", f"({unit}", f"[{unit}", f" {unit}")):
-            return np.asarray(values) * factor
-    # Nothing is sampled less often than once in two seconds or more often than a million times.
-    if step >= 2 or step <= 0:
-        return None
-    return np.asarray(values, np.float64)
-
-
-def check_rate(path, recording, rate_hz):
-    """Raises UserError where the time column of a recording contradicts the frame rate.
-
-    Args:
-      path: `pathlib.Path`, for the message.
-      recording: `Recording`.
-      rate_hz: float.
-    """
-    if recording.time_sec is None or len(recording.time_sec) < 2:
-        return
-    step = float(np.median(np.diff(recording.time_sec)))
-    if step == 1 or step <= 0:  # the samples' numbers
-        return
-    if abs(step * rate_hz - 1) > _RATE_TOLERANCE:
-        raise UserError(
-            f"The time column of '{path}' has a sample every {step:.6g} s, {1 / step:.6g} Hz, but "
-            f"--rate_hz is {rate_hz:g}; correct it, or rename the column if it is no time."
-        )

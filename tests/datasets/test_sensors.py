@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from keras_actionformer.datasets.sensor_times import evenly_sampled
 from keras_actionformer.datasets.sensor_windows import (
     SensorWindows,
     cut_windows,
@@ -11,7 +12,7 @@ from keras_actionformer.datasets.sensor_windows import (
     suggest_windows,
     write_features,
 )
-from keras_actionformer.datasets.sensors import check_rate, find_recordings, read_recording
+from keras_actionformer.datasets.sensors import Recording, find_recordings, read_recording
 from keras_actionformer.errors import UserError
 
 SAMPLES = np.array([[1.5, -2], [2.5, 0], [3.5, 1], [4.75, 7]], np.float32)
@@ -43,20 +44,107 @@ def test_tables(tmp_path, text, channels, has_time):
     np.testing.assert_array_equal(found.samples, SAMPLES)
     assert found.samples.dtype == np.float32 and found.channels == channels
     if has_time:
-        np.testing.assert_allclose(found.time_sec, [0, 0.02, 0.04, 0.06])
-        check_rate("a.csv", found, 50)
+        unit_sec = 1e-3 if "t_ms" in text else 1.0
+        np.testing.assert_allclose(found.time * unit_sec, [0, 0.02, 0.04, 0.06])
+        assert evenly_sampled("a.csv", found, 50) == (found.samples, False)
         with pytest.raises(
             UserError, match=r"'a.csv' has a sample every 0.02 s, 50 Hz, but --rate_h"
         ):
-            check_rate("a.csv", found, 100)
+            evenly_sampled("a.csv", found, 100)
     else:
-        assert found.time_sec is None
+        assert found.time is None
 
 
-def test_numbers_of_samples_are_no_channel(tmp_path):
-    found = read(tmp_path, "".join(f"{i},{(7 * i) % 5}\n" for i in range(20)))
+@pytest.mark.parametrize("header", ["", ",x\n", "Unnamed: 0,x\n", "sample,x\n"])
+def test_numbers_of_samples_are_no_channel(tmp_path, header):
+    found = read(tmp_path, header + "".join(f"{i},{(7 * i) % 5}\n" for i in range(20)))
     assert found.samples.shape == (20, 1)
-    check_rate("a.csv", found, 50)
+    assert not evenly_sampled("a.csv", found, 50)[1]
+
+
+def test_a_channel_may_be_called_a_number(tmp_path):
+    found = read(tmp_path, "sample,x\n" + "".join(f"{(7 * i) % 5},{i}\n" for i in range(20)))
+    assert found.samples.shape == (20, 2) and found.time is None
+
+
+# --- times ---------------------------------------------------------------------------------------
+
+
+def of_times(time, unit_sec=None):
+    """A recording of one channel, that is the time itself in steps of 0.02 s."""
+    time = np.asarray(time, np.float64)
+    return Recording(((time - time[0]) / 0.02).astype(np.float32)[:, None], ("x",), time, unit_sec)
+
+
+def test_samples_that_lie_where_they_should_stay_as_they_are():
+    even = np.arange(500) * 0.02
+    for time in (even, even + 1.7e9, even + np.linspace(0, 0.019, 500), np.round(even, 2)):
+        samples, is_interpolated = evenly_sampled("a.csv", of_times(time), 50)
+        assert not is_interpolated and len(samples) == 500
+
+
+@pytest.mark.parametrize("unit_sec", [1.0, 1e-3, 1e-6, 1e-9])
+def test_a_clock_that_runs_slow(unit_sec):
+    """Of samples every 0.0206 s the channel, read every 0.02 s, counts by one again."""
+    time = np.arange(501) * 0.0206 / unit_sec
+    for told in (unit_sec, None):
+        recording = of_times(time * unit_sec)
+        recording = Recording(recording.samples, ("x",), time, told)
+        samples, is_interpolated = evenly_sampled("a.csv", recording, 50)
+        assert is_interpolated and samples.dtype == np.float32
+        np.testing.assert_allclose(samples[:, 0], np.arange(516), rtol=1e-4)
+
+
+def test_a_clock_that_runs_by_fits():
+    rng = np.random.default_rng(0)
+    time = np.cumsum(np.where(rng.random(2000) < 0.9, 0.02, 0.06))
+    samples, is_interpolated = evenly_sampled("a.csv", of_times(time), 50)
+    assert is_interpolated
+    np.testing.assert_allclose(samples[:, 0], np.arange(len(samples)), rtol=1e-4)
+
+
+def test_what_the_sensor_left_out():
+    time = np.arange(500) * 0.02
+    time[200:] += 30
+    with pytest.raises(
+        UserError, match=r"'a.csv' leaves out 30.02 s after sample 200 \(1 such gap in all\): cut"
+    ):
+        evenly_sampled("a.csv", of_times(time), 50)
+    numbers = np.arange(500.0)
+    numbers[200:] += 100  # a counter of samples, of which 2 s are lacking
+    with pytest.raises(UserError, match="leaves out 2.02 s after sample 200"):
+        evenly_sampled("a.csv", of_times(numbers), 50)
+
+
+def test_two_recordings_in_one_file():
+    time = np.concatenate([np.arange(300), np.arange(200)]) * 0.02
+    with pytest.raises(UserError, match="goes back after sample 300: are these two recordings"):
+        evenly_sampled("a.csv", of_times(time), 50)
+
+
+def test_dates(tmp_path):
+    rows = [f"2024-05-01T10:00:{i / 50:09.6f}Z,{i % 7}\n" for i in range(100)]
+    found = read(tmp_path, "timestamp,x\n" + "".join(rows))
+    np.testing.assert_allclose(found.time, np.arange(100) / 50, atol=1e-9)
+    assert not evenly_sampled("a.csv", found, 50)[1]
+    with pytest.raises(UserError, match="leaves out 1.22 s after sample 20"):
+        late = read(tmp_path, "timestamp,x\n" + "".join(rows[:20] + rows[80:]))
+        evenly_sampled("a.csv", late, 50)
+
+
+def test_features_tell_of_clocks(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, step_sec in (("a", 0.02), ("b", 0.0205)):
+        time = np.arange(1000) * step_sec
+        table = np.column_stack([time, rng.normal(size=1000)])
+        np.savetxt(tmp_path / f"{name}.csv", table, "%.6g", ",", header="time,x", comments="")
+    recordings, told = find_recordings(tmp_path), []
+    mean, std = measure_recordings(recordings, 50, lambda *args: None)
+    windows = SensorWindows(50, 10, 10, mean, std)
+    write_features(recordings, windows, tmp_path / "f", lambda *args: None, told.append)
+    assert told == ["1 recording not sampled evenly: interpolated to 50 Hz by the time column."]
+    assert len(np.load(tmp_path / "f" / "a.npy")) == 100
+    assert len(np.load(tmp_path / "f" / "b.npy")) == 102  # 20.48 s
 
 
 def test_arrays(tmp_path):
@@ -75,7 +163,11 @@ def test_parquet(tmp_path):
     found = read_recording(tmp_path / "a.parquet")
     np.testing.assert_array_equal(found.samples, SAMPLES)
     assert found.channels == ("x", "y")
-    np.testing.assert_allclose(found.time_sec, [0, 0.02, 0.04, 0.06])
+    np.testing.assert_allclose(found.time, [0, 20, 40, 60])
+    assert found.time_unit_sec == 1e-3
+    table["time"] = np.array(table.pop("time_ms"), "datetime64[ms]")
+    parquet.write_table(pyarrow.table(table), tmp_path / "a.parquet")
+    np.testing.assert_allclose(read_recording(tmp_path / "a.parquet").time, [0, 0.02, 0.04, 0.06])
 
 
 @pytest.mark.parametrize(
@@ -163,7 +255,7 @@ def test_no_channel_is_lost_beside_one_of_larger_numbers(tmp_path):
 def test_recordings_that_do_not_go_together(tmp_path):
     (tmp_path / "a.csv").write_text("1,2\n3,5\n")
     (tmp_path / "b.csv").write_text("1\n2\n")
-    with pytest.raises(UserError, match="b.csv' has 1 channels, but the recordings before have 2"):
+    with pytest.raises(UserError, match="b.csv' has 1 channel, but the recordings before have 2"):
         measure_recordings(find_recordings(tmp_path), 50, lambda *args: None)
     (tmp_path / "b.csv").write_text("x,y\n1,2\n7,2\n")
     (tmp_path / "a.csv").write_text("x,y\n1,2\n7,2\n")
