@@ -23,6 +23,7 @@ _HOMES = {
     "FeatureGrid": "data.grid",
     "Lengths": "data.windows",
     "PostProcess": "detection.postprocess",
+    "RawOutputs": "detection.raw_outputs",
     "SGD": "training.optimizers",
     "ServedModel": "deploy.client",
     "Thresholds": "detection.thresholds",
@@ -74,6 +75,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, which read an
     from keras_actionformer.detection.detections import load_detections as load_detections
     from keras_actionformer.detection.detections import save_detections as save_detections
     from keras_actionformer.detection.postprocess import PostProcess as PostProcess
+    from keras_actionformer.detection.raw_outputs import RawOutputs as RawOutputs
     from keras_actionformer.detection.thresholds import Thresholds as Thresholds
     from keras_actionformer.errors import UserError as UserError
     from keras_actionformer.evaluation.comparison import compare as compare

@@ -13,13 +13,15 @@ from keras_actionformer.checks import check_class_names, from_fields
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.detection.detector import Detector
+from keras_actionformer.detection.detectors import Detectors
 from keras_actionformer.detection.inputs import check_durations, grids_of, one_each, open_sequences
 from keras_actionformer.detection.postprocess import PostProcess
+from keras_actionformer.detection.raw_outputs import RawOutputs
 from keras_actionformer.detection.thresholds import ScoreThreshold, Thresholds, check_thresholds
 from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.network.backbone import Backbone
 from keras_actionformer.network.heads import Heads
-from keras_actionformer.network.layers import layers_within, quantization
+from keras_actionformer.network.layers import quantization
 from keras_actionformer.network.neck import Neck
 from keras_actionformer.network.padding import PadToStride
 from keras_actionformer.network.points import make_points
@@ -140,7 +142,7 @@ class ActionFormer(TrainableNetwork):
         self.thresholds: Thresholds | None = thresholds
         self.provenance: dict[str, Any] = {}  # of a preset, for when it is saved again
         # Not through __setattr__: Keras would count these graphs as layers of this model.
-        self.__dict__.update(_detectors={}, _detected_with=[])
+        self.__dict__.update(_detectors=Detectors())
 
     @property
     def config(self) -> dict[str, Any]:
@@ -242,6 +244,29 @@ class ActionFormer(TrainableNetwork):
         results = [found[:max_detections].filter(min_score=score_threshold) for found in results]
         return results[0] if single else results
 
+    def raw(
+        self,
+        feats: npt.ArrayLike | Iterable[npt.ArrayLike],
+        fps: float | Sequence[float] | None = None,
+        grid: FeatureGrid | dict[str, Any] | None = None,
+    ) -> RawOutputs | Any:  # Any is the list for many sequences, as for `detect`
+        """Tells what the network says at every point, of which `detect` chooses.
+
+        Args:
+          feats, fps, grid: as for `detect`; long sequences run in tiles here, too.
+
+        Returns:
+          `RawOutputs` in seconds; a list of them, in the order of the input, for many.
+
+        Raises:
+          UserError: features of a wrong shape, empty or not finite; no timing known.
+        """
+        check_process()
+        sequences, single = open_sequences(feats, self.architecture.channels)
+        grids = grids_of(from_fields("grid", grid, FeatureGrid) or self.grid, fps, len(sequences))
+        results = self.detector().raw(sequences, grids)
+        return results[0] if single else results
+
     def detector(
         self, max_detections: int | None = None, jit_compile: bool | None = None
     ) -> Detector:
@@ -250,22 +275,7 @@ class ActionFormer(TrainableNetwork):
         It is built once for each pair of arguments, and again when layers were replaced, quantized,
         given LoRA weights or another dtype policy.
         """
-        parts = self._parts()
-        if not _same(parts, self._detected_with):
-            self._detectors.clear()
-            self._detected_with[:] = parts
-        settings = self.postprocess
-        if max_detections is not None:
-            settings = dataclasses.replace(settings, max_seg_num=max_detections)
-        key = settings, jit_compile
-        if key not in self._detectors:
-            self._detectors[key] = Detector(self, settings, jit_compile)
-        return self._detectors[key]
-
-    def _parts(self):
-        """What traced graphs depend on besides values: layers, their policies, and variables."""
-        layers = list(layers_within(self.layers))
-        return [*layers, *(layer.dtype_policy for layer in layers), *self.variables]
+        return self._detectors.get(self, max_detections, jit_compile)
 
     # ---- presets --------------------------------------------------------------------------
 
@@ -435,8 +445,3 @@ class ActionFormer(TrainableNetwork):
         if "quantized" in config:
             model.quantize(config["quantized"])
         return model
-
-
-def _same(ours, theirs):
-    """Whether two lists hold the same objects."""
-    return len(ours) == len(theirs) and all(a is b for a, b in zip(ours, theirs, strict=True))

@@ -11,10 +11,12 @@ from keras_actionformer.data.windows import check_windows, sliding_windows
 from keras_actionformer.detection.batching import pad_batch, pad_candidates, plan_batches, round_up
 from keras_actionformer.detection.decode import CandidateDecoder, candidates_spec
 from keras_actionformer.detection.detections import Detections
+from keras_actionformer.detection.raw_outputs import RawOutputs
 from keras_actionformer.detection.suppression import Suppression
 from keras_actionformer.detection.tiles import (
     DEFAULT_STEPS,
     BestCandidates,
+    Tile,
     cut_tile,
     plan_tiles,
     tile_length,
@@ -117,6 +119,16 @@ class Detector:
     @functools.cached_property
     def _candidates_of_tile(self):
         """As `_candidates_of`, from what `cut_tile` returns."""
+        inputs, outputs = self._tile_outputs()
+        return self._runner(keras.Model(inputs, self._decoder(*outputs, inputs["kept"])))
+
+    @functools.cached_property
+    def _raw_of_tile(self):
+        """Logits and offsets, from what `cut_tile` returns."""
+        return self._runner(keras.Model(*self._tile_outputs()), UNTRACED_BATCHES)
+
+    def _tile_outputs(self):
+        """Symbolic inputs of a tile, by name, and the network's outputs."""
         inputs = {
             "feats": keras.Input((None, self._model.architecture.channels), name="feats"),
             **{
@@ -124,8 +136,7 @@ class Detector:
                 for name in ("mask", "present", "kept")
             },
         }
-        outputs = self.raw_outputs(*(inputs[name] for name in ("feats", "mask", "present")))
-        return self._runner(keras.Model(inputs, self._decoder(*outputs, inputs["kept"])))
+        return inputs, self.raw_outputs(*(inputs[name] for name in ("feats", "mask", "present")))
 
     def detect(
         self,
@@ -188,8 +199,7 @@ class Detector:
         results = []
         for i, (segments, scores, labels) in enumerate(found):
             if np.isnan(scores).any():
-                name = f"feats[{i}]" if len(sequences) > 1 else "feats"
-                raise UserError(self._not_finite(sequences[i], name))
+                raise UserError(self._not_finite(sequences[i], self._name_of(i, sequences)))
             grid, duration_sec = grids[i], durations_sec[i]
             # In float32, as the reference converts and clips.
             segments_sec = np.maximum(grid.to_sec(segments), 0.0)
@@ -200,6 +210,72 @@ class Detector:
                 detections = detections[segments_sec[:, 0] < segments_sec[:, 1]]
             results.append(detections)
         return results
+
+    def raw(self, sequences, grids):
+        """Runs the network alone, in tiles where a sequence is long.
+
+        Args:
+          sequences, grids: as for `detect`.
+
+        Returns:
+          List of `RawOutputs`, in the order of the sequences.
+
+        Raises:
+          UserError: the network computes a NaN or infinity.
+        """
+        results = []
+        for i, (feats, grid) in enumerate(zip(sequences, grids, strict=True)):
+            found = self._raw(feats, grid)
+            if not (np.isfinite(found.segments_sec).all() and np.isfinite(found.scores).all()):
+                raise UserError(self._not_finite(feats, self._name_of(i, sequences)))
+            results.append(found)
+        return results
+
+    def _raw(self, feats, grid):
+        """The `RawOutputs` of a sequence."""
+        architecture = self._model.architecture
+        tile_steps = self._tile_length(None, len(feats))
+        if architecture.resize_to is not None:
+            grid = grid.resize(len(feats), architecture.resize_to)
+            resize, num_steps = ResizeTo(architecture.resize_to), np.array([len(feats)], "int32")
+            feats = np.asarray(resize(np.asarray(feats[:], "float32")[None], num_steps)[0])[0]
+        padded_steps = self._padding.padded_steps(len(feats))
+        present_steps = self._padding.reference_length(len(feats))
+        tiles = [Tile(0, padded_steps, 0, padded_steps)]
+        if tile_steps is not None and padded_steps > tile_steps:
+            tiles = plan_tiles(architecture, padded_steps, tile_steps)
+        found = [[] for _ in architecture.strides]
+        for tile in tiles:
+            batch = cut_tile(feats, tile, present_steps)
+            logits, offsets = (x[0] for x in self._raw_of_tile(batch))
+            scores = np.asarray(keras.ops.sigmoid(keras.ops.cast(logits, "float32")))
+            offsets, first = np.asarray(offsets).astype("float32"), 0
+            for level, stride in enumerate(architecture.strides):
+                points = np.arange(0, tile.stop - tile.start, stride, dtype="float32")
+                kept = batch["kept"][0, ::stride]
+                rows = np.arange(first, first + len(points))[kept]
+                first += len(points)
+                reach = offsets[rows] * np.float32(stride)
+                segments = points[kept][:, None] + reach * np.array([-1, 1], "float32")
+                in_steps = np.column_stack([points[kept], segments]).astype("float64") + tile.start
+                found[level].append((in_steps.astype("float32"), scores[rows]))
+        in_steps, scores = (
+            np.concatenate([part[i] for level in found for part in level]) for i in (0, 1)
+        )
+        seconds = grid.to_sec(in_steps)
+        counts = [sum(len(part) for _, part in level) for level in found]
+        return RawOutputs(
+            points_sec=seconds[:, 0],
+            levels=np.repeat(np.arange(len(counts)), counts),
+            scores=scores,
+            segments_sec=seconds[:, 1:],
+            class_names=self._model.class_names,
+        )
+
+    @staticmethod
+    def _name_of(i, sequences):
+        """What messages call a sequence."""
+        return f"feats[{i}]" if len(sequences) > 1 else "feats"
 
     def _not_finite(self, feats, name):
         """A sentence on a sequence of which the network computes a NaN or infinity."""
