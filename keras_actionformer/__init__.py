@@ -31,6 +31,7 @@ _HOMES = {
     "UserError": "errors",
     "Video": "data.annotations",
     "analyze": "evaluation.error_analysis",
+    "class_colours": "report.palette",
     "compare": "evaluation.comparison",
     "count_bouts": "detection.bouts",
     "default_config": "training.config",
@@ -39,6 +40,15 @@ _HOMES = {
     "load_annotations": "data.annotation_files",
     "load_config": "training.config_files",
     "load_detections": "detection.detections",
+    "plot_annotations": "report.data_charts",
+    "plot_boundaries": "report.error_charts",
+    "plot_confusion": "report.error_charts",
+    "plot_curves": "report.curve_charts",
+    "plot_errors": "report.error_charts",
+    "plot_levels": "report.pyramid_charts",
+    "plot_raw_outputs": "report.score_curves",
+    "plot_timeline": "report.timeline",
+    "plot_training": "report.training_charts",
     "read_ego4d": "datasets.formats",
     "read_epic100": "datasets.formats",
     "read_thumos14": "datasets.formats",
@@ -50,6 +60,7 @@ _HOMES = {
     "train": "training.trainer",
     "train_dataset": "data.batches",
     "write_page": "report.page",
+    "write_pictures": "report.pictures",
 }
 
 __all__ = ["__version__", *_HOMES]
@@ -89,8 +100,19 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, which read an
     from keras_actionformer.model import ActionFormer as ActionFormer
     from keras_actionformer.network.architecture import Architecture as Architecture
     from keras_actionformer.presets.builtin import list_presets as list_presets
+    from keras_actionformer.report.curve_charts import plot_curves as plot_curves
+    from keras_actionformer.report.data_charts import plot_annotations as plot_annotations
+    from keras_actionformer.report.error_charts import plot_boundaries as plot_boundaries
+    from keras_actionformer.report.error_charts import plot_confusion as plot_confusion
+    from keras_actionformer.report.error_charts import plot_errors as plot_errors
     from keras_actionformer.report.page import write_page as write_page
+    from keras_actionformer.report.palette import class_colours as class_colours
+    from keras_actionformer.report.pictures import write_pictures as write_pictures
+    from keras_actionformer.report.pyramid_charts import plot_levels as plot_levels
+    from keras_actionformer.report.score_curves import plot_raw_outputs as plot_raw_outputs
     from keras_actionformer.report.sources import results_of_run as results_of_run
+    from keras_actionformer.report.timeline import plot_timeline as plot_timeline
+    from keras_actionformer.report.training_charts import plot_training as plot_training
     from keras_actionformer.training.config import default_config as default_config
     from keras_actionformer.training.config_files import load_config as load_config
     from keras_actionformer.training.optimizers import SGD as SGD

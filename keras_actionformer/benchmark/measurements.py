@@ -1,18 +1,15 @@
 """What was measured: a table, a file, a plot. Loads neither Keras nor a backend."""
 
 import dataclasses
-import pathlib
 import statistics
 
 from keras_actionformer.detection.text_table import table
 from keras_actionformer.errors import UserError
-from keras_actionformer.extras import import_extra
-from keras_actionformer.files import atomic_path
+from keras_actionformer.report.figures import drawing, written
 
 _NOISY = 1.3  # times as long as the fastest run
 # Widths that hold what is measured today: lines are printed as soon as they are known.
 _COLUMNS = ("<52", ">9", ">9", ">9", "<10", ">8", ">6", ">7", "<")
-_PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,17 +103,6 @@ else, with its libraries and what compiling took. noisy: the slowest run took ov
 as the fastest."""
 
 
-def check_plot(path):
-    """Raises UserError where `plot` will not be able to draw to this file."""
-    if pathlib.Path(path).suffix not in _PLOT_SUFFIXES:
-        raise UserError(f"--plot must name a file {', '.join(_PLOT_SUFFIXES)}, but is {path!r}.")
-    _figure_class()
-
-
-def _figure_class():
-    return import_extra("matplotlib.figure", "matplotlib", "plot", "--plot").Figure
-
-
 def plot(measurements, path):
     """Draws milliseconds against steps, a line for each case with its range from min to max.
 
@@ -133,8 +119,13 @@ def plot(measurements, path):
             lines.setdefault(one.case, []).append(one)
     if not lines:
         raise UserError("--plot draws cost against length, but nothing of that was measured.")
-    figure = _figure_class()(figsize=(8, 5), layout="constrained")
-    axes = figure.add_subplot()
+    with drawing(8, 5) as (figure, _):
+        _draw_lines(figure.add_subplot(), lines)
+    written(figure, path)
+
+
+def _draw_lines(axes, lines):
+    """Draws the measurements of each case, a dict of lists."""
     for case, points in lines.items():
         points = sorted(points, key=lambda one: one.num_steps)
         below = [one.median - min(one.values) for one in points]
@@ -152,5 +143,3 @@ def plot(measurements, path):
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend()
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150)

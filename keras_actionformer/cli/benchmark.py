@@ -26,11 +26,12 @@ import pathlib
 from absl import flags, logging
 from ml_collections import config_flags
 
-from keras_actionformer.benchmark.measurements import HEADER, NOTES, check_plot, plot
+from keras_actionformer.benchmark.measurements import HEADER, NOTES, plot
 from keras_actionformer.benchmark.process import measure_alone
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import write_json
 from keras_actionformer.quiet import import_keras
+from keras_actionformer.report.figures import check_picture
 
 _ALL = ("forward", "train", "nms", "evaluate", "long", "export")
 _OF_A_MODEL = ("forward", "train", "long", "export")  # what has lengths, too
@@ -149,7 +150,7 @@ def _check_files():
             f"--plot draws cost against length, and --what={_WHAT.value} has no lengths: choose "
             f"one of {', '.join(_OF_A_MODEL)}, all."
         )
-    check_plot(_PLOT.value)
+    check_picture(_PLOT.value, "--plot")
 
 
 def _checked_config():

@@ -18,8 +18,11 @@ from keras_actionformer.errors import UserError, counted, suggest
 from keras_actionformer.extras import import_extra
 
 if TYPE_CHECKING:
+    import matplotlib.figure
     import numpy.typing as npt
     import pandas
+
+    from keras_actionformer.data.annotations import Video
 
 _PRINTED_ROWS = 10
 
@@ -237,6 +240,31 @@ class Detections:
                 "score": self.scores,
             }
         )
+
+    def plot(
+        self,
+        ground_truth: Video | None = None,
+        path: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> matplotlib.figure.Figure:
+        """Draws the detections, and what happened, over time; see `plot_timeline`.
+
+        Example:
+
+        ```python
+        model.detect(feats).plot(video, "timeline.png", min_score=0.3)
+        ```
+
+        Args:
+          ground_truth, path: as for `plot_timeline`.
+          **options: its others.
+
+        Raises:
+          UserError: matplotlib is missing (extra `plot`), or see `plot_timeline`.
+        """
+        from keras_actionformer.report.timeline import plot_timeline  # which draws this class
+
+        return plot_timeline(self, ground_truth, path, **options)
 
     def save(self, path: str | os.PathLike[str], video_id: str = "video") -> None:
         """Writes the detections of this one video, see `save_detections`."""

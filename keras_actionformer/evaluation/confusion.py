@@ -49,6 +49,18 @@ class ConfusionMatrix:
         """The names of rows and columns: those of the classes, and "background"."""
         return (*self.class_names, BACKGROUND)
 
+    @property
+    def shares(self) -> np.ndarray:
+        """float (classes + 1, classes + 1): counts by the instances of their true class.
+
+        False alarms are by those of the class that they are found as, and may be more than 1; where
+        there is no instance all is 0.
+        """
+        instances = np.maximum(self.counts[:-1].sum(axis=1), 1)
+        shares = self.counts / np.append(instances, 1)[:, None]
+        shares[-1, :-1] = self.counts[-1, :-1] / instances
+        return shares
+
     def __str__(self) -> str:
         rows = [("class", "truth", "right", "missed", "as others", "false alarms", "most often as")]
         confused = self.counts[:-1, :-1].copy()

@@ -16,13 +16,15 @@ A run's folder holds
 Each file appears or changes in one step: whoever reads it never meets half of it.
 """
 
+import csv
+import io
 import os
 import pathlib
 
 from keras_actionformer.checks import check_keywords, shown
 from keras_actionformer.detection.thresholds import check_thresholds
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import told_if_unreadable, write_json
+from keras_actionformer.files import read_text, told_if_unreadable, write_json
 from keras_actionformer.presets.folder import read_part
 
 CONFIG, CHECKPOINT, LOG = "config.json", "checkpoint.npz", "log.csv"
@@ -199,3 +201,19 @@ def read_scores(path):
         by_tiou = zip(result["tiou_thresholds"], result["mean_ap"], strict=True)
         percent = {f"{tiou:g}": round(100 * mean_ap, 2) for tiou, mean_ap in by_tiou}
         return {**percent, "average": round(100 * result["average_mean_ap"], 2)}
+
+
+def read_log(workdir):
+    """The log of a run: a dict of numbers an epoch, without what an epoch has no number for.
+
+    Args:
+      workdir: str or path.
+
+    Raises:
+      UserError: the folder has none (yet), or the file is damaged.
+    """
+    path = pathlib.Path(workdir) / LOG
+    text = read_text(path, "Log")
+    with told_if_unreadable(f"'{path}' is damaged", "train with --resume, which writes it again"):
+        rows = csv.DictReader(io.StringIO(text, newline=""))
+        return [{name: float(cell) for name, cell in row.items() if cell} for row in rows]

@@ -1,18 +1,19 @@
 """What the page's charts show: plain values that `templates/charts.js` draws.
 
 A chart is a dict: `title`, `note` (a sentence), `kind`, `x_label`, `y` (what the axes show) and
-`series`, each with a `name`, a `colour` (a place in the palette, or "faint") and, where `kind` is
-"lines", `x` and `y` (perhaps `thin`, or a `dash`), where it is "bars", `values`, one for each of
-the chart's `categories`. Some have more, which `charts.js` explains by using it.
+`series`, each with a `name`, a `colour` (what `Theme.colour` takes) and, where `kind` is "lines",
+`x` and `y` (perhaps `thin`, or a `dash`), where it is "bars", `values`, one for each of the chart's
+`categories`. Some have more, which `charts.js` explains by using it. A picture is drawn of those of
+a training, too.
 """
 
 import numpy as np
 
 from keras_actionformer.evaluation.false_positives import KINDS
 from keras_actionformer.evaluation.shares import plain
+from keras_actionformer.report.palette import KIND_COLOURS
 
 _ALL, _SECOND = 0, 1  # colours of what stands alone, and of what stands beside it
-_KIND_COLOURS = (2, 5, 3, 4, 1, "faint")
 _MOST_POINTS = 100  # of the curve of a class
 _WORDS = {
     "coverage": ("share of its video", "Share of the video that an instance takes"),
@@ -82,7 +83,7 @@ def error_charts(analysis):
     profile = analysis.false_positives
     series = [
         {"name": kind, "colour": colour, "values": plain(100 * profile.shares[:, place])}
-        for place, (kind, colour) in enumerate(zip(KINDS, _KIND_COLOURS, strict=True))
+        for place, (kind, colour) in enumerate(zip(KINDS, KIND_COLOURS, strict=True))
     ]
     tious = profile.tiou_thresholds
     kinds = {
@@ -142,9 +143,11 @@ def training_charts(log):
     losses = {"loss": "training", "val_loss": "validation"}
     parts = {"cls_loss": "of classes", "reg_loss": "of boundaries"}
     scores = {"val_mAP": "averaged weights", "val_mAP_last": "last weights"}
+    recalls = {"val_recall": "averaged weights", "val_recall_last": "last weights"}
     charts = [
         _log_chart(log, "Loss", "loss", losses | parts),
         _log_chart(log, "Validation mAP", "mAP", scores),
+        _log_chart(log, "Validation recall", "recall", recalls),
         _log_chart(log, "Learning rate", "learning rate", {"learning_rate": ""}),
     ]
     return [chart for chart in charts if chart["series"]]

@@ -13,7 +13,7 @@ import pathlib
 
 import keras_actionformer
 from keras_actionformer.extras import import_extra
-from keras_actionformer.report.palette import CLASS_COLOURS, DARK, LIGHT
+from keras_actionformer.report.palette import CLASS_COLOURS, DARK, HEAT, LIGHT
 
 _TEMPLATES = pathlib.Path(__file__).with_name("templates")
 _SCRIPTS = ("counts.js", "document.js", "charts.js", "timelines.js", "page.js")
@@ -97,12 +97,15 @@ def _colours():
         "; ".join(f"--{name}: {colour}" for name, colour in dataclasses.asdict(theme).items())
         for theme in (LIGHT, DARK)
     )
-    shares = [(step, round(step / HEAT_STEPS * _DEEPEST, 2)) for step in range(1, HEAT_STEPS + 1)]
+    heats = [
+        (step, f"{HEAT}{round(255 * _DEEPEST * step / HEAT_STEPS):02X}")
+        for step in range(1, HEAT_STEPS + 1)
+    ]
     rules = [
         f":root {{ {light} }}",
         f"@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}",
         ".kfaint { --c: var(--faint) }",
         *(f".k{place} {{ --c: {colour} }}" for place, colour in enumerate(CLASS_COLOURS)),
-        *(f".h{step} {{ background: rgb(0 114 178 / {share}) }}" for step, share in shares),
+        *(f".h{step} {{ background: {heat} }}" for step, heat in heats),
     ]
     return "\n".join([*rules, ""])

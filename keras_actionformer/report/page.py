@@ -10,11 +10,9 @@ import urllib.parse
 import numpy as np
 
 import keras_actionformer
-from keras_actionformer.detection.thresholds import Thresholds
 from keras_actionformer.errors import UserError, counted
-from keras_actionformer.evaluation.error_analysis import analyze
 from keras_actionformer.evaluation.evaluation import evaluate
-from keras_actionformer.evaluation.score_thresholds import TIOU, recommend_thresholds
+from keras_actionformer.evaluation.score_thresholds import TIOU
 from keras_actionformer.files import atomic_write
 from keras_actionformer.report import charts, tables
 from keras_actionformer.report.html import HEAT_STEPS, NUM_COLOURS, fill, open_templates
@@ -45,20 +43,13 @@ def write_page(
     """
     environment = open_templates()
     are_recommended = scored.thresholds is not None
-    thresholds = scored.thresholds or _thresholds_of_best_f1(scored)
+    thresholds, analysis = scored.used_thresholds, scored.analysis
     result = evaluate(
         scored.videos,
         scored.detections,
         scored.tiou_thresholds,
         class_names=scored.class_names or None,
         thresholds=thresholds,
-    )
-    analysis = analyze(
-        scored.videos,
-        scored.detections,
-        tiou_thresholds=scored.tiou_thresholds,
-        thresholds=thresholds,
-        class_names=scored.class_names or None,
     )
     tious = sorted({*map(float, scored.tiou_thresholds), TIOU})
     timelines = timeline_data(scored, thresholds, tious, TIOU)
@@ -104,18 +95,6 @@ def write_page(
     with atomic_write(path, errors="backslashreplace") as file:
         file.write(text)
     return result.above_thresholds.f1
-
-
-def _thresholds_of_best_f1(scored):
-    ids = [found.labels for found in scored.detections.values()]
-    num_classes = 1 + int(np.max(np.concatenate([np.zeros(1, np.int64), *ids])))
-    found = recommend_thresholds(
-        scored.videos,
-        scored.detections,
-        max(num_classes, len(scored.class_names)),
-        class_names=scored.class_names or None,
-    )
-    return found or Thresholds(0.0)
 
 
 def _parts(scored):

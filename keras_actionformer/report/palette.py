@@ -33,6 +33,16 @@ CLASS_COLOURS = (
 )
 # fmt: on
 
+# Of each of `evaluation.false_positives.KINDS`, for `Theme.colour`: what is right is green.
+KIND_COLOURS = (2, 5, 3, 4, 1, "faint")
+# Of a cell that has all of something; others are shades between it and the background.
+HEAT = CLASS_COLOURS[0]
+
+
+def class_colour(label):
+    """The colour of a class id: `"#RRGGBB"`."""
+    return CLASS_COLOURS[label % len(CLASS_COLOURS)]
+
 
 def class_colours(num_classes: int) -> tuple[str, ...]:
     """Colours of classes 0, 1, ... in this library's pictures and pages; after 128 they repeat.
@@ -48,7 +58,7 @@ def class_colours(num_classes: int) -> tuple[str, ...]:
     Returns:
       tuple of K str, `"#RRGGBB"`.
     """
-    return tuple(CLASS_COLOURS[label % len(CLASS_COLOURS)] for label in range(num_classes))
+    return tuple(map(class_colour, range(num_classes)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +80,10 @@ class Theme:
     grid: str
     band: str
     truth: str
+
+    def colour(self, place):
+        """`"#RRGGBB"` of a class id, or of one of the attributes, given its name."""
+        return getattr(self, place) if isinstance(place, str) else class_colour(place)
 
 
 LIGHT = Theme("#FFFFFF", "#222222", "#6B6B6B", "#E2E2E2", "#F4F4F4", "#333333")

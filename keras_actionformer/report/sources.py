@@ -3,21 +3,22 @@
 Does not load Keras.
 """
 
-import csv
 import dataclasses
-import io
+import functools
 import os
 import pathlib
 
 import ml_collections
+import numpy as np
 
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.detection.detections import Detections, load_detections
 from keras_actionformer.detection.thresholds import Thresholds
 from keras_actionformer.errors import UserError
+from keras_actionformer.evaluation.error_analysis import analyze
 from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS
-from keras_actionformer.files import read_text, told_if_unreadable
-from keras_actionformer.presets.runs import DETECTIONS, LOG, run_thresholds
+from keras_actionformer.evaluation.score_thresholds import recommend_thresholds
+from keras_actionformer.presets.runs import DETECTIONS, LOG, read_log, run_thresholds
 from keras_actionformer.training.config import run_config
 from keras_actionformer.training.ground_truth import read_ground_truth
 
@@ -45,6 +46,32 @@ class Scored:
     tiou_thresholds: tuple[float, ...] = TIOU_THRESHOLDS
     settings: dict | None = None
     log: list[dict] = dataclasses.field(default_factory=list)
+
+    @functools.cached_property
+    def used_thresholds(self):
+        """`Thresholds`: the recommended ones, else those of the best F1 on these videos."""
+        if self.thresholds is not None:
+            return self.thresholds
+        ids = [found.labels for found in self.detections.values()]
+        num_classes = 1 + int(np.max(np.concatenate([np.zeros(1, np.int64), *ids])))
+        found = recommend_thresholds(
+            self.videos,
+            self.detections,
+            max(num_classes, len(self.class_names)),
+            class_names=self.class_names or None,
+        )
+        return found or Thresholds(0.0)
+
+    @functools.cached_property
+    def analysis(self):
+        """`ErrorAnalysis` of the detections, at `used_thresholds`."""
+        return analyze(
+            self.videos,
+            self.detections,
+            tiou_thresholds=self.tiou_thresholds,
+            thresholds=self.used_thresholds,
+            class_names=self.class_names or None,
+        )
 
 
 def results_of_run(workdir: str | os.PathLike) -> Scored:
@@ -76,7 +103,7 @@ def results_of_run(workdir: str | os.PathLike) -> Scored:
         thresholds=None if video_scores else run_thresholds(workdir),
         tiou_thresholds=tuple(config.tiou_thresholds),
         settings=settings,
-        log=_read_log(workdir / LOG),
+        log=read_log(workdir) if (workdir / LOG).exists() else [],
     )
 
 
@@ -140,12 +167,3 @@ def short_names(paths):
         if len(set(names)) == len(names):
             return names
     raise UserError(f"{', '.join(map(str, paths))}: one of them is named twice.")
-
-
-def _read_log(path):
-    """The rows of a run's log, empty cells left out."""
-    if not os.path.exists(path):
-        return []
-    with told_if_unreadable(f"'{path}' is damaged", "go on with the training, which writes it"):
-        rows = csv.DictReader(io.StringIO(read_text(path, "Log"), newline=""))
-        return [{name: float(cell) for name, cell in row.items() if cell} for row in rows]

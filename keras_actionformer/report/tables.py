@@ -86,9 +86,7 @@ def boundaries(errors):
 
 def confusion(matrix, heat_steps):
     """Counts of each true and found class, with how deep to colour each: 0 to `heat_steps`."""
-    sums = matrix.counts.sum(axis=1, keepdims=True)
-    shares = np.divide(matrix.counts, sums, out=np.zeros(matrix.counts.shape), where=sums > 0)
-    heats = np.ceil(shares * heat_steps).astype(int)
+    heats = np.ceil(np.minimum(matrix.shares, 1) * heat_steps).astype(int)
     return {
         "caption": "Rows: what happened, columns: what it is found as, from the thresholds on at a "
         f"tIoU of {matrix.tiou:g}. The last row are detections where nothing is, the last column "

@@ -303,7 +303,7 @@ def test_plot_without_matplotlib(tmp_path, monkeypatch):
         (["--dtype=float8"], "dtype"),
         (["--what=data"], "give --config=FILE"),
         (["--what=nms", "--plot=cost.png"], "--what=nms has no lengths"),
-        (["--plot=cost.txt"], "--plot must name a file .png, .svg, .pdf, but is 'cost.txt'"),
+        (["--plot=cost.txt"], "--plot must end in .png, .svg, .pdf, but is 'cost.txt'"),
         (["--json=."], "'.' is a folder"),
         (["--preset=thumos15"], "There is no preset 'thumos15'"),
     ],

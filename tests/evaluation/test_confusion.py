@@ -37,6 +37,8 @@ def test_by_hand():
         [0, 0, 0, 1],
         [0, 1, 1, 0],
     ]
+    # Two runs, one jump and one fall; a false alarm of a jump is one for each jump.
+    assert matrix.shares.tolist() == [[1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1], [0, 1, 1, 0]]
     # From 0.2 on the jump is found as one, and the run that was there is a false alarm.
     matrix = analyze(TRUTH, FOUND, thresholds=Thresholds(0.5, [None, 0.2, None])).confusion
     assert matrix.thresholds.tolist() == [0.5, 0.2, 0.5]
