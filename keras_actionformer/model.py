@@ -338,11 +338,12 @@ class ActionFormer(TrainableNetwork):
         licence: str | None = None,
         source: str | None = None,
         scores: Mapping[str, float] | None = None,
+        pictures: Sequence[str | os.PathLike[str]] = (),
     ) -> None:
         """Saves weights, architecture, timing, class names and post-processing as a preset.
 
         The folder appears, or changes, in one step: an interrupted call leaves an old preset as
-        it was.
+        it was. Its `README.md` tells people what the preset is.
 
         Args:
           folder: str or path, a new folder or that of a preset to replace.
@@ -352,16 +353,17 @@ class ActionFormer(TrainableNetwork):
           licence: str, under which the weights may be used.
           source: str, where the weights come from.
           scores: dict, e.g. mAP in percent by tIoU: `{"0.5": 70.9, "average": 66.8}`.
+          pictures: paths of pictures for its `README.md`, such as `plot_timeline` writes.
 
         Raises:
           UserError: the folder holds other files or is the current one, a weight is NaN or
-            infinite, or an argument is nothing that JSON can hold.
+            infinite, or an argument is nothing that JSON can hold, or no picture.
         """
         from keras_actionformer.presets.presets import save_to_preset
 
         origin = {"feature_encoder": feature_encoder, "licence": licence, "source": source}
         given = {key: value for key, value in origin.items() if value is not None}
-        save_to_preset(self, folder, description, given, scores or {})
+        save_to_preset(self, folder, description, given, scores or {}, pictures)
 
     # ---- export ---------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import pathlib
 from keras_actionformer.containers.claims import check_is_file
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import parse_json, told_if_unreadable
+from keras_actionformer.presets.card import CARD, PICTURES, is_card
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
@@ -58,7 +59,10 @@ def check_target(folder):
     if pathlib.Path.cwd().is_relative_to(path):
         raise UserError(f"'{folder}' is the current folder, or contains it: name a new one.")
     if path.is_dir():
-        others = sorted({item.name for item in path.iterdir()} - {CONFIG, METADATA, WEIGHTS})
+        known = {CONFIG, METADATA, WEIGHTS}
+        if is_card(path / CARD):
+            known |= {CARD, PICTURES}
+        others = sorted({item.name for item in path.iterdir()} - known)
         if others:
             raise UserError(
                 f"'{folder}' holds other files, such as {others[0]!r}, and would be replaced: "

@@ -5,11 +5,13 @@ A preset folder holds
   config.json        the architecture: arguments of `ActionFormer`
   metadata.json      class names, timing, post-processing, where it comes from, its scores, versions
   model.weights.h5   one data set a variable, named by the variable's path
+  README.md          the card: what it is, in words; and pictures/, where some were given
 """
 
 import collections
 import dataclasses
 import pathlib
+import shutil
 
 import keras
 import numpy as np
@@ -23,6 +25,7 @@ from keras_actionformer.files import atomic_folder, atomic_path, restore_folder,
 from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.presets import reference
 from keras_actionformer.presets.builtin import ARCHITECTURES, bundled_folders, list_presets
+from keras_actionformer.presets.card import CARD, PICTURES, card_text, check_pictures
 from keras_actionformer.presets.folder import (
     CONFIG,
     METADATA,
@@ -254,9 +257,9 @@ def model_metadata(model):
     }
 
 
-def save_to_preset(model, folder, description, provenance, scores):
+def save_to_preset(model, folder, description, provenance, scores, pictures):
     """`ActionFormer.save_to_preset`, which documents it; `provenance` is what its caller gave."""
-    folder = check_target(folder)
+    folder, pictures = check_target(folder), check_pictures(pictures)
     metadata = {
         **model_metadata(model),
         **provenance,
@@ -268,11 +271,17 @@ def save_to_preset(model, folder, description, provenance, scores):
         },
     }
     texts = {CONFIG: to_json(model.config), METADATA: to_json(metadata)}  # or tell, before work
+    names = [path.name for path in pictures]
+    card = card_text(folder.name, model.architecture, metadata, names)
     with atomic_folder(folder) as temporary:
         sha256 = save_weights(model, temporary)
         texts[METADATA] = to_json({**metadata, "weights_sha256": sha256})
         for name, text in texts.items():
             (temporary / name).write_text(text + "\n", encoding="utf-8")
+        (temporary / CARD).write_text(card, encoding="utf-8")
+        for path in pictures:
+            (temporary / PICTURES).mkdir(exist_ok=True)
+            shutil.copyfile(path, temporary / PICTURES / path.name)
 
 
 # === Thresholds ===

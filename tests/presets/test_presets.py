@@ -38,7 +38,7 @@ from keras_actionformer.presets.presets import (
     thresholds_file,
 )
 
-FILES = {"config.json", "metadata.json", "model.weights.h5"}
+FILES = {"config.json", "metadata.json", "model.weights.h5", "README.md"}
 ROOT = pathlib.Path(__file__).parents[2]
 
 
