@@ -22,6 +22,7 @@ _HOMES = {
     "FeatureFiles": "data.features",
     "FeatureGrid": "data.grid",
     "Lengths": "data.windows",
+    "ModelSummary": "benchmark.summary",
     "PostProcess": "detection.postprocess",
     "RawOutputs": "detection.raw_outputs",
     "SGD": "training.optimizers",
@@ -57,6 +58,7 @@ _HOMES = {
     "save_annotations": "data.annotation_files",
     "save_detections": "detection.detections",
     "simulate_dataset": "datasets.simulated",
+    "summarize": "benchmark.summary",
     "train": "training.trainer",
     "train_dataset": "data.batches",
     "write_page": "report.page",
@@ -66,6 +68,8 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:  # the same names for editors and type checkers, which read and do not run this
+    from keras_actionformer.benchmark.summary import ModelSummary as ModelSummary
+    from keras_actionformer.benchmark.summary import summarize as summarize
     from keras_actionformer.data.annotation_files import load_annotations as load_annotations
     from keras_actionformer.data.annotation_files import save_annotations as save_annotations
     from keras_actionformer.data.annotations import Annotations as Annotations

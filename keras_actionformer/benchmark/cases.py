@@ -159,6 +159,17 @@ def benchmark_long(model, meter, factors=(1, 2, 4, 8)):
         )
 
 
+def measure_detection(model, num_steps, num_runs):
+    """Measures `detect` on one sequence: a `Measurement` in milliseconds, with the memory.
+
+    Args:
+      model: `ActionFormer`.
+      num_steps: int.
+      num_runs: int.
+    """
+    return Meter(num_runs).measure("detect", _detection(model, [num_steps]), num_steps)
+
+
 def _detection(model, lengths, jit_compile=None):
     """A call that detects in made-up sequences of these lengths."""
     sequences = [_feats(model, length, 1)[0] for length in lengths]

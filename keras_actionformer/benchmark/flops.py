@@ -35,6 +35,42 @@ def multiply_adds(architecture, num_steps):
     }
 
 
+def paper_multiply_adds(architecture, num_steps):
+    """Counts the multiply-adds of one sequence as the table of the ActionFormer paper has them.
+
+    There are two more sorts than the useful ones: those of normalizations, two a number (its
+    square is summed; it is scaled and shifted), and those that the reference's attention within
+    windows computes and then hides.
+
+    Args:
+      architecture: `Architecture`.
+      num_steps: int, T.
+
+    Returns:
+      dict of int: `"embedding"`, `"attention"`, `"MLP"` and so on, as for `multiply_adds`.
+    """
+    counts = multiply_adds(architecture, num_steps)
+    attention = counts.pop("attention projections")
+    counts.pop("attention products")
+    width, embeddings = architecture.width, architecture.backbone_arch[0]
+    for block in architecture.blocks:
+        if block.window is None:  # without normalizations
+            continue
+        length, steps_in = (
+            strided_length(num_steps, stride) for stride in (block.stride_out, block.stride_in)
+        )
+        attention += width * _paper_pairs(length, block.window)
+        attention += 2 * width * (steps_in + 3 * length)  # before it, and of query, key and value
+        counts["MLP"] += 2 * width * length
+    num_points = sum(strided_length(num_steps, stride) for stride in architecture.strides)
+    hidden = architecture.head_dim * (architecture.head_num_layers - 1)
+    counts["embedding"] += 2 * num_steps * width * embeddings * architecture.embd_with_ln
+    counts["neck"] += 2 * num_points * architecture.fpn_dim * architecture.fpn_with_ln
+    for head in ("classification head", "regression head"):
+        counts[head] += 2 * num_points * hidden * architecture.head_with_ln
+    return {**counts, "attention": attention}
+
+
 def gflop(architecture, num_steps):
     """Billions of floating-point operations, two a multiply-add, of one sequence: float."""
     return 2e-9 * sum(multiply_adds(architecture, num_steps).values())
@@ -75,6 +111,19 @@ def _num_pairs(length, window):
     farthest = length - 1 if window <= 1 else min(window // 2, length - 1)
     # Itself, and the keys at each distance on both sides, without those past the ends.
     return length + 2 * farthest * length - farthest * (farthest + 1)
+
+
+def _paper_pairs(length, window):
+    """Pairs of a query and a key that the reference multiplies: first them, then their values.
+
+    Within windows of 2 n + 1 it multiplies all steps of chunks of 2 n, which begin every n steps,
+    with each other; and then the weights of n steps with the values of the 3 n around them.
+    """
+    if window <= 1:
+        return 2 * _num_pairs(length, window)
+    reach = window // 2
+    length = -(-length // (2 * reach)) * 2 * reach  # padded
+    return (length // reach - 1) * (2 * reach) ** 2 + length * 3 * reach
 
 
 def _neck(architecture):

@@ -35,6 +35,7 @@ VERBS = {
     "convert": "turn a checkpoint of the reference PyTorch implementation into a preset",
     "prepare": "bring a known data set into the form that train reads",
     "presets": "list the built-in presets",
+    "summary": "tell how large a model is, what it computes and how far it sees",
     "benchmark": "measure how fast things are on this machine",
     "simulate": "write a small made-up data set to try everything on",
 }

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from keras_actionformer import ActionFormer
-from keras_actionformer.benchmark.flops import gflop, multiply_adds
+from keras_actionformer.benchmark.flops import gflop, multiply_adds, paper_multiply_adds
 from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.presets.builtin import ARCHITECTURES
 
@@ -41,6 +41,25 @@ def test_parts_by_hand():
         "classification head": 12 * (3 * 4 * 5 + 3 * 5 * 2),  # 4 -> 5 -> 2 classes
         "regression head": 12 * (3 * 4 * 5 + 3 * 5 * 2),  # 4 -> 5 -> 2 ends
     }
+
+
+def test_parts_as_the_paper_counts_by_hand():
+    counts = paper_multiply_adds(architecture(n_mha_win_size=5), 8)
+    useful = multiply_adds(architecture(n_mha_win_size=5), 8)
+    # 8 steps in chunks of 4 every 2 steps: 3 chunks of 4 x 4, and 8 steps with 6 values each; of 4
+    # steps 1 chunk, and 4 with 6. The stem has 8 steps, and the branch comes from 8 and has 4.
+    products = 4 * (3 * 16 + 8 * 6 + 16 + 4 * 6)
+    norms = 2 * 4 * (8 + 3 * 8 + 8 + 3 * 4)
+    assert counts["attention"] == useful["attention projections"] + products + norms
+    assert counts["MLP"] - useful["MLP"] == 2 * 4 * 12
+    assert counts["embedding"] - useful["embedding"] == 2 * 4 * 8
+    assert counts["neck"] == 2 * 4 * 12
+    assert counts["regression head"] - useful["regression head"] == 2 * 5 * 12
+    without = {"embd_with_ln": False, "fpn_with_ln": False, "head_with_ln": False}
+    counts = paper_multiply_adds(architecture(n_mha_win_size=-1, **without), 8)
+    useful = multiply_adds(architecture(n_mha_win_size=-1), 8)
+    assert counts["attention"] == norms + useful["attention projections"] + 2 * 4 * (64 + 16)
+    assert counts["embedding"] == useful["embedding"] and counts["neck"] == 0
 
 
 def test_other_parts_by_hand():

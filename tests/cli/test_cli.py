@@ -298,6 +298,19 @@ def test_labels_that_the_terminal_cannot_show(tmp_path):
     assert_told(wrong, "'caf\\xe9.csv'")
 
 
+# --- summary -------------------------------------------------------------------------------------
+
+
+def test_summary(folder):
+    told = run_here(folder, "summary", "--config=config.py", "--num_steps=20").stdout
+    assert "multiply-adds for 20 steps (20 s)" in told  # every second of 5 samples, 10 a second
+    assert told == run_here(folder, "summary", "--workdir=run", "--num_steps=20").stdout
+    found = json.loads(run_here(folder, "summary", "--workdir=run", "--json=-").stdout)
+    assert found["num_steps"] == 32 and len(found["levels"]) == 2
+    done = run_here(folder, "summary", "--workdir=run", "--preset=simulated")
+    assert_told(done, "Give either --config=FILE.py or --workdir=DIR or --preset=NAME.")
+
+
 # --- train and detect ----------------------------------------------------------------------------
 
 
