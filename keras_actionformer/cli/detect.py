@@ -30,6 +30,11 @@ joins those that follow each other closely, and --min_length_sec drops short one
 
   detect --workdir=runs/thumos14 --feats=new --bouts --min_length_sec=0.5 --output=bouts.csv
 
+--figure draws what was found over time, stronger bars being surer: of detections those of
+--score_threshold or more, or else of what the model recommends.
+
+  detect --workdir=runs/thumos14 --feats=video.npy --figure=found.png
+
 Another setting of the post-processing than the model's (or of the fusion, than the run's) is taken
 by --config.postprocess.nms_sigma=0.4 and the like, and told; files of the model stay as they are.
 
@@ -61,6 +66,8 @@ from keras_actionformer.errors import UserError, counted
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.evaluation.video_scores import load_video_scores
 from keras_actionformer.quiet import import_keras, quiet_start
+from keras_actionformer.report.figures import check_picture
+from keras_actionformer.report.timeline import plot_timeline
 from keras_actionformer.terminal import RunningLine, is_terminal
 from keras_actionformer.training.overrides import default_fusion, override
 
@@ -98,6 +105,7 @@ _TILE_STEPS = flags.DEFINE_integer(
 )
 _SETTINGS = define_settings()
 _OUTPUT = flags.DEFINE_string("output", None, "JSON or CSV file to write the detections to.")
+_FIGURE = flags.DEFINE_string("figure", None, "PNG, SVG or PDF file to draw them in (extra plot).")
 _TOP_K = flags.DEFINE_integer(
     "top_k", None, "Keeps so many of the best detections of each file.", lower_bound=1
 )
@@ -164,6 +172,10 @@ def main():
     if _SUMMARY.value:
         save_bout_counts(_SUMMARY.value, count_bouts(found))
         print(f"Wrote {_SUMMARY.value}.")
+    if _FIGURE.value:
+        min_score = recommended if threshold is None else None  # else they are chosen already
+        plot_timeline(found, path=_FIGURE.value, min_score=min_score)
+        print(f"Wrote {_FIGURE.value}.")
 
 
 def _check_options():
@@ -179,6 +191,9 @@ def _check_options():
         if flag.value and not flag.value.lower().endswith(suffixes):
             raise UserError(f"--{flag.name}={flag.value} must end in {' or '.join(suffixes)}.")
         _check_writable(flag)
+    if _FIGURE.value:
+        check_picture(_FIGURE.value, "--figure")
+        _check_writable(_FIGURE)
     if _BOUTS.value and _TOP_K.value is not None:
         raise UserError("--top_k is for detections, not for --bouts: leave it out.")
     for flag in (_MERGE_GAPS, _MIN_LENGTH, _SUMMARY):

@@ -8,6 +8,10 @@ What is found and what is wrong in words; timelines of all videos, the worst fir
 threshold to be moved; scores, errors, data, and of a run its training and settings. The page is one
 file that needs no network. Of a run it is about the results that `evaluate` has left in the folder.
 
+With --pictures, the same is drawn into a folder, too, for a paper or a talk (extra plot).
+
+  report --workdir=runs/thumos14 --pictures=pictures --picture_format=svg
+
 With --videos, a folder with a file <video id>.mp4 (or .webm, ...) a video, a click on a bar plays
 its moment. The page names these files by the way from --output to them: move both together.
 """
@@ -20,7 +24,9 @@ from absl import flags
 from keras_actionformer.cli.ground_truth import define_ground_truth, read_ground_truth
 from keras_actionformer.errors import UserError
 from keras_actionformer.presets.runs import PAGE
+from keras_actionformer.report.figures import load_matplotlib
 from keras_actionformer.report.page import write_page
+from keras_actionformer.report.pictures import FORMATS, write_pictures
 from keras_actionformer.report.sources import results_of_files, results_of_run
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run.")
@@ -41,11 +47,21 @@ _OUTPUT = flags.DEFINE_string(
 )
 
 
+_PICTURES = flags.DEFINE_string("pictures", None, "Folder for pictures of the same.")
+_PICTURE_FORMAT = flags.DEFINE_enum("picture_format", "png", FORMATS, "Of --pictures.")
+_DARK = flags.DEFINE_bool("dark", False, "Draws --pictures light on dark.")
+
+
 def main():
+    if _PICTURES.value:
+        load_matplotlib()  # or tell before the work
     scored = _scored()
     output = pathlib.Path(_OUTPUT.value or pathlib.Path(_WORKDIR.value or "", PAGE))
     write_page(output, scored, _VIDEOS.value)
     print(f"{output}: {os.path.getsize(output) / 2**20:.1f} MB, for any browser.")
+    if _PICTURES.value:
+        paths = write_pictures(_PICTURES.value, scored, _PICTURE_FORMAT.value, _DARK.value)
+        print(f"Drew {', '.join(map(str, paths))}.")
 
 
 def _scored():

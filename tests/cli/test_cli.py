@@ -528,6 +528,19 @@ def test_detect_tells_what_the_model_recommends(trained, detect, expected, monke
     assert "recommends" not in detect("--feats=feats/v1_f.npy", "--score_threshold=0.2").stdout
 
 
+def test_detect_draws(tmp_path, trained, detect, monkeypatch):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "new" / "found.svg"
+    done = detect("--feats=feats/v1_f.npy,feats/v3_f.npy", f"--figure={path}")
+    assert f"Wrote {path}." in done.stdout and path.read_bytes().startswith(b"<?xml")
+    # Of what the model recommends there is nothing here, and the picture says so.
+    monkeypatch.setattr(trained, "thresholds", Thresholds(0.9999))
+    detect("--feats=feats/v1_f.npy,feats/v3_f.npy", f"--figure={tmp_path / 'none.svg'}")
+    assert len((tmp_path / "none.svg").read_bytes()) < len(path.read_bytes())
+    done = detect("--feats=feats", f"--figure={tmp_path / 'found.gif'}")
+    assert_told(done, "--figure must end in .png, .svg, .pdf, but is", "found.gif")
+
+
 def test_detect_with_other_settings(folder, tmp_path, trained, detect, expected, monkeypatch):
     monkeypatch.setattr(trained, "postprocess", trained.postprocess)  # to have it back
     before = (folder / "run" / "model.keras").read_bytes()

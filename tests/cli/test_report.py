@@ -35,6 +35,15 @@ def test_report_of_files(folder):
     ).read_text(encoding="utf-8")
 
 
+def test_pictures_of_files(folder):
+    pytest.importorskip("matplotlib")
+    files = ("--ground_truth=truth.json", "--detections=a.json", "--output=a.html")
+    done = run_here(folder, "report", *files, "--pictures=drawn", "--picture_format=svg")
+    assert done.returncode == 0, done.stderr
+    assert "Drew drawn/timelines.svg, drawn/errors.svg" in done.stdout
+    assert len(list((folder / "drawn").glob("*.svg"))) == 6  # none of a training
+
+
 def test_compare_files(folder):
     arguments = ("--ground_truth=truth.json", "--detections=a.json,b.json", "--resamples=200")
     done = run_here(folder, "compare", *arguments, "--per_class", "--output=both.json")
