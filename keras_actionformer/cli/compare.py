@@ -87,7 +87,11 @@ def main():
     if _PER_CLASS.value:
         print(f"\n{comparison.per_class_table()}")
     settings_of = dict(zip(names, (one.settings for one in scored), strict=True))
-    settings = [settings_of[one.runs[0]] for one in comparison.compared]
+    settings = [
+        settings_of[one.runs[0]]
+        and {**settings_of[one.runs[0]], "seed": [settings_of[run]["seed"] for run in one.runs]}
+        for one in comparison.compared
+    ]
     different = different_settings(comparison.names, settings)
     if different:
         print(f"\n{table([different['head'], *different['rows']], ('<', '<'))}")

@@ -1,6 +1,6 @@
 """Writes a configuration for one's own data: a table of what happened when, and features.
 
-  init --annotations=bouts.csv --feats=feats --fps=30 --stride_frames=8 --window_frames=16 \
+  init --annotations=bouts.csv --feats=feats --fps=30 --stride_frames=8 --window_frames=16 \\
       --output=mine.py
   init --annotations=bouts.csv --sensors=recordings --rate_hz=50 --output=mine.py
 
