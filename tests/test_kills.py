@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import signal
 import tarfile
 import time
@@ -17,9 +18,18 @@ import keras
 import numpy as np
 import pytest
 
+from helpers.made_up_scores import made_up
 from helpers.programs import run_here
 from helpers.recordings import Bouts, write_recordings
-from keras_actionformer import ActionFormer, FeatureFiles, load_annotations, load_config
+from keras_actionformer import (
+    ActionFormer,
+    FeatureFiles,
+    load_annotations,
+    load_config,
+    save_annotations,
+    save_detections,
+)
+from keras_actionformer.data.annotations import Annotations
 from keras_actionformer.datasets.prepare import prepare_dataset
 from keras_actionformer.datasets.splits import load_split
 from keras_actionformer.files import restore_folder
@@ -198,3 +208,33 @@ def test_features_of_sensors_and_a_first_configuration(tmp_path, num_kills):
         assert contents(folder / "mine_feats") == feats and not hidden(folder)
         assert load_config(folder / "mine.py").model.input_dim > 0
         assert len(load_split(folder / "mine_split.csv")) == 6
+
+
+@many
+def test_pages(tmp_path, num_kills):
+    """Each report replaces one about other detections."""
+    pytest.importorskip("jinja2", reason="pages need the extra 'report'")
+    names = ("run", "jump")
+    for name, blur_sec in (("a", 0.3), ("b", 1.5)):
+        scored = made_up(10, names=names, blur_sec=blur_sec)
+        save_detections(tmp_path / f"{name}.json", scored.detections)
+    save_annotations(tmp_path / "truth.json", Annotations(scored.videos, names))
+
+    def report(number, i):
+        source = ("--ground_truth=truth.json", f"--detections={'ab'[i % 2]}.json")
+        done = run_here(tmp_path, "report", *source, "--output=pages/report.html")
+        assert done.returncode == 0, done.stderr
+
+    def page():
+        text = (tmp_path / "pages" / "report.html").read_text(encoding="utf-8")
+        return re.sub("Written [-0-9]+ [0-9:]+ by", "", text)
+
+    pages = []
+    for i in range(2):
+        report("", i)
+        pages.append(page())
+    assert pages[0] != pages[1]
+    for number, i in kills(report, num_kills):
+        assert page() in pages
+        report(number, i)
+        assert page() == pages[i % 2] and not hidden(tmp_path)

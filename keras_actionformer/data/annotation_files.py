@@ -148,11 +148,25 @@ def _file_entries(path, reading):
             return audacity_entries(source, text, reading), None
     if suffix in _TABLES:
         return table_entries(path, reading), None
-    content = read_json(path, "Annotation file")
+    content = _json_of(path, suffix)
     for is_of, entries in ((is_via, via_entries), (is_label_studio, label_studio_entries)):
         if is_of(content):
             return entries(f"Annotation file '{path}'", content, reading), None
     return _database_entries(path, content)
+
+
+def _json_of(path, suffix):
+    """The JSON of a file; what else has another ending may be of any kind that is not read."""
+    try:
+        return read_json(path, "Annotation file")
+    except UserError:
+        if suffix in _KINDS or not path.is_file():
+            raise
+        ending = f"ends in {suffix!r}" if suffix else "has no ending"
+        raise UserError(
+            f"Annotation file '{path}' {ending} and is no JSON; read are {', '.join(_KINDS)}, of "
+            "which the ending tells the kind: rename it, or export it as one of these."
+        ) from None
 
 
 def _folder_entries(folder, reading):

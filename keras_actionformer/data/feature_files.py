@@ -84,6 +84,13 @@ class FolderStream:
                 raise UserError(f"Feature file '{path}' is a folder; put the file in its place.")
             if not os.path.isdir(path.parent):
                 raise UserError(f"Feature file '{path}' does not exist, nor does its folder.")
+            if os.path.islink(path):
+                raise UserError(
+                    f"Feature file '{path}' is a link to '{os.readlink(path)}', where no file is; "
+                    "link it anew."
+                )
+            if os.path.exists(path):
+                raise UserError(f"Feature file '{path}' is a pipe or a device; it must be a file.")
             count, nearest = _nearest(os.listdir, path.parent, path.name, self.suffix)
             raise UserError(
                 f"Feature file '{path}' does not exist; its folder holds {count} *{self.suffix} "
@@ -109,6 +116,8 @@ class Hdf5Stream:
     prefix: str
 
     def check(self):
+        if self.file.exists() and not self.file.is_file():
+            raise UserError(f"Feature file '{self.file}' is a pipe or a device; it must be a file.")
         if not self.file.is_file():
             raise UserError(f"Feature file '{self.file}' does not exist; check its path.")
         self._open_file().close()

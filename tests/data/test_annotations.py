@@ -299,6 +299,18 @@ def test_wrong_files(tmp_path, content, text):
         load_annotations(path)
 
 
+@pytest.mark.parametrize("name", ["v.srt", "v.json.gz", "v"])
+def test_files_of_no_known_kind(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"1\n00:00:01,000 --> 00:00:02,000\njump\n\xff")
+    with pytest.raises(UserError, match=f"{name}' .* is no JSON; read are .json, .eaf, .csv"):
+        load_annotations(path)
+    path.write_text(json.dumps({"database": {"v": {"subset": "test", "annotations": []}}}))
+    assert load_annotations(path, ["jump"]).videos[0].video_id == "v"
+    with pytest.raises(UserError, match="missing.srt' does not exist"):
+        load_annotations(tmp_path / "missing.srt")
+
+
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(UserError, match="none.json' does not exist"):
         load_annotations(tmp_path / "none.json")

@@ -102,6 +102,23 @@ def test_a_folder_in_place_of_a_file(tmp_path):
         FeatureFiles(tmp_path).open("v")
 
 
+def test_what_is_there_and_no_file(tmp_path):
+    """It is no misspelt name."""
+    (tmp_path / "gone.npy").symlink_to("/nowhere/gone.npy")
+    (tmp_path / "loop.npy").symlink_to("loop.npy")
+    os.mkfifo(tmp_path / "pipe.npy")
+    os.mkfifo(tmp_path / "pipe.h5")
+    for name, told in (
+        ("gone", "is a link to '/nowhere/gone.npy', where no file is"),
+        ("loop", "is a link to 'loop.npy', where no file is"),
+        ("pipe", "is a pipe or a device; it must be a file"),
+    ):
+        with pytest.raises(UserError, match=f"{name}.npy' {told}"):
+            FeatureFiles(tmp_path).load(name)
+    with pytest.raises(UserError, match="pipe.h5' is a pipe or a device"):
+        FeatureFiles(tmp_path / "pipe.h5").load("v")
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int16, np.uint8])
 def test_hdf5(tmp_path, dtype):
     stored = np.arange(12).reshape(4, 3).astype(dtype)
