@@ -211,6 +211,11 @@ def _database_entries(path, content):
     where = f"Annotation file '{path}'"
     if not isinstance(content, dict) or "database" not in content:
         keys = list(content) if isinstance(content, dict) else []
+        if "results" in keys:
+            raise UserError(
+                f"{where} holds detections ('results') and no annotations ('database'): are two "
+                "files swapped?"
+            )
         raise UserError(
             f'{where} must hold {{"database": {{video id: ...}}}}, but its top level lacks the '
             f"field 'database'{suggest('database', keys) or '.'}"

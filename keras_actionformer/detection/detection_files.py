@@ -83,9 +83,11 @@ def _parse_json(path, text):
         content = parse_json(text)
     results = content.get("results") if isinstance(content, dict) else None
     if not isinstance(results, dict):
+        are_annotations = isinstance(content, dict) and "database" in content
+        hint = " These are annotations: are two files swapped?" if are_annotations else ""
         raise UserError(
             f'{path}: expected {{"results": {{video id: [detections]}}}}; there is no "results" '
-            "object."
+            f"object.{hint}"
         )
     return {video_id: _parse_video(path, video_id, rows) for video_id, rows in results.items()}
 

@@ -285,6 +285,7 @@ def test_wrong_content(tmp_path, database, arguments, text):
     [
         (b'{"database": {\n  "v": }}', "is not valid JSON: .* in line 2, column 8"),
         (b"[]", "lacks the field 'database'"),
+        (b'{"results": {}}', "holds detections .* are two files swapped"),
         (b'{"databse": {}}', "lacks the field 'database'; did you mean 'databse'"),
         (b'{"database": []}', "'database' must be an object"),
         (b"[" * 100_000, "nests lists or objects too deeply"),

@@ -108,7 +108,7 @@ ROW = {"label": "run", "score": 0.5, "segment": [0, 1]}
         ('{"results": ', "not a JSON file"),
         ('{"results": {"v": [], "v": []}}', "'v' stands twice"),
         ("[]", 'there is no "results"'),
-        ({"database": {}}, 'there is no "results"'),
+        ({"database": {}}, 'there is no "results" object. These are annotations: are two files sw'),
         ({"results": {"v": {}}}, "video 'v': expected a list of detections, got dict"),
         ({"results": {"v": None}}, "video 'v': expected a list of detections, got NoneType"),
         ({"results": {"v": [ROW, 3]}}, "video 'v': detection 1 must be an object, got 3"),
