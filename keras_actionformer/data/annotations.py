@@ -13,6 +13,7 @@ the file, the place in it and the field it is about.
 """
 
 import dataclasses
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -129,6 +130,9 @@ def build_annotations(
     for video_id, entry in entries.items():
         check_text(f"{source}: a video id", video_id, "surrogateescape")
         _check_entry(entry["where"], entry)
+    actions = [action for entry in entries.values() for action in entry["annotations"]]
+    _check_look_alikes(source, "video ids", entries)
+    _check_look_alikes(source, "labels", [action["label"] for action in actions])
     if drop_duplicates:
         _drop_duplicates(entries)
     if class_agnostic:
@@ -188,6 +192,18 @@ def _check_action(where, action):
     id_ = action.get("label_id")
     if id_ is not None and (not isinstance(id_, int) or isinstance(id_, bool)):
         raise UserError(f"{where}: 'label_id' must be a whole number, but it is {shown(id_)}.")
+
+
+def _check_look_alikes(source, what, texts):
+    """Raises UserError of texts that look the same, as two classes that are meant to be one."""
+    seen = {}
+    for text in dict.fromkeys(texts):
+        other = seen.setdefault(unicodedata.normalize("NFC", " ".join(text.split())), text)
+        if other != text:
+            raise UserError(
+                f"{source}: the {what} {shown(other)} and {shown(text)} differ in spaces or in how "
+                f"letters are coded ({ascii(other)}, {ascii(text)}) alone; write them alike."
+            )
 
 
 def _is_number(value):

@@ -129,6 +129,21 @@ def test_class_names_of_the_file(tmp_path):
         load_annotations(path)
 
 
+@pytest.mark.parametrize(
+    "one, other", [("caf\u00e9", "cafe\u0301"), ("jump", "jump "), ("long jump", "long\u00a0jump")]
+)
+def test_texts_that_look_alike(tmp_path, one, other):
+    with pytest.raises(UserError, match="the labels '.*' and '.*' differ in spaces or in how"):
+        load(tmp_path, {"a": video(action(one), action(other))})
+    with pytest.raises(UserError, match="the video ids '.*' and '.*' differ in spaces or in how"):
+        load(tmp_path, {one: video(), other: video(action())})
+
+
+def test_labels_in_another_case_are_others(tmp_path):
+    names = load(tmp_path, {"a": video(action("Jump"), action("jump"))}).class_names
+    assert names == ("Jump", "jump")
+
+
 def test_default_subset(tmp_path):
     database = {"a": {"duration": 3, "annotations": []}, "b": video(subset="Test")}
     loaded = load(tmp_path, database, default_subset="training")

@@ -50,7 +50,7 @@ def test_programs_of_runs(runs):
     done = run_here(runs, "compare", "--runs=run_0,run_1", "--resamples=100")
     assert done.returncode == 0, done.stderr
     rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line.split()}
-    assert rows["train.epochs"] == ["2", "4"] and rows["seed"] == ["0", "1"]
+    assert rows["train.epochs"] == ["2", "4"] and rows["seed"] == ["[0]", "[1]"]
     scores = "--runs=run_0/evaluation.json,run_1/evaluation.json"
     done = run_here(runs, "compare", scores)
     assert done.returncode == 0 and "it cannot be told which differences are real" in done.stdout
