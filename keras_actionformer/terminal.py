@@ -23,19 +23,21 @@ class RunningLine:
         print(f"\r{text:<{self._length}}", end="", flush=True)
         self._length = len(text)
 
-    def count(self, done, total, what, task=""):
+    def count(self, done, total, what, task="", left_sec=None):
         """Shows how much of a task is done, as a bar; nothing stays when it is all.
 
         Args:
           done, total: ints.
           what: str, what is counted, e.g. `"videos"`.
           task: str, what is done with them.
+          left_sec: float, how long the rest will take, or None where nothing tells.
         """
         if done >= total:
             self.clear()
             return
         filled = _BAR * done // max(total, 1)
-        self.show(f"{task and f'{task} '}[{'#' * filled:.<{_BAR}}] {done} of {total} {what}")
+        left = "" if left_sec is None else f", {clock(left_sec)} left"
+        self.show(f"{task and f'{task} '}[{'#' * filled:.<{_BAR}}] {done} of {total} {what}{left}")
 
     def clear(self):
         """Takes it away: what is printed next stands in its place."""

@@ -23,6 +23,7 @@ from keras_actionformer.quiet import quiet_start
 from keras_actionformer.terminal import clear_line
 
 VERBS = {
+    "extract": "compute features of videos, with their timing beside them",
     "init": "write a configuration for your own data, with numbers that come from it",
     "inspect": "report what a data set holds and what is wrong with it",
     "train": "train a model from a configuration file",

@@ -13,11 +13,12 @@ A feature file holds an array (time steps, channels) of the kind the model was t
 on several streams (a data.feats of several folders), --feats names one folder or `.h5` file a
 stream, and the names of the files are as in the run.
 
-The timing of the steps is the model's; --fps tells where the video runs at another frame rate. A
-model without a timing of its own (a run with stride_frames=None) needs --duration, which is shared
-out over the steps. Where videos differ in these, --table names a CSV file with the columns video,
-fps and duration, or one of the last two. A run's sliding windows and downsampling are applied as in
-its evaluation.
+The timing of the steps is the model's; --fps tells where the video runs at another frame rate.
+Features that `extract` has written tell their own timing, and need no --fps. A model without a
+timing of its own (a run with stride_frames=None) needs --duration, which is shared out over the
+steps. Where videos differ in these, --table names a CSV file with the columns video, fps and
+duration, or one of the last two. A run's sliding windows and downsampling are applied as in its
+evaluation.
 
 A file may be longer than memory allows: of a `.npy` or `.h5`, parts are read at a time, and
 features of more than 16384 steps run in overlapping tiles that find what one pass would find.
@@ -57,7 +58,7 @@ from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.cli.settings import define_settings, given_settings
 from keras_actionformer.cli.videos import check_exist, find_videos, read_times
 from keras_actionformer.data.annotations import Video
-from keras_actionformer.data.grid import Timing
+from keras_actionformer.data.grid import FeatureGrid, Timing
 from keras_actionformer.deploy.client import ServedModel
 from keras_actionformer.detection.bouts import bout_table, count_bouts, save_bout_counts
 from keras_actionformer.detection.detections import save_detections
@@ -143,7 +144,7 @@ def main():
                 "--tune_threshold find the best one."
             )
     videos = find_videos(_FEATS.value, model.data, model.channels, model.num_streams)
-    times = _times_of(list(videos), model.needs_duration)
+    times = _times_of(videos, model)
     for features, name in videos.values():  # a bad file is told before time is spent on others
         features.check(name)
     found, line = {}, RunningLine()
@@ -204,23 +205,41 @@ def _check_options():
     check_exist(_FEATS.value)
 
 
-def _times_of(video_ids, needs_duration):
-    """The frame rate and the duration of each video, as far as the options tell them."""
-    if _DURATION.value is not None and len(video_ids) > 1:
+def _times_of(videos, model):
+    """The frame rate and the duration of each video: what the options or its features tell."""
+    if _DURATION.value is not None and len(videos) > 1:
         raise UserError(
-            f"--duration is that of one video, but --feats names {len(video_ids)}. Give --table."
+            f"--duration is that of one video, but --feats names {len(videos)}. Give --table."
         )
-    times = dict.fromkeys(video_ids, (_FPS.value, _DURATION.value))
+    times = dict.fromkeys(videos, (_FPS.value, _DURATION.value))
     if _TABLE.value:
-        times = read_times(_TABLE.value, video_ids)
-    for video_id, (_, duration_sec) in times.items():
-        if needs_duration and not duration_sec:
+        times = read_times(_TABLE.value, videos)
+    for video_id, (features, name) in videos.items():
+        sidecar = features.sidecar(name)
+        if sidecar is not None:
+            _check_told(features.describe(name), sidecar, times[video_id][0], model)
+            times[video_id] = sidecar.fps, times[video_id][1] or sidecar.duration_sec
+        if model.needs_duration and not times[video_id][1]:
             raise UserError(
                 "The model has no timing of its own, and a video's duration must be shared out "
                 "over its features: name one video in --feats and its seconds in --duration, or "
                 f"give a --table with the duration of each ({video_id!r} has none)."
             )
     return times
+
+
+def _check_told(where, sidecar, fps, model):
+    """Raises UserError where features tell another timing than the options or the model."""
+    source = "--table" if _TABLE.value else "--fps"
+    sidecar.check(where, fps, source=source, fix="leave it out or correct it")
+    if model.grid is not None:
+        sidecar.check(
+            where,
+            stride_frames=model.grid.stride_frames / model.data["downsample_rate"],
+            window_frames=model.grid.window_frames,
+            source="{name} of what the model was trained on",
+            fix="extract features as those were",
+        )
 
 
 def _told(found, recommended):
@@ -248,6 +267,7 @@ class _Model(NamedTuple):
       channels: int, of the features.
       num_streams: int, that they are joined of.
       needs_duration: bool, whether that of each video has to be told.
+      grid: `FeatureGrid` of the features it was trained on, or None where it is not known.
       data: dict, what the configuration of its run says of their files.
       fusion: dict, how to fuse detections with scores of videos.
       thresholds: `Thresholds` that it recommends, or None.
@@ -257,6 +277,7 @@ class _Model(NamedTuple):
     channels: int
     num_streams: int
     needs_duration: bool
+    grid: FeatureGrid | None
     data: Mapping
     fusion: dict
     thresholds: Thresholds | None
@@ -274,7 +295,7 @@ def _served_model():
     def detect(video_id, feats, fps, duration_sec):
         return model.detect(feats, fps=fps, duration_sec=duration_sec)
 
-    return _Model(detect, model.input_dim, 1, False, _NO_DATA, fusion, thresholds)
+    return _Model(detect, model.input_dim, 1, False, None, _NO_DATA, fusion, thresholds)
 
 
 def _local_model():
@@ -299,7 +320,7 @@ def _local_model():
     options = {**cut, "tile_steps": _TILE_STEPS.value, "verbose": 1 if is_terminal() else 2}
     detect = functools.partial(_detect, model, data["downsample_rate"], options)
     widths = model.architecture.channels, model.architecture.num_streams
-    return _Model(detect, *widths, model.grid is None, data, fusion, model.thresholds)
+    return _Model(detect, *widths, model.grid is None, model.grid, data, fusion, model.thresholds)
 
 
 def _detect(model, downsample_rate, options, video_id, feats, fps, duration_sec):

@@ -42,6 +42,7 @@ from keras_actionformer.cli.videos import MODEL_WIDTH
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.grid import Timing
+from keras_actionformer.data.sidecars import with_own_timing
 from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.average_precision import TIOU_THRESHOLDS
@@ -217,6 +218,8 @@ def _detect(videos, class_names, fusion):
     channels, grid = model.architecture.channels, model.grid
     features = FeatureFiles(_FEATS.value, channels, _PREFIX.value, _SUFFIX.value, MODEL_WIDTH)
     timing = Timing(grid.stride_frames, grid.window_frames, grid.fps)
+    source = "{name} of what the model was trained on"
+    videos = with_own_timing(videos, features, timing, source)
     detections = detect_items(model, evaluation_items(videos, features, timing))
     if path:
         found = tune_thresholds(videos, detections, model.architecture.num_classes, class_names)

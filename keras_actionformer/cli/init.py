@@ -10,6 +10,7 @@ configuration in a file of its own. --sensors takes recordings of raw samples, o
 a header or none, .npy, .parquet), and first writes windows of them as features, also beside it.
 """
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -19,6 +20,7 @@ from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.grid import Timing
+from keras_actionformer.data.sidecars import with_own_timing
 from keras_actionformer.data.table_times import PLAIN_UNITS
 from keras_actionformer.data.tables import read_groups
 from keras_actionformer.datasets.sensor_windows import (
@@ -48,8 +50,12 @@ _FEATS = flags.DEFINE_list("feats", None, "Folder of feature files; of several s
 _PREFIX = flags.DEFINE_string("prefix", "", "What names of feature files have before the video id.")
 _SUFFIX = flags.DEFINE_string("suffix", ".npy", "What names of feature files end with.")
 _FPS = flags.DEFINE(FrameRate(), "fps", None, "Frames a second; without it, each video's own.")
-_STRIDE_FRAMES = flags.DEFINE_float("stride_frames", None, "Frames from one feature to the next.")
-_WINDOW_FRAMES = flags.DEFINE_float("window_frames", None, "Frames that one feature sees.")
+_STRIDE_FRAMES = flags.DEFINE_float(
+    "stride_frames", None, "Frames from one feature to the next, where the features do not tell."
+)
+_WINDOW_FRAMES = flags.DEFINE_float(
+    "window_frames", None, "Frames that one feature sees, where the features do not tell."
+)
 _SENSORS = flags.DEFINE_string(
     "sensors", None, "Instead of --feats: folder of recordings of raw samples."
 )
@@ -84,12 +90,15 @@ def main():
     )
     if _SENSORS.value:
         feats, grid, annotations = _from_sensors(annotations, output)
+        features = FeatureFiles(feats)
         timing = Timing(grid.stride_frames, grid.window_frames, grid.fps)
     else:
         feats = _FEATS.value[0] if len(_FEATS.value) == 1 else tuple(_FEATS.value)
-        timing = Timing(_STRIDE_FRAMES.value, _WINDOW_FRAMES.value, _FPS.value)
+        features = FeatureFiles(feats, prefix=_PREFIX.value, suffix=_SUFFIX.value)
+        timing = _timing_of(features)
+        videos = with_own_timing(annotations.videos, features, timing, "--{name}")
+        annotations = dataclasses.replace(annotations, videos=videos)
     annotations, subsets = _subsets(annotations, output)
-    features = FeatureFiles(feats, prefix=_PREFIX.value, suffix=_SUFFIX.value)
     sequences, channels = [], set()
     for video in annotations.subset(subsets["train_subset"]):
         num_steps, width = features.open(video.video_id).shape
@@ -133,12 +142,22 @@ def _checked_output():
         raise UserError("--sensors needs --rate_hz, the samples a second, above 0.")
     if _SENSORS.value and _FPS.value is not None:
         raise UserError("--fps is for --feats: of --sensors, --rate_hz tells the timing.")
-    if _FEATS.value and None in (_STRIDE_FRAMES.value, _WINDOW_FRAMES.value):
+    return output
+
+
+def _timing_of(features):
+    """The `Timing` of the features of --feats, as the options or they themselves tell."""
+    sidecar = features.first_sidecar()
+    told = {
+        flag.name: getattr(sidecar, flag.name, None) if flag.value is None else flag.value
+        for flag in (_STRIDE_FRAMES, _WINDOW_FRAMES)
+    }
+    if None in told.values():
         raise UserError(
             "--feats needs --stride_frames and --window_frames: how many frames lie between two "
             "features, and how many one has seen. Whoever computed them knows."
         )
-    return output
+    return Timing(**told, fps=_FPS.value)
 
 
 # === Sensors ===

@@ -38,8 +38,12 @@ _FEATS = flags.DEFINE_list("feats", None, "Folder of feature files, or one a str
 _PREFIX = flags.DEFINE_string("prefix", "", "What file names have before the video id.")
 _SUFFIX = flags.DEFINE_string("suffix", ".npy", "What file names end with.")
 _FPS = flags.DEFINE(FrameRate(), "fps", None, "Frames a second; without it, each video's own.")
-_STRIDE_FRAMES = flags.DEFINE_float("stride_frames", 1.0, "Frames from one feature to the next.")
-_WINDOW_FRAMES = flags.DEFINE_float("window_frames", 1.0, "Frames that one feature sees.")
+_STRIDE_FRAMES = flags.DEFINE_float(
+    "stride_frames", None, "Frames from one feature to the next; as the features tell, or 1."
+)
+_WINDOW_FRAMES = flags.DEFINE_float(
+    "window_frames", None, "Frames that one feature sees; as the features tell, or 1."
+)
 _SUBSET = flags.DEFINE_string("subset", "training", "Subset to train on.")
 _EVAL_SUBSET = flags.DEFINE_string("eval_subset", "", "Subset to evaluate on, if any.")
 _DEFAULT_SUBSET = flags.DEFINE_string(
@@ -83,8 +87,9 @@ def _config_of_files():
     config.data.prefix = _PREFIX.value
     config.data.suffix = _SUFFIX.value
     config.data.fps = _FPS.value
-    config.data.stride_frames = _STRIDE_FRAMES.value
-    config.data.window_frames = _WINDOW_FRAMES.value
+    for flag in (_STRIDE_FRAMES, _WINDOW_FRAMES):
+        if flag.value is not None:
+            config.data[flag.name] = flag.value
     config.data.train_subset = _SUBSET.value
     config.data.eval_subset = _EVAL_SUBSET.value
     config.data.default_subset = _DEFAULT_SUBSET.value

@@ -11,6 +11,7 @@ from absl import logging
 
 from keras_actionformer.data.arrays import not_finite
 from keras_actionformer.data.feature_files import HDF5_SUFFIXES, FolderStream, Hdf5Stream
+from keras_actionformer.data.sidecars import Sidecar, read_sidecar
 from keras_actionformer.errors import UserError, counted
 
 
@@ -137,6 +138,35 @@ class FeatureFiles:
         array = arrays[0] if len(arrays) == 1 else _Joined(arrays)
         self._check_width(video_id, arrays, array.shape)
         return array
+
+    def sidecar(self, video_id: str) -> Sidecar | None:
+        """Reads what lies beside the features of a video and tells their timing.
+
+        Returns:
+          `Sidecar`, or None where no stream has one.
+
+        Raises:
+          UserError: one is damaged, or two streams differ in their timing.
+        """
+        paths = [
+            path
+            for stream, path in zip(self._streams(), self.paths(video_id))
+            if isinstance(stream, FolderStream)
+        ]
+        found = {path: sidecar for path in paths if (sidecar := read_sidecar(path)) is not None}
+        if not found:
+            return None
+        (first, sidecar), *others = found.items()
+        for path, other in others:
+            grid = dataclasses.asdict(sidecar.grid)
+            fix = "streams of one video must have the same timing, so extract one of them again"
+            other.check(f"Feature file '{path}'", **grid, source=f"that of '{first}'", fix=fix)
+        return sidecar
+
+    def first_sidecar(self) -> Sidecar | None:
+        """Returns the `Sidecar` of the first video that has one, or None: then none has."""
+        sidecars = map(self.sidecar, self.video_ids())
+        return next((sidecar for sidecar in sidecars if sidecar is not None), None)
 
     def describe(self, video_id: str) -> str:
         """Returns "Feature file 'PATH'", or files, as the subject of a message."""

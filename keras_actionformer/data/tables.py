@@ -78,6 +78,21 @@ def read_video_times(path, tell):
         yield where, row["video"], times
 
 
+def read_video_names(path, tell):
+    """Reads the videos that a table names in its column `video`, each once, in their order.
+
+    Args:
+      path: str or `os.PathLike`.
+      tell: function of a str, called with what is assumed.
+
+    Returns:
+      list of str.
+    """
+    table = read_table(path, worded_columns, [("video",)], tell)
+    columns = choose_columns(table.where, worded_columns(table.header))
+    return list(dict.fromkeys(row["video"] for _, row in table.rows({"video": columns["video"]})))
+
+
 def read_groups(path, column, tell):
     """Reads what a column of a table says of each video: a subject, a camera, a place.
 

@@ -61,9 +61,10 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     data.drop_duplicates = False  # leaves out annotations that repeat one or last no 1 ms
     data.class_agnostic = False  # all labels are one class, "action": model.num_classes is 1
     data.fps = config_dict.placeholder(float)  # frames per second; None: each video's own
-    # Frames from one feature to the next; None: see `Timing`.
-    data.stride_frames = config_dict.FieldReference(1.0, field_type=object)
-    data.window_frames = 1.0  # frames that one feature sees
+    # Frames from one feature to the next; "auto": as the features tell, or 1; None: see `Timing`.
+    data.stride_frames = config_dict.FieldReference("auto", field_type=object)
+    # Frames that one feature sees; "auto": as the features tell, or 1.
+    data.window_frames = config_dict.FieldReference("auto", field_type=object)
     data.downsample_rate = 1  # keeps every n-th feature
     data.trunc_thresh = 0.5  # share of an action that must stay in a random window
     data.repeats = 1  # times that an epoch sees each training video: more where they are few
@@ -232,8 +233,10 @@ def _check_values(config):
         )
     check_freeze(config.train.freeze)
     data = config.data
-    if data.stride_frames is not None:  # Its field takes anything, for the sake of None.
-        number("data.stride_frames", data.stride_frames)
+    for name in ("stride_frames", "window_frames"):  # whose fields take anything
+        value = data[name]
+        if value != "auto" and not (name == "stride_frames" and value is None):
+            number(f"data.{name}", value)
     check_seed(config.seed)
     lengths_of(config)
     postprocess_of(config)

@@ -9,6 +9,7 @@ import numpy as np
 from keras_actionformer.data.batches import count_items, steps_per_epoch, train_dataset
 from keras_actionformer.data.features import FeatureFiles, videos_with_features
 from keras_actionformer.data.grid import Timing
+from keras_actionformer.data.sidecars import with_own_timing
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.padding import inference_padding
@@ -32,12 +33,23 @@ class Experiment:
     config: ml_collections.ConfigDict
 
     def read_annotations(self, on_error=None, on_note=None):
-        """The annotations it names, see `ground_truth.read_annotations`."""
-        return read_annotations(self.config, on_error, on_note)
+        """The annotations it names, see `ground_truth.read_annotations`.
+
+        Videos have the frame rate and the duration that their features tell, where they do.
+        """
+        return self._with_own_timing(read_annotations(self.config, on_error, on_note))
 
     def read_ground_truth(self):
         """What to score against, see `ground_truth.read_ground_truth`."""
-        return read_ground_truth(self.config)
+        annotations, video_scores = read_ground_truth(self.config)
+        return self._with_own_timing(annotations), video_scores
+
+    def _with_own_timing(self, annotations):
+        if self._sidecar is None:
+            return annotations
+        source = "data.{name} of the configuration"
+        videos = with_own_timing(annotations.videos, self.features, self.timing, source)
+        return dataclasses.replace(annotations, videos=videos)
 
     @functools.cached_property
     def features(self):
@@ -63,15 +75,26 @@ class Experiment:
 
     @functools.cached_property
     def timing(self):
-        """The `Timing` of its feature files."""
-        data = self.config.data
+        """The `Timing` of its feature files; what is "auto" is what these tell, or 1."""
+        data, sidecar = self.config.data, self._sidecar
+        told = {
+            name: getattr(sidecar, name, 1.0) if data[name] == "auto" else data[name]
+            for name in ("stride_frames", "window_frames")
+        }
         return Timing(
-            stride_frames=data.stride_frames,
-            window_frames=data.window_frames,
+            **told,
             fps=data.fps,
             downsample_rate=data.downsample_rate,
             check_durations=data.check_durations,
         )
+
+    @functools.cached_property
+    def _sidecar(self):
+        """What the first features tell that tell anything, or None."""
+        try:
+            return self.features.first_sidecar()
+        except UserError:  # which whoever reads them is told
+            return None
 
     @functools.cached_property
     def lengths(self):

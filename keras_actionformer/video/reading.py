@@ -158,7 +158,7 @@ def sample_frames(path, fps, duration_sec, framing=None):
 
     Frame k is the picture on the screen in the middle of its time, at `(k + 0.5) / fps` seconds. At
     the rate of a video of constant rate these are its frames, each once. Before the first picture
-    (of a video whose sound begins earlier) it is the first.
+    (of a video whose sound begins earlier) it is the first. There is one frame at least.
 
     Args:
       path: str or `os.PathLike`.
@@ -180,14 +180,14 @@ def sample_frames(path, fps, duration_sec, framing=None):
             count += 1
         # Turned into a picture when it is wanted, and only once.
         shown = functools.cache(functools.partial(_picture, frame, pixel_ratio, framing))
-    while (count + 0.5) / fps < duration_sec:
+    while not count or (count + 0.5) / fps < duration_sec:
         yield shown()
         count += 1
 
 
 def count_samples(fps, duration_sec):
-    """Returns how many frames `sample_frames` yields."""
-    count = max(int(duration_sec * fps) - 1, 0)
+    """Returns how many frames `sample_frames` yields: 1 at least."""
+    count = max(int(duration_sec * fps) - 1, 1)
     while (count + 0.5) / fps < duration_sec:
         count += 1
     return count

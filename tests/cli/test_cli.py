@@ -1,6 +1,7 @@
 """The programs: their help, what they write, and what they say when something is wrong."""
 
 import csv
+import dataclasses
 import functools
 import json
 import os
@@ -19,6 +20,7 @@ from keras_actionformer import Thresholds, count_bouts, list_presets
 from keras_actionformer.cli import VERBS, explain
 from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.annotations import Annotations, Video
+from keras_actionformer.data.sidecars import Sidecar
 from keras_actionformer.detection.bouts import bout_table
 from keras_actionformer.detection.detections import load_detections
 
@@ -384,6 +386,24 @@ def test_detect_writes_csv_of_a_folder(tmp_path, detect, expected):
     best = expected["v1"].filter(min_score=middle).top_k(3)
     assert 0 < len(best) == len(found)
     np.testing.assert_allclose(2 * found.segments_sec, best.segments_sec, rtol=1e-5)
+
+
+def test_detect_takes_the_timing_that_features_tell(folder, tmp_path, trained, detect):
+    shutil.copy(folder / "feats" / "v1_f.npy", tmp_path / "v1.npy")
+    num_steps = len(np.load(tmp_path / "v1.npy"))
+    sidecar = Sidecar(20.0, 5, 5, num_steps / 4, 5 * num_steps)
+    sidecar.save(tmp_path / "v1.npy")
+    options = (f"--feats={tmp_path / 'v1.npy'}", f"--output={tmp_path / 'd.json'}")
+    detect(*options)
+    feats = np.load(tmp_path / "v1.npy")[::2]
+    expected = trained.detect(feats, fps=20, duration_sec=num_steps / 4)
+    assert_equal(load_detections(tmp_path / "d.json")["v1"], expected)
+    told = detect(*options, "--fps=10").stderr
+    assert "has fps=20, as the .json file beside it says, but --fps is 10; leave it out" in told
+    dataclasses.replace(sidecar, stride_frames=8).save(tmp_path / "v1.npy")
+    told = detect(*options).stderr
+    assert "has stride_frames=8" in told
+    assert "stride_frames of what the model was trained on is 5; extract features as" in told
 
 
 @pytest.mark.parametrize(

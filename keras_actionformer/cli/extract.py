@@ -1,0 +1,81 @@
+"""Extracts features from videos, for `init`, `train` and `detect`.
+
+  extract --videos=recordings --encoder=motion --output=feats
+  extract --videos=a.mp4,b.mkv --encoder=motion --fps=10 --output=feats
+  extract --videos=bouts.csv --encoder=motion --output=feats --workers=2
+
+--videos names video files, folders of them, or a table with a column `video` whose files lie beside
+it. Of each, --output gets NAME.npy, features (time steps, channels), and NAME.json, which tells how
+they lie in time and what computed them: `init`, `inspect`, `train` and `detect` read it.
+
+A step of the features sees --window_frames frames, and the next one begins --stride_frames later;
+--fps reads a video at another frame rate than its own, whether that is constant or not. What is not
+given is what suits the encoder.
+
+Features that are there already, of the same video and settings, stay as they are: a call that was
+stopped is made again to go on. A video that cannot be read is told, and costs its own features
+alone; the exit status is then 1.
+
+Encoders:
+
+  motion   colours, edges and movements of each part of the picture: no network, no download; for
+           a fixed camera
+"""
+
+from absl import flags, logging
+
+from keras_actionformer.cli.frame_rate import FrameRate
+from keras_actionformer.errors import UserError, counted
+from keras_actionformer.terminal import RunningLine
+from keras_actionformer.video.encoder import Sampling
+from keras_actionformer.video.feature_folder import extract_videos
+from keras_actionformer.video.finding import find_video_files
+from keras_actionformer.video.named_encoders import open_encoder
+
+_VIDEOS = flags.DEFINE_list(
+    "videos", None, "Videos, folders of them or tables that name them.", required=True
+)
+_ENCODER = flags.DEFINE_string("encoder", None, "What computes the features.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to write features to.", required=True)
+_FPS = flags.DEFINE(FrameRate(), "fps", None, "Frames a second to read a video at.")
+_WINDOW_FRAMES = flags.DEFINE_integer(
+    "window_frames", None, "Frames that one feature sees.", lower_bound=1
+)
+_STRIDE_FRAMES = flags.DEFINE_integer(
+    "stride_frames", None, "Frames from one feature to the next.", lower_bound=1
+)
+_WORKERS = flags.DEFINE_integer("workers", 1, "Videos to work on at once.", lower_bound=1)
+
+
+def main():
+    videos = find_video_files(_VIDEOS.value, logging.warning)
+    encoder = open_encoder(_ENCODER.value)
+    line = RunningLine()
+
+    def tell(video_id, result):
+        line.clear()
+        if isinstance(result, UserError):
+            logging.error("%s", result)
+        else:
+            print(f"{video_id}: {counted(result[0], 'step')} of {result[1]} channels", flush=True)
+
+    def progress(done_sec, total_sec, left_sec):
+        line.count(round(done_sec), round(total_sec), "s of video", left_sec=left_sec)
+
+    found = extract_videos(
+        videos,
+        encoder,
+        Sampling(_FPS.value, _WINDOW_FRAMES.value, _STRIDE_FRAMES.value),
+        _OUTPUT.value,
+        _WORKERS.value,
+        progress,
+        tell,
+    )
+    line.clear()
+    parts = [f"Features of {counted(len(found.shapes), 'video')} written to '{_OUTPUT.value}'"]
+    if found.skipped:
+        parts.append(f"{len(found.skipped)} there already")
+    if found.failed:
+        parts.append(f"{len(found.failed)} without, for the reasons above")
+    print(f"{'; '.join(parts)}.")
+    return 1 if found.failed else 0

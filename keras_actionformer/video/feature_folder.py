@@ -1,0 +1,143 @@
+"""Features of many videos, several at once, written so that a stopped call can be made again."""
+
+import concurrent.futures
+import dataclasses
+import pathlib
+import threading
+import time
+
+import numpy as np
+
+from keras_actionformer.data.sidecars import read_sidecar, sidecar_path
+from keras_actionformer.errors import UserError
+from keras_actionformer.files import path_inside, write_npy
+from keras_actionformer.video.extraction import check_sampling, extract, sidecar_of
+from keras_actionformer.video.reading import probe
+
+_EVERY_SEC = 0.2  # from one look at what is done to the next
+
+
+@dataclasses.dataclass(frozen=True)
+class Extracted:
+    """What became of the videos.
+
+    Args:
+      shapes: dict of video id to (T, C), of those whose features were computed.
+      skipped: list of video ids whose features were there already.
+      failed: dict of video id to `UserError`.
+    """
+
+    shapes: dict[str, tuple[int, int]]
+    skipped: list[str]
+    failed: dict[str, UserError]
+
+
+def extract_videos(videos, encoder, sampling, output_dir, workers=1, progress=None, tell=None):
+    """Writes `ID.npy` and `ID.json` of each video; those that are there already stay.
+
+    A video that cannot be read costs its own features and no others. A process that is killed
+    leaves whole files alone.
+
+    Args:
+      videos: dict of video id to path, see `find_video_files`.
+      encoder: `Encoder`.
+      sampling: `Sampling`; what is None in it is the encoder's.
+      output_dir: str or `os.PathLike`, a folder, created when missing.
+      workers: int, videos to work on at once.
+      progress: function of (seconds of video that are done, their number, seconds that the rest
+        will take or None), called several times a second, or None.
+      tell: function of (video id, (T, C) or `UserError`), called when a video is done, or None.
+
+    Returns:
+      `Extracted`.
+
+    Raises:
+      UserError: a setting does not fit, or features of other settings are in the folder.
+    """
+    sampling = check_sampling(encoder, sampling)
+    tell = tell or (lambda video_id, result: None)
+    output_dir = pathlib.Path(output_dir)
+    result, sidecars, conflicts = Extracted({}, [], {}), {}, []
+    for video_id, path in videos.items():
+        feats_path = path_inside(output_dir, f"{video_id}.npy")
+        try:
+            sidecar = sidecar_of(probe(path), encoder, sampling)
+        except UserError as error:
+            result.failed[video_id] = error
+            tell(video_id, error)
+            continue
+        if not feats_path.exists():
+            sidecars[video_id] = sidecar
+        elif read_sidecar(feats_path) == sidecar:
+            result.skipped.append(video_id)
+        else:
+            conflicts.append(feats_path)
+    if conflicts:
+        raise UserError(
+            f"'{conflicts[0]}' is there already, but not of this video and these settings (its "
+            f"'{sidecar_path(conflicts[0]).name}' tells which, if there is one): remove it, or "
+            "choose another folder."
+        )
+    _Work(videos, encoder, sidecars, output_dir, result, progress, tell).run(workers)
+    return result
+
+
+class _Work:
+    """The videos that are left to do."""
+
+    def __init__(self, videos, encoder, sidecars, output_dir, result, progress, tell):
+        self._videos, self._encoder, self._sidecars = videos, encoder, sidecars
+        self._output_dir, self._result = output_dir, result
+        self._progress, self._tell = progress, tell
+        self._done_sec = dict.fromkeys(sidecars, 0.0)
+        self._is_stopped = threading.Event()
+
+    def run(self, workers):
+        start_sec = time.monotonic()
+        executor = concurrent.futures.ThreadPoolExecutor(workers)
+        futures = {executor.submit(self._one, video_id): video_id for video_id in self._sidecars}
+        left = set(futures)
+        try:
+            while left:
+                self._show(time.monotonic() - start_sec)
+                done, left = concurrent.futures.wait(
+                    left, _EVERY_SEC, concurrent.futures.FIRST_COMPLETED
+                )
+                for future in sorted(done, key=list(futures).index):
+                    self._note(futures[future], future)
+        finally:  # also where the user has stopped it, or the disk is full
+            self._is_stopped.set()
+            executor.shutdown(cancel_futures=True)
+
+    def _one(self, video_id):
+        """Runs in a thread: decoding and encoding leave Python to the others."""
+        sidecar, path = self._sidecars[video_id], self._videos[video_id]
+        feats = extract(path, self._encoder, sidecar, lambda sec: self._reach(video_id, sec))
+        feats_path = path_inside(self._output_dir, f"{video_id}.npy")
+        # Features that have no word of their timing could be used with another one.
+        feats_path.parent.mkdir(parents=True, exist_ok=True)
+        sidecar.save(feats_path)
+        write_npy(feats_path, feats)
+        return feats.shape
+
+    def _reach(self, video_id, done_sec):
+        if self._is_stopped.is_set():
+            raise concurrent.futures.CancelledError
+        self._done_sec[video_id] = done_sec
+
+    def _note(self, video_id, future):
+        try:
+            shape = self._result.shapes[video_id] = future.result()
+            self._tell(video_id, shape)
+        except UserError as error:
+            self._result.failed[video_id] = error
+            self._tell(video_id, error)
+        self._done_sec[video_id] = self._sidecars[video_id].duration_sec
+
+    def _show(self, spent_sec):
+        if self._progress is None:
+            return
+        total_sec = sum(sidecar.duration_sec for sidecar in self._sidecars.values())
+        done_sec = float(np.sum(list(self._done_sec.values())))
+        left_sec = spent_sec * (total_sec / done_sec - 1) if done_sec else None
+        self._progress(done_sec, total_sec, left_sec)
