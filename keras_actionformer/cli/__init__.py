@@ -31,6 +31,7 @@ VERBS = {
     "report": "write one HTML page about a run: timelines, scores, errors",
     "compare": "compare runs: which differences are real, what one finds and the other misses",
     "detect": "detect actions in feature files with a trained model",
+    "draw": "draw detections onto their videos, or cut clips of them",
     "export": "export a trained model to SavedModel, TFLite or ONNX",
     "serve": "serve an exported detector over HTTP, where there is no TensorFlow Serving",
     "convert": "turn a checkpoint of the reference PyTorch implementation into a preset",

@@ -1,0 +1,127 @@
+"""Detections drawn back onto their video: all of it, what was found alone, or a clip a bout."""
+
+import contextlib
+import pathlib
+
+import numpy as np
+
+from keras_actionformer.errors import UserError
+from keras_actionformer.extras import import_extra
+from keras_actionformer.files import path_inside
+from keras_actionformer.video.overlay import TRUTH_COLOUR, Overlay, bars_of
+from keras_actionformer.video.reading import probe, read_frames
+from keras_actionformer.video.writing import check_suffix, write_video
+
+
+def draw_video(
+    path, output, detections, truth=None, colours=None, only=False, pad_sec=1.0, progress=None
+):
+    """Writes a video with what was detected in it: labels, and a timeline below the picture.
+
+    Times of pictures stay exactly as they are, and so does the sound.
+
+    Args:
+      path: str or `os.PathLike`, the video.
+      output: str or `os.PathLike`, the file to write.
+      detections: `Detections`, those worth drawing.
+      truth: (segments_sec, float (N, 2), names, N str) of what happened; or None.
+      colours: sequence of str, `"#RRGGBB"` of each class id of the detections.
+      only: bool, whether to leave out what is more than `pad_sec` from every detection.
+      pad_sec: float.
+      progress: function of (seconds of the video that are done, its seconds), or None.
+
+    Returns:
+      int, how many detections found no place in the timeline, since too many overlap.
+
+    Raises:
+      UserError: the video cannot be read or written, or `only` leaves nothing of it.
+    """
+    check_suffix(output)
+    spans_sec = _joined(detections.segments_sec, pad_sec) if only else None
+    if only and not spans_sec:
+        raise UserError(f"Of '{path}' nothing is left: it has no detection.")
+    return _draw(path, [(output, spans_sec)], detections, truth, colours, progress)
+
+
+def draw_clips(
+    path, folder, detections, truth=None, colours=None, pad_sec=1.0, suffix=".mp4", progress=None
+):
+    """Writes a clip of each detection: `<video>_<place by time>_<class>.mp4`.
+
+    Args:
+      path, detections, truth, colours, progress: as `draw_video`.
+      folder: str or `os.PathLike`, created when missing.
+      pad_sec: float, seconds before and after.
+      suffix: str, the ending of the files.
+
+    Returns:
+      list of `pathlib.Path`, by time.
+
+    Raises:
+      UserError: see `draw_video`.
+    """
+    order = np.argsort(detections.segments_sec[:, 0], kind="stable")
+    digits = len(str(len(order)))
+    wanted = []
+    for number, place in enumerate(order, start=1):
+        start, end = detections.segments_sec[place]
+        name = f"{pathlib.Path(path).stem}_{number:0{digits}d}_{_safe(detections.names[place])}"
+        span = max(float(start) - pad_sec, 0.0), float(end) + pad_sec
+        wanted.append((path_inside(folder, f"{name}{suffix}"), [span]))
+    if wanted:
+        _draw(path, wanted, detections, truth, colours, progress)
+    return [clip for clip, _ in wanted]
+
+
+def _draw(path, wanted, detections, truth, colours, progress):
+    """Reads the video once and writes to each (path, spans) of `wanted` what is of its spans."""
+    av = import_extra("av", "av", "video", "Drawing onto a video")
+    facts = probe(path)
+    found, left_out = bars_of(
+        detections.segments_sec,
+        detections.names,
+        [colours[label % len(colours)] for label in detections.labels.tolist()],
+        detections.scores,
+    )
+    happened = truth and bars_of(*truth, [TRUTH_COLOUR] * len(truth[1]))[0]
+    overlay = Overlay(found, happened, facts.height, facts.width)
+    waiting = sorted(wanted, key=lambda one: one[1][0] if one[1] else (0.0, 0.0))
+    writers = {}  # of what is being written: when it ends -> how
+    with contextlib.ExitStack() as all_open:
+        for time_sec, picture in read_frames(path):
+            while waiting and (waiting[0][1] is None or waiting[0][1][0][0] <= time_sec):
+                output, spans_sec = waiting.pop(0)
+                stack = all_open.enter_context(contextlib.ExitStack())
+                writer = stack.enter_context(
+                    write_video(output, path, overlay.height, overlay.width, facts.fps, spans_sec)
+                )
+                writers[writer] = stack, spans_sec[-1][1] if spans_sec else float("inf")
+            for writer, (stack, end_sec) in list(writers.items()):
+                if time_sec >= end_sec:
+                    stack.close()
+                    del writers[writer]
+            taking = [writer for writer in writers if writer.out_sec(time_sec) is not None]
+            if taking:
+                drawn = overlay.draw(picture, time_sec)
+                for writer in taking:
+                    writer.write(av.VideoFrame.from_ndarray(drawn, format="rgb24"), time_sec)
+            if progress is not None:
+                progress(min(time_sec, facts.duration_sec), facts.duration_sec)
+    return left_out
+
+
+def _joined(segments_sec, pad_sec):
+    """Segments with what is beside them, joined where they meet: a list of (start, end)."""
+    spans = []
+    for start, end in sorted(map(tuple, segments_sec.tolist())):
+        start, end = max(start - pad_sec, 0.0), end + pad_sec
+        if spans and start <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(spans[-1][1], end)
+        else:
+            spans.append((start, end))
+    return spans
+
+
+def _safe(name):
+    """A class name as part of a file's name."""
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:60]

@@ -1,0 +1,154 @@
+"""Videos with detections drawn onto them: every time as it was, what was found where it belongs."""
+
+import av
+import numpy as np
+import pytest
+
+from helpers.programs import run_here
+from helpers.videos import number_in, numbered, write_video
+from keras_actionformer.detection.detections import Detections
+from keras_actionformer.errors import UserError
+from keras_actionformer.video.drawing import draw_clips, draw_video
+from keras_actionformer.video.overlay import Overlay, bars_of
+from keras_actionformer.video.reading import probe, read_frames
+
+HEIGHT, WIDTH = 96, 128
+BLUE, RED = "#0000FF", "#FF0000"
+
+
+def picture(number):
+    return numbered(number, HEIGHT, WIDTH)
+
+
+def found(*segments, scores=None):
+    return Detections(
+        np.array(segments, float).reshape(-1, 2),
+        np.linspace(0.9, 0.5, len(segments)) if scores is None else scores,
+        np.arange(len(segments)) % 2,
+        ("eat", "groom"),
+    )
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("videos")
+    return write_video(folder / "cage.mp4", 200, 25, picture=picture, sound_sec=8)
+
+
+def sound_of(path):
+    with av.open(str(path)) as container:
+        return [bytes(p) for p in container.demux(audio=0) if p.size]
+
+
+def numbers_of(path):
+    """(times, numbers that the pictures show); the labels hide no block's middle."""
+    times, numbers = zip(*((t, number_in(p[:HEIGHT])) for t, p in read_frames(path)))
+    return np.array(times), list(numbers)
+
+
+def test_times_pictures_and_sound_stay(tmp_path, video):
+    draw_video(video, tmp_path / "out.mp4", found([2, 4]), colours=(BLUE, RED))
+    times, numbers = numbers_of(tmp_path / "out.mp4")
+    np.testing.assert_allclose(times, np.arange(200) / 25, atol=1e-6)
+    before = [n for n in range(200) if not 50 <= n < 100]
+    assert [numbers[n] for n in before] == before
+    assert sound_of(tmp_path / "out.mp4") == sound_of(video)
+
+
+def test_a_frame_rate_that_varies(tmp_path):
+    times_ms = [0, 33, 100, 110, 400, 433, 900, 1000]
+    path = write_video(tmp_path / "a.mkv", 8, times_ms=times_ms, picture=picture)
+    draw_video(path, tmp_path / "out.mkv", found([0.1, 0.4]), colours=(BLUE, RED))
+    times, numbers = numbers_of(tmp_path / "out.mkv")
+    np.testing.assert_allclose(times, np.array(times_ms) / 1000, atol=5e-4)
+
+
+def test_what_is_drawn_when():
+    """One detection from 10 to 12 s, on black: its colour is in the picture while it lasts."""
+    bars, _ = bars_of(np.array([[10.0, 12.0]]), ["eat"], [BLUE], [0.9])
+    truth, _ = bars_of(np.array([[9.0, 11.0]]), ["eat"], ["#D0D0D0"])
+    overlay = Overlay(bars, truth, HEIGHT, WIDTH)
+    black = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+
+    def is_there(time_sec, colour, rows):
+        drawn = overlay.draw(black, time_sec)[rows]
+        return bool((drawn == colour).all(axis=-1).any())
+
+    over, below = slice(0, HEIGHT), slice(HEIGHT, None)
+    assert [is_there(t, (0, 0, 255), over) for t in (9.9, 10.0, 11.9, 12.0)] == [
+        False, True, True, False,
+    ]  # fmt: skip
+    assert [is_there(t, (208, 208, 208), over) for t in (8.9, 9.5, 11.0)] == [False, True, False]
+    # The timeline shows ten seconds to either side.
+    assert [is_there(t, (0, 0, 255), below) for t in (-0.5, 0.5, 21.5, 22.5)] == [
+        False, True, True, False,
+    ]  # fmt: skip
+    now = overlay.draw(black, 11.0)[below]
+    columns = np.flatnonzero((now == (0, 0, 255)).all(axis=-1).any(axis=0))
+    per_sec = WIDTH / 20
+    assert columns.min() == pytest.approx(WIDTH / 2 - per_sec, abs=1.5)
+    assert columns.max() == pytest.approx(WIDTH / 2 + per_sec, abs=1.5)
+
+
+def test_what_overlaps_has_rows_and_the_surest_place():
+    segments = np.array([[0, 10], [1, 9], [2, 8], [3, 7], [10, 11.0]])
+    bars, left_out = bars_of(segments, list("abcde"), [BLUE] * 5, [0.1, 0.9, 0.5, 0.7, 0.2])
+    assert {bar.name: bar.row for bar in bars} == {"b": 0, "d": 1, "c": 2, "e": 0}
+    assert left_out == 1
+    assert [bar.label for bar in bars][:1] == ["b 0.90"]
+
+
+def test_only_what_was_found(tmp_path, video):
+    parts = found([1, 2], [1.5, 2.5], [6, 6.4])
+    draw_video(video, tmp_path / "out.mp4", parts, colours=(BLUE, RED), only=True, pad_sec=0.39)
+    times, numbers = numbers_of(tmp_path / "out.mp4")
+    # From 0.61 to 2.89 s and from 5.61 to 6.79 s, one after the other.
+    kept = [n for n in range(200) if 0.61 <= n / 25 < 2.89 or 5.61 <= n / 25 < 6.79]
+    assert len(numbers) == len(kept)
+    np.testing.assert_allclose(times, np.arange(len(kept)) / 25, atol=0.021)
+    free = [i for i, n in enumerate(kept) if not (25 <= n < 63 or 150 <= n < 160)]
+    assert [numbers[i] for i in free] == [kept[i] for i in free]
+    assert probe(tmp_path / "out.mp4").duration_sec == pytest.approx(3.46, abs=0.1)
+    with pytest.raises(UserError, match="nothing is left: it has no detection"):
+        draw_video(video, tmp_path / "none.mp4", found(), colours=(BLUE,), only=True)
+
+
+def test_clips(tmp_path, video):
+    clips = draw_clips(
+        video, tmp_path, found([5, 6], [1, 2], [1.5, 3]), colours=(BLUE, RED), pad_sec=0.2
+    )
+    assert [clip.name for clip in clips] == [
+        "cage_1_groom.mp4", "cage_2_eat.mp4", "cage_3_eat.mp4",
+    ]  # fmt: skip
+    for clip, (start, end) in zip(clips, [(0.8, 2.2), (1.3, 3.2), (4.8, 6.2)], strict=True):
+        times, numbers = numbers_of(clip)
+        wanted = [n for n in range(200) if start <= n / 25 + 1e-9 < end]
+        assert len(numbers) == pytest.approx(len(wanted), abs=1)
+        assert times[0] == pytest.approx(0, abs=0.04) and sound_of(clip)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_cannot_be_written(tmp_path, video):
+    with pytest.raises(UserError, match="must end in .mp4, .mkv, .mov, .webm"):
+        draw_video(video, tmp_path / "out.avi", found([1, 2]), colours=(BLUE, RED))
+    with pytest.raises(UserError, match="sound of the video .aac. does not go into 'out.webm'"):
+        draw_video(video, tmp_path / "out.webm", found([1, 2]), colours=(BLUE, RED))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_program(tmp_path, video):
+    (tmp_path / "bouts.csv").write_text(
+        "video,start_sec,end_sec,label,score\ncage,1,2,eat,0.9\ncage,5,6,groom,0.2\n"
+    )
+    (tmp_path / "truth.csv").write_text("video,start,end,label\ncage,1.1,2,eat\n")
+    wanted = ("draw", f"--videos={video}", "--detections=bouts.csv")
+    done = run_here(
+        tmp_path, *wanted, "--truth=truth.csv", "--score_threshold=0.5", "--output=out.mp4",
+        "--clips=clips",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Wrote 'out.mp4' with 1 detection.\nWrote 1 clip to 'clips'." in done.stdout
+    assert probe(tmp_path / "out.mp4").num_frames == 200
+    (tmp_path / "other.csv").write_text("video,start_sec,end_sec,label,score\ncaga,1,2,eat,0.9\n")
+    done = run_here(tmp_path, *wanted[:2], "--detections=other.csv", "--output=a.mp4")
+    assert done.returncode == 2 and "has detections of 'caga', but the videos are" in done.stderr
