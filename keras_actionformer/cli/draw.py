@@ -6,8 +6,8 @@
   draw --videos=recordings --detections=bouts.csv --clips=clips
 
 --videos names video files, folders of them, or a table with a column `video`; a detection belongs
-to the file of the video's name. Of one video --output names the file (.mp4, .mkv, .mov or .webm), of
-several a folder. Sound stays, and every picture has the time that it had.
+to the file of the video's name. Of one video --output names the file (.mp4, .mkv, .mov or .webm),
+of several a folder. Sound stays, and every picture has the time that it had.
 
 --only leaves out what is more than --pad_sec from every detection; --clips writes a file a
 detection, in a folder. `detect --bouts` gives detections that are worth drawing; of raw ones
