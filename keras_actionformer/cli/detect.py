@@ -36,6 +36,14 @@ joins those that follow each other closely, and --min_length_sec drops short one
 
   detect --workdir=runs/thumos14 --feats=video.npy --figure=found.png
 
+--format=elan, boris, via, label_studio, audacity, srt or vtt writes drafts, to be corrected in the
+tool of that name or with subtitles, and what comes of it trains the next model. --output names a
+new folder for elan, audacity, srt and vtt, which have a file a video, and a new file for the
+others. --media tells where the tool finds the videos; in place of {} comes the id. It is best with
+--bouts, or at least a --score_threshold.
+
+  detect --workdir=runs/mice --feats=new --bouts --format=elan --media=films/{}.mp4 --output=drafts
+
 Another setting of the post-processing than the model's (or of the fusion, than the run's) is taken
 by --config.postprocess.nms_sigma=0.4 and the like, and told; files of the model stay as they are.
 
@@ -62,6 +70,7 @@ from keras_actionformer.data.grid import FeatureGrid, Timing
 from keras_actionformer.deploy.client import ServedModel
 from keras_actionformer.detection.bouts import bout_table, count_bouts, save_bout_counts
 from keras_actionformer.detection.detections import save_detections
+from keras_actionformer.detection.drafts import FORMATS, check_draft_ids, check_drafts, save_drafts
 from keras_actionformer.detection.thresholds import Thresholds
 from keras_actionformer.errors import UserError, counted
 from keras_actionformer.evaluation.fusion import fuse_videos
@@ -105,7 +114,18 @@ _TILE_STEPS = flags.DEFINE_integer(
     "tile_steps", None, "Longer features run in tiles of so many steps; 16384 by default."
 )
 _SETTINGS = define_settings()
-_OUTPUT = flags.DEFINE_string("output", None, "JSON or CSV file to write the detections to.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "JSON or CSV file to write the detections to; or what --format needs."
+)
+_FORMAT = flags.DEFINE_enum(
+    "format",
+    None,
+    ["json", "csv", *FORMATS],
+    "What --output becomes; json or csv by its name, or drafts for a labelling tool.",
+)
+_MEDIA = flags.DEFINE_string(
+    "media", None, "Where that tool finds the videos, with {} for their ids: films/{}.mp4."
+)
 _FIGURE = flags.DEFINE_string("figure", None, "PNG, SVG or PDF file to draw them in (extra plot).")
 _TOP_K = flags.DEFINE_integer(
     "top_k", None, "Keeps so many of the best detections of each file.", lower_bound=1
@@ -144,6 +164,8 @@ def main():
                 "--tune_threshold find the best one."
             )
     videos = find_videos(_FEATS.value, model.data, model.channels, model.num_streams)
+    if _FORMAT.value in FORMATS:
+        check_draft_ids(videos)
     times = _times_of(videos, model)
     for features, name in videos.values():  # a bad file is told before time is spent on others
         features.check(name)
@@ -168,7 +190,10 @@ def main():
         print(f"{' and '.join(map(str, features.paths(name)))}: {told}", flush=True)
     print(_told(found, recommended if threshold is None else None))
     if _OUTPUT.value:
-        save_detections(_OUTPUT.value, found)
+        if _FORMAT.value in FORMATS:
+            save_drafts(_OUTPUT.value, _FORMAT.value, found, _MEDIA.value)
+        else:
+            save_detections(_OUTPUT.value, found)
         print(f"Wrote {_OUTPUT.value}.")
     if _SUMMARY.value:
         save_bout_counts(_SUMMARY.value, count_bouts(found))
@@ -188,10 +213,10 @@ def _check_options():
         )
     if _SERVER.value and _TILE_STEPS.value is not None:
         raise UserError("--tile_steps is for a model that runs here, not for that of a --server.")
-    for flag, suffixes in ((_OUTPUT, (".json", ".csv")), (_SUMMARY, (".csv",))):
-        if flag.value and not flag.value.lower().endswith(suffixes):
-            raise UserError(f"--{flag.name}={flag.value} must end in {' or '.join(suffixes)}.")
-        _check_writable(flag)
+    _check_format()
+    if _SUMMARY.value and not _SUMMARY.value.lower().endswith(".csv"):
+        raise UserError(f"--summary={_SUMMARY.value} must end in .csv.")
+    _check_writable(_SUMMARY)
     if _FIGURE.value:
         check_picture(_FIGURE.value, "--figure")
         _check_writable(_FIGURE)
@@ -203,6 +228,25 @@ def _check_options():
     if _TABLE.value and (_FPS.value is not None or _DURATION.value is not None):
         raise UserError("Give either --table, or --fps and --duration.")
     check_exist(_FEATS.value)
+
+
+def _check_format():
+    """Raises UserError where --format, --output and --media do not fit each other."""
+    if _FORMAT.value in FORMATS:
+        if not _OUTPUT.value:
+            raise UserError(f"--format={_FORMAT.value} is of a file: say which in --output, too.")
+        check_drafts(_OUTPUT.value, _FORMAT.value, _MEDIA.value)
+        _check_writable(_OUTPUT, FORMATS[_FORMAT.value].is_folder)
+        return
+    if _MEDIA.value is not None:
+        raise UserError(f"--media is for a --format of {', '.join(FORMATS)}.")
+    suffixes = (f".{_FORMAT.value}",) if _FORMAT.value else (".json", ".csv")
+    if _OUTPUT.value and not _OUTPUT.value.lower().endswith(suffixes):
+        raise UserError(
+            f"--output={_OUTPUT.value} must end in {' or '.join(suffixes)}; drafts for labelling "
+            f"tools are written by a --format of {', '.join(FORMATS)}."
+        )
+    _check_writable(_OUTPUT)
 
 
 def _times_of(videos, model):
@@ -333,9 +377,9 @@ def _detect(model, downsample_rate, options, video_id, feats, fps, duration_sec)
     return model.detect(feats, fps=fps, duration_sec=duration_sec, grid=grid, **options)
 
 
-def _check_writable(flag):
-    """Raises UserError where the file of an option (None: none) cannot be written; makes its
-    folder."""
+def _check_writable(flag, is_folder=False):
+    """Raises UserError where the file of an option (None: none) cannot be written; makes the folder
+    that holds it, which may be an empty one."""
     if flag.value is None:
         return
     option, path = f"--{flag.name}={flag.value}", pathlib.Path(flag.value)
@@ -343,5 +387,5 @@ def _check_writable(flag):
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{option}: {path.parent} is no folder ({error.strerror}).") from None
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
+    if (path.is_dir() and not is_folder) or not os.access(path.parent, os.W_OK):
         raise UserError(f"{option} cannot be written: choose another file.")

@@ -8,9 +8,10 @@
 ```
 
 `class_names`, `duration`, `fps` and `label_id` may be absent. A table with an action a line is read
-as well (tables.py), and so is what BORIS, ELAN, VIA, Label Studio and Audacity write (a module
-each); other formats of published data sets have readers of their own (datasets/formats.py). Here is
-what files say; whether it makes sense, `annotations.build_annotations` checks.
+as well (tables.py), and so are subtitles and what BORIS, ELAN, VIA, Label Studio and Audacity write
+(a module each); other formats of published data sets have readers of their own
+(datasets/formats.py). Here is what files say; whether it makes sense,
+`annotations.build_annotations` checks.
 """
 
 import dataclasses
@@ -24,9 +25,11 @@ from absl import logging
 from keras_actionformer.checks import check_class_names, choice, number
 from keras_actionformer.data.annotations import Annotations, build_annotations
 from keras_actionformer.data.audacity import audacity_entries, is_audacity
+from keras_actionformer.data.boris_projects import boris_project_entries, is_boris_project
 from keras_actionformer.data.elan import elan_entries
 from keras_actionformer.data.entries import Reading
 from keras_actionformer.data.label_studio import is_label_studio, label_studio_entries
+from keras_actionformer.data.subtitles import subtitle_entries
 from keras_actionformer.data.table_files import MOST_BYTES, decode
 from keras_actionformer.data.table_times import PLAIN_UNITS
 from keras_actionformer.data.tables import table_entries
@@ -37,7 +40,8 @@ from keras_actionformer.files import read_bytes, read_json, write_json
 
 _LABEL_FILES = (".txt", ".tsv", ".tab")  # of Audacity, or tables
 _TABLES = (".csv", *_LABEL_FILES, *WORKBOOKS)
-_KINDS = (".json", ".eaf", *_TABLES)
+_SUBTITLES = (".srt", ".vtt")
+_KINDS = (".json", ".boris", ".eaf", *_SUBTITLES, *_TABLES)
 _OTHER_TABLES = (".xls", ".xlsb", ".ods", ".numbers")
 
 
@@ -63,8 +67,8 @@ def load_annotations(
     Args:
       path: str or `os.PathLike`: a JSON file (see the head of this module, or of VIA or Label
         Studio), a table (`.csv`, `.tsv`, `.txt` or `.xlsx`, see `tables.table_entries`; of BORIS,
-        too), a file of ELAN (`.eaf`) or of Audacity (`.txt`); or a folder of such files of one
-        kind.
+        too), a project of BORIS (`.boris`), a file of ELAN (`.eaf`) or of Audacity (`.txt`),
+        subtitles (`.srt`, `.vtt`); or a folder of such files of one kind.
       class_names: sequence of str, the known classes in the order of their ids, or None.
       num_classes: int, how many classes there are, or None for those the file has.
       outside: what to do about a segment that lies outside its video (starts before 0 or ends
@@ -138,18 +142,27 @@ def _file_entries(path, reading):
         raise UserError(f"Annotation file '{path}': save the table as .xlsx or .csv.")
     if suffix == ".eaf":
         return elan_entries(path, reading), None
-    if suffix in _LABEL_FILES:
+    of_path = dataclasses.replace(reading, recording=path.stem)
+    if suffix in (*_SUBTITLES, *_LABEL_FILES):
         source, notes = f"Annotation file '{path}'", []
         text = decode(read_bytes(path, "Annotation file", MOST_BYTES), source, notes.append)
-        if is_audacity(text):
-            for note in notes:
-                reading.tell(note)
-            reading = dataclasses.replace(reading, recording=path.stem)
-            return audacity_entries(source, text, reading), None
+        is_of_one = suffix in _SUBTITLES or is_audacity(text)
+        if reading.recording and not text.strip():  # of Audacity, without any label
+            is_of_one = True
+        for note in notes if is_of_one else ():  # reading a table tells them, too
+            reading.tell(note)
+        if suffix in _SUBTITLES:
+            return subtitle_entries(source, text, of_path, suffix == ".vtt"), None
+        if is_of_one:
+            return audacity_entries(source, text, of_path), None
     if suffix in _TABLES:
         return table_entries(path, reading), None
     content = _json_of(path, suffix)
-    for is_of, entries in ((is_via, via_entries), (is_label_studio, label_studio_entries)):
+    for is_of, entries in (
+        (is_via, via_entries),
+        (is_boris_project, boris_project_entries),
+        (is_label_studio, label_studio_entries),
+    ):
         if is_of(content):
             return entries(f"Annotation file '{path}'", content, reading), None
     return _database_entries(path, content)

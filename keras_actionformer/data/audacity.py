@@ -1,4 +1,4 @@
-"""Audacity's label files -> entries: lines `start<tab>end<tab>label`, and no header."""
+"""Audacity's label files: lines `start<tab>end<tab>label`, and no header; read and written."""
 
 import re
 
@@ -53,3 +53,12 @@ def audacity_entries(source, text, reading):
         add_action(entry, where, label, *map(reader.seconds, times))
     entries = without_points(entries, source, reading.tell)
     return without_unlabelled(entries, source, reading.tell)
+
+
+def audacity_text(draft):
+    """Returns a `Draft` as a label file, which has no place for scores."""
+    return "".join(
+        f"{start_sec:.6f}\t{end_sec:.6f}\t{span.label}\n"
+        for span in draft.spans
+        for start_sec, end_sec in [span.times_sec]
+    )

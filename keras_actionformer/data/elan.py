@@ -1,16 +1,20 @@
-"""ELAN's annotation files (.eaf, XML of the formats 2.7 to 3.0) -> entries.
+"""ELAN's annotation files (.eaf): XML of the formats 2.7 to 3.0, read; 3.0, written.
 
 The standard library reads them: what is needed is few elements, of which errors can name the line,
 and a document type, with which a small file can grow without end, is refused before it is read.
 """
 
 import dataclasses
+import datetime
+import mimetypes
 import pathlib
 import re
 import urllib.parse
+from xml.etree import ElementTree
 from xml.parsers import expat
 
 from keras_actionformer.checks import shown
+from keras_actionformer.data.drafts import address_of, without_overlap
 from keras_actionformer.data.entries import (
     add_action,
     file_name,
@@ -214,3 +218,138 @@ class _Document:
             self._span = None
         elif tag == "TIER":
             self._tier = None
+
+
+# === Writing ===
+
+_CLASSES, _SCORES, _NO_LANGUAGE = "classes", "scores", "und"
+
+
+def elan_text(draft):
+    """Returns a `Draft` as a file of ELAN.
+
+    Annotations of a class are in a tier of its name, and those that overlap in one more, as a tier
+    cannot hold them. A tier that depends on it has the scores. Labels are chosen from a list.
+    """
+    root = ElementTree.Element(
+        "ANNOTATION_DOCUMENT",
+        {
+            "AUTHOR": "keras-actionformer",
+            "DATE": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            "FORMAT": "3.0",
+            "VERSION": "3.0",
+            "xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance",
+            "xsi:noNamespaceSchemaLocation": "http://www.mpi.nl/tools/elan/EAFv3.0.xsd",
+        },
+    )
+    header = _add(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
+    if draft.media is not None:
+        mime_type = mimetypes.guess_type(draft.media)[0] or "unknown"
+        _add(header, "MEDIA_DESCRIPTOR", MEDIA_URL=address_of(draft.media), MIME_TYPE=mime_type)
+    last = _add(header, "PROPERTY", NAME="lastUsedAnnotationId")
+    last.text = str(2 * len(draft.spans))
+    # Each annotation has a slot for its start and one for its end, and slots are in order.
+    times = sorted(
+        (time_ms, place, side)
+        for place, span in enumerate(draft.spans)
+        for side, time_ms in enumerate((span.start_ms, span.end_ms))
+    )
+    order, slots = _add(root, "TIME_ORDER"), {}
+    for number, (time_ms, *key) in enumerate(times, start=1):
+        slots[tuple(key)] = f"ts{number}"
+        _add(order, "TIME_SLOT", TIME_SLOT_ID=f"ts{number}", TIME_VALUE=str(time_ms))
+    _add_tiers(root, draft, slots)
+    _add_types(root, draft.class_names)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, "unicode", xml_declaration=False).join(
+        ('<?xml version="1.0" encoding="UTF-8"?>\n', "\n")
+    )
+
+
+def _add(parent, tag, **attributes):
+    return ElementTree.SubElement(parent, tag, attributes)
+
+
+def _add_tiers(root, draft, slots):
+    """Adds the tiers of the classes that were found, or one to begin with."""
+    places = {id(span): place for place, span in enumerate(draft.spans)}
+    labels = sorted({span.label for span in draft.spans})
+    names = set()
+    for label in labels:
+        for spans in without_overlap([span for span in draft.spans if span.label == label]):
+            tier = _add(root, "TIER", LINGUISTIC_TYPE_REF=_CLASSES, TIER_ID=_unused(label, names))
+            scores = _add(
+                root,
+                "TIER",
+                LINGUISTIC_TYPE_REF=_SCORES,
+                PARENT_REF=tier.get("TIER_ID"),
+                TIER_ID=_unused(f"{tier.get('TIER_ID')}: score", names),
+            )
+            for span in spans:
+                place = places[id(span)]
+                annotation_id, score_id = f"a{2 * place + 1}", f"a{2 * place + 2}"
+                annotation = _add(
+                    _add(tier, "ANNOTATION"),
+                    "ALIGNABLE_ANNOTATION",
+                    ANNOTATION_ID=annotation_id,
+                    TIME_SLOT_REF1=slots[place, 0],
+                    TIME_SLOT_REF2=slots[place, 1],
+                )
+                _add(annotation, "ANNOTATION_VALUE").text = label
+                score = _add(
+                    _add(scores, "ANNOTATION"),
+                    "REF_ANNOTATION",
+                    ANNOTATION_ID=score_id,
+                    ANNOTATION_REF=annotation_id,
+                )
+                _add(score, "ANNOTATION_VALUE").text = f"{span.score:.4f}"
+    if not labels:
+        _add(root, "TIER", LINGUISTIC_TYPE_REF=_CLASSES, TIER_ID=_CLASSES)
+
+
+def _unused(name, names):
+    """The name, with a number where another tier has it."""
+    found, number = name, 1
+    while found in names:
+        number += 1
+        found = f"{name} {number}"
+    names.add(found)
+    return found
+
+
+def _add_types(root, class_names):
+    """Adds what kinds of tiers there are, and the list that labels are chosen from."""
+    _add(
+        root,
+        "LINGUISTIC_TYPE",
+        CONTROLLED_VOCABULARY_REF=_CLASSES,
+        GRAPHIC_REFERENCES="false",
+        LINGUISTIC_TYPE_ID=_CLASSES,
+        TIME_ALIGNABLE="true",
+    )
+    _add(
+        root,
+        "LINGUISTIC_TYPE",
+        CONSTRAINTS="Symbolic_Association",
+        GRAPHIC_REFERENCES="false",
+        LINGUISTIC_TYPE_ID=_SCORES,
+        TIME_ALIGNABLE="false",
+    )
+    _add(
+        root,
+        "LANGUAGE",
+        LANG_DEF="http://cdb.iso.org/lg/CDB-00130975-001",
+        LANG_ID=_NO_LANGUAGE,
+        LANG_LABEL="undetermined (und)",
+    )
+    _add(
+        root,
+        "CONSTRAINT",
+        DESCRIPTION="1-1 association with a parent annotation",
+        STEREOTYPE="Symbolic_Association",
+    )
+    vocabulary = _add(root, "CONTROLLED_VOCABULARY", CV_ID=_CLASSES)
+    _add(vocabulary, "DESCRIPTION", LANG_REF=_NO_LANGUAGE)
+    for number, name in enumerate(class_names, start=1):
+        entry = _add(vocabulary, "CV_ENTRY_ML", CVE_ID=f"cve{number}")
+        _add(entry, "CVE_VALUE", DESCRIPTION="", LANG_REF=_NO_LANGUAGE).text = name

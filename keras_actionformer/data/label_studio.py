@@ -1,4 +1,4 @@
-"""Label Studio's exports, JSON and JSON-MIN of videos, sounds and time series -> entries."""
+"""Label Studio: exports of videos, sounds and time series (JSON, JSON-MIN) read, tasks written."""
 
 import re
 import urllib.parse
@@ -87,6 +87,11 @@ def _data_and_regions(where, task):
         is_labelled = task.get("annotation_id", "") is not None
         return task, [[region for value in lists for region in value]] if is_labelled else None
     data, annotations = task["data"], task.get("annotations")
+    if "predictions" in task and annotations is None:  # what a model says is no truth
+        raise UserError(
+            f"{where} has predictions alone; correct and submit them in Label Studio, and export "
+            "what comes of it."
+        )
     if not isinstance(data, dict) or not isinstance(annotations, list):
         raise UserError(f"{where} must have 'data' and 'annotations' as Label Studio exports them.")
     regions = []
@@ -180,3 +185,39 @@ def _times(where, kind, value, fps, reading):
             "('seconds', 'milliseconds' or 'frames'; data.time_unit in a configuration)."
         )
     return [[to_seconds(where, time, reading.time_unit, fps) for time in times]]
+
+
+# === Writing ===
+
+
+def label_studio_tasks(drafts):
+    """Returns tasks of `Draft`s that have media files, as JSON to import holds them.
+
+    What was found are predictions in seconds, of an `<Audio name="audio">` that shows a video's
+    sound, under `<Labels name="label">`; the frames of `<TimelineLabels>` would be coarser.
+    """
+    return [
+        {"data": {"video": draft.media}, "predictions": [_prediction(draft.spans)]}
+        for draft in drafts
+    ]
+
+
+def _prediction(spans):
+    regions = [
+        {
+            "id": f"span{number_}",
+            "from_name": "label",
+            "to_name": "audio",
+            "type": _SOUNDS,
+            "value": {
+                **dict(zip(_SIDES, span.times_sec, strict=True)),
+                "channel": 0,
+                _SOUNDS: [span.label],
+            },
+            "score": round(span.score, 4),
+        }
+        for number_, span in enumerate(spans, start=1)
+    ]
+    # By this one, tasks can be sorted.
+    mean = sum(span.score for span in spans) / max(len(spans), 1)
+    return {"model_version": "keras-actionformer", "score": round(mean, 4), "result": regions}

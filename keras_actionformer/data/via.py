@@ -1,6 +1,9 @@
-"""Projects of the VGG Image Annotator 3 (VIA), JSON with temporal segments -> entries."""
+"""Projects of the VGG Image Annotator 3 (VIA), JSON with temporal segments: read and written."""
+
+import mimetypes
 
 from keras_actionformer.checks import number, shown
+from keras_actionformer.data.drafts import address_of
 from keras_actionformer.data.entries import (
     add_action,
     file_name,
@@ -11,7 +14,10 @@ from keras_actionformer.data.entries import (
 from keras_actionformer.errors import UserError
 
 _PARTS = ("project", "attribute", "file", "view", "metadata")
-_CHECKBOX = 2  # a type of attribute, of which several options may be chosen
+# Types of attributes; of a checkbox several options may be chosen.
+_TEXT, _CHECKBOX, _SELECT = 1, 2, 4
+_VIDEO, _AUDIO = 4, 8  # types of files
+_HTTP, _DISK = "2", "3"  # where a file is
 _OF_SEGMENTS = "FILE1_Z2_XY0"  # where an attribute is anchored: one file, two times, no region
 _USUAL_NAME = "TEMPORAL-SEGMENTS"  # what VIA calls the one that every project begins with
 
@@ -121,3 +127,70 @@ def _field(where, item, name, kind):
     if not isinstance(value, kind):
         raise UserError(f"{where} must have {name!r} as VIA writes it, but it is {shown(value)}.")
     return value
+
+
+# === Writing ===
+
+
+def via_project(drafts):
+    """Returns a project of `Draft`s that have media files, as JSON holds it.
+
+    Scores are an attribute of their own.
+    """
+    options = dict.fromkeys(name for draft in drafts for name in draft.class_names)
+    files, views, metadata = {}, {}, {}
+    # VIA takes the id of a file for that of its view when a segment is changed.
+    for id_, draft in enumerate(drafts, start=1):
+        is_sound = (mimetypes.guess_type(draft.media)[0] or "").startswith("audio")
+        address = address_of(draft.media)
+        files[str(id_)] = {
+            "fid": str(id_),
+            "fname": file_name(draft.media),
+            "type": _AUDIO if is_sound else _VIDEO,
+            "loc": int(_DISK if address.startswith("file:") else _HTTP),
+            "src": address,
+        }
+        views[str(id_)] = {"fid_list": [str(id_)]}
+        for number_, span in enumerate(draft.spans, start=1):
+            metadata[f"{id_}_{number_}"] = {
+                "vid": str(id_),
+                "flg": 0,
+                "z": span.times_sec,
+                "xy": [],
+                "av": {"1": span.label, "2": f"{span.score:.4f}"},
+            }
+    return {
+        "project": {
+            # Of a project that no server of VIA shares.
+            "pid": "__VIA_PROJECT_ID__",
+            "rev": "__VIA_PROJECT_REV_ID__",
+            "rev_timestamp": "__VIA_PROJECT_REV_TIMESTAMP__",
+            "pname": "Drafts of keras-actionformer",
+            "creator": "keras-actionformer",
+            "created": 0,
+            "data_format_version": "3.1.1",
+            "vid_list": list(views),
+        },
+        "config": {
+            "file": {"loc_prefix": {"1": "", _HTTP: "", _DISK: "", "4": ""}},
+            "ui": {"file_content_align": "center"},
+        },
+        "attribute": {
+            "1": _attribute_of_segments(_USUAL_NAME, _SELECT, {name: name for name in options}),
+            "2": _attribute_of_segments("score", _TEXT, {}),
+        },
+        "file": files,
+        "view": views,
+        "metadata": metadata,
+    }
+
+
+def _attribute_of_segments(name, kind, options):
+    return {
+        "aname": name,
+        "anchor_id": _OF_SEGMENTS,
+        "type": kind,
+        "desc": "",
+        "options": options,
+        "default_option_id": "",
+    }

@@ -18,7 +18,7 @@ from helpers.programs import ROOT, run_here, run_program
 from helpers.small_run import eagerly
 from keras_actionformer import Thresholds, count_bouts, list_presets
 from keras_actionformer.cli import VERBS, explain
-from keras_actionformer.data.annotation_files import save_annotations
+from keras_actionformer.data.annotation_files import load_annotations, save_annotations
 from keras_actionformer.data.annotations import Annotations, Video
 from keras_actionformer.data.sidecars import Sidecar
 from keras_actionformer.detection.bouts import bout_table
@@ -177,6 +177,12 @@ def test_programs_of_the_checkout(tmp_path):
         (["train", "--config.seed=1", "--workdir=w"], ["config.seed", "--config=FILE.py"]),
         (["detect", "--workdir=w", "--feats=no.npy"], ["'no.npy' does not exist"]),
         (["detect", "--workdir=w", "--feats=no.npy", "--output=a.txt"], ["in .json or .csv"]),
+        (["detect", "--preset=p", "--feats=a", "--format=csv", "--output=a.json"], ["in .csv;"]),
+        (["detect", "--preset=p", "--feats=a", "--format=elna"], ["elan|boris|via"]),
+        (["detect", "--preset=p", "--feats=a", "--format=elan"], ["say which in --output, too"]),
+        (["detect", "--preset=p", "--feats=a", "--format=srt", "--output=a.srt"], ["a new folder"]),
+        (["detect", "--preset=p", "--feats=a", "--format=via", "--output=a.json"], ["needs media"]),
+        (["detect", "--preset=p", "--feats=a", "--media=a/{}.mp4"], ["--media is for a --format"]),
         (["detect", "--preset=simulated", "--feats="], ["--feats= must name", "but it is empty."]),
         (["detect", "--preset=p", "--feats=a.npy,"], ["--feats=a.npy, must", "one name is empty."]),
         (["detect", "--preset=p", "--feats=a.npy", "--timeout=5"], ["--timeout are for --server"]),
@@ -533,6 +539,21 @@ def test_detect_finds_bouts(tmp_path, trained, detect, expected, monkeypatch):
     monkeypatch.setattr(trained, "thresholds", Thresholds(0.9, (middle, middle)))
     again = detect(*wanted, *options)
     assert again.stdout.splitlines() == [x for x in done.stdout.splitlines() if "Wrote" not in x]
+
+
+@pytest.mark.parametrize("name,output", [("elan", "drafts"), ("boris", "new/drafts.boris")])
+def test_detect_writes_drafts_that_become_annotations(tmp_path, detect, expected, name, output):
+    options = (f"--format={name}", f"--output={tmp_path / output}", "--media=films/{}.mp4")
+    done = detect("--feats=feats/v1_f.npy,feats/v3_f.npy", "--score_threshold=0.1", *options)
+    assert f"Wrote {tmp_path / output}." in done.stdout
+    annotations = load_annotations(tmp_path / output, default_subset="t", on_note=lambda note: None)
+    for video in annotations.videos:
+        kept = expected[video.video_id].filter(min_score=0.1)
+        assert len(video.labels) == len(kept) > 0
+        wanted = np.sort(kept.segments_sec, axis=0)
+        np.testing.assert_allclose(np.sort(video.segments_sec, axis=0), wanted, atol=0.00051)
+    assert [video.video_id for video in annotations.videos] == ["v1", "v3"]
+    assert_told(detect("--feats=feats/v1_f.npy", *options), "somebody may have corrected it")
 
 
 def test_detect_tells_what_the_model_recommends(trained, detect, expected, monkeypatch):

@@ -164,6 +164,20 @@ _ANNOTATIONS = {
     "boris.tsv": "Observation id\tBehavior\tBehavior type\tTime\tSource\n"
     "a\teat\tSTART\t1.5\tplayer #1:v.mp4\na\teat\tSTOP\t2.5\tplayer #1:v.mp4\n",
     "labels.txt": "1.5\t2.25\tcall\n\\\t440.0\t880.0\n3.0\t4.0\tsong\n",
+    "cues.srt": "1\n00:00:01,500 --> 00:00:02,250\neat\n\n2\n00:01:00,000 --> 00:01:01,000\nrun\n",
+    "cues.vtt": "WEBVTT\n\nNOTE x\n\na\n00:01.500 --> 01:00:02.250\n<v B>eat &amp; run</v>\n",
+    "mice.boris": json.dumps(
+        {
+            "behaviors_conf": {"0": {"code": "eat", "type": "State event"}},
+            "observations": {
+                "a": {
+                    "file": {"1": ["v.mp4"]},
+                    "time offset": 1.0,
+                    "events": [[1.5, "", "eat", "", ""], [2.5, "", "eat", "", ""]],
+                }
+            },
+        }
+    ),
     "elan.eaf": '<?xml version="1.0"?><ANNOTATION_DOCUMENT><HEADER TIME_UNITS="milliseconds">'
     '<MEDIA_DESCRIPTOR MEDIA_URL="file:///v.mp4" TIME_ORIGIN="5"/></HEADER><TIME_ORDER>'
     '<TIME_SLOT TIME_SLOT_ID="a" TIME_VALUE="0"/><TIME_SLOT TIME_SLOT_ID="b" TIME_VALUE="9"/>'
