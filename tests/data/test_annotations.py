@@ -315,7 +315,7 @@ def test_wrong_files(tmp_path, content, text):
         load_annotations(path)
 
 
-@pytest.mark.parametrize("name", ["v.srt", "v.json.gz", "v"])
+@pytest.mark.parametrize("name", ["v.ass", "v.json.gz", "v"])
 def test_files_of_no_known_kind(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"1\n00:00:01,000 --> 00:00:02,000\njump\n\xff")
@@ -323,8 +323,8 @@ def test_files_of_no_known_kind(tmp_path, name):
         load_annotations(path)
     path.write_text(json.dumps({"database": {"v": {"subset": "test", "annotations": []}}}))
     assert load_annotations(path, ["jump"]).videos[0].video_id == "v"
-    with pytest.raises(UserError, match="missing.srt' does not exist"):
-        load_annotations(tmp_path / "missing.srt")
+    with pytest.raises(UserError, match="missing.ass' does not exist"):
+        load_annotations(tmp_path / "missing.ass")
 
 
 def test_missing_file_and_folder(tmp_path):
