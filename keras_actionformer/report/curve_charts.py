@@ -68,6 +68,8 @@ def plot_curves(
             axes.grid(alpha=0.7)
         by_recall.set(xlim=(0, 1.02), xlabel="recall", ylabel="precision")
         by_score.set(xlabel="score threshold", ylabel="F1")
+        if not len(curves.all_classes):  # without detections
+            by_score.set_xlim(0, 1)
         by_recall.set_title(f"tIoU {curves.tiou:g}")
         legend.draw(figure)
     return written(figure, path)

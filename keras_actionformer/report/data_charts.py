@@ -64,6 +64,7 @@ def plot_annotations(
         raise UserError("plot_annotations: the videos have no action that could be drawn.")
     lengths_sec = np.maximum(segments_sec[:, 1] - segments_sec[:, 0], _SHORTEST_SEC)
     names = annotations.class_names
+    names += tuple(f"class_{label}" for label in range(len(names), labels.max() + 1))
     size = lane_text_size(len(names))
     lanes = max(1.2, len(names) * inches(size, 1.5))
     with drawing(width, 2.2 + lanes + inches(10, 7), dark) as (figure, theme):

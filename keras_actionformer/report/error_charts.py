@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _WIDE = [["kinds"] * 9 + ["gains"] * 5, ["missed"] * 5 + ["found"] * 5 + ["spread"] * 4]
 _NARROW = [["kinds"] * 2, ["gains", "spread"], ["missed"] * 2, ["found"] * 2]
 _WIDE_FROM = 9
+_BESIDE_FROM = 6  # inches, of `plot_boundaries`, whose parts stand below each other in fewer
 _MOST_NUMBERS = 20  # classes of a confusion matrix whose cells have room for numbers
 _MOST_BINS = 61  # of boundary errors
 _FARTHEST_QUANTILE = 0.98  # of boundary errors that are drawn in their place
@@ -104,6 +105,7 @@ def _draw_bins(axes, characteristics, values, overall, theme):
         centres[mine.mean()] = one.name
         place = mine[-1] + 2
     axes.axhline(overall, color=theme.text, linestyle="--", linewidth=1)
+    axes.set_ylim(0, max(1, 1.05 * np.nanmax([overall, *np.concatenate(values)])))
     axes.set_xticks(places, labels, fontsize=8)
     axes.xaxis.remove_overlapping_locs = False
     axes.set_xticks([*centres], centres.values(), minor=True, fontsize=9)
@@ -158,7 +160,7 @@ def plot_confusion(
     names = [shortened(name, 24) for name in matrix.names]
     has_room = count <= _MOST_NUMBERS + 1
     cell = inches(size, 2.6 if has_room else 1.35)
-    width = max(4.5, count * cell + inches(size, 0.6 * max(map(len, names))) + 0.5)
+    width = max(5, count * cell + inches(size, 0.6 * max(map(len, names))) + 0.5)
     with drawing(width, width, dark) as (figure, theme):
         axes = figure.add_subplot()
         draw_cells(axes, matrix.counts, matrix.shares, theme, size - 2 if has_room else None)
@@ -197,8 +199,9 @@ def plot_boundaries(
       UserError: no picture can be drawn, see `plot_timeline`.
     """
     errors = analysis.boundaries
-    with drawing(width, 3.6, dark) as (figure, theme):
-        starts, ends, scores = figure.subplots(1, 3)
+    shape = (1, 3) if width >= _BESIDE_FROM else (3, 1)
+    with drawing(width, 3.6 if width >= _BESIDE_FROM else 8, dark) as (figure, theme):
+        starts, ends, scores = figure.subplots(*shape)
         both = np.abs([*errors.start_errors_sec, *errors.end_errors_sec])
         farthest = float(np.quantile(both, _FARTHEST_QUANTILE)) if len(both) else 0.0
         num_bins = int(min(_MOST_BINS, 8 + np.sqrt(len(both)))) // 2 * 2 + 1  # one around 0
@@ -216,21 +219,24 @@ def plot_boundaries(
             axes.set_title(f"error of the {name}", fontsize=10)
             axes.locator_params(axis="x", nbins=5)
             axes.locator_params(axis="y", nbins=5, integer=True)
+            axes.set_ylim(0, None if len(both) else 1)
         starts.set_ylabel("detections")
         _draw_calibration(scores, analysis.calibration, theme)
     return written(figure, path)
 
 
 def _draw_calibration(axes, calibration, theme):
-    filled = calibration.num_detections > 0
+    means = calibration.mean_scores
+    filled = (calibration.num_detections > 0) & (means >= 0) & (means <= 1)  # others lie outside
     edges, precision = calibration.edges, np.nan_to_num(calibration.precision)
     axes.bar(edges[:-1], precision, np.diff(edges), align="edge", color=class_colours(3)[2],
              edgecolor=theme.background)  # fmt: skip
     axes.plot([0, 1], [0, 1], color=theme.text, linestyle="--", linewidth=1)
-    axes.plot(
-        calibration.mean_scores[filled], calibration.precision[filled], "o", color=theme.text,
-        markersize=3, clip_on=False,
-    )  # fmt: skip
+    if filled.any():  # no dots would have the whole figure as their room
+        axes.plot(
+            means[filled], calibration.precision[filled], "o", color=theme.text, markersize=3,
+            clip_on=False,
+        )  # fmt: skip
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="score")
     axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])

@@ -2,7 +2,9 @@
 
 import contextlib
 import pathlib
+import unicodedata
 
+from keras_actionformer.checks import number
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import atomic_path
@@ -11,6 +13,7 @@ from keras_actionformer.report.palette import DARK, LIGHT
 SUFFIXES = (".png", ".svg", ".pdf")
 _DPI = 160
 _POINTS = 72  # in an inch
+_NARROWEST, _WIDEST = 5, 400  # inches; matplotlib draws no more than 65,536 pixels
 _LONGEST_NAME = 32  # characters that are drawn of a name, where there is room
 # Widths of a character of the font, on average over English words, and the space between lines.
 _CHARACTER_EM, _LINE_EM = 0.6, 1.35
@@ -46,6 +49,11 @@ def drawing(width, height, dark=False):
     figure_class = load_matplotlib().Figure
     import matplotlib
 
+    if not _NARROWEST <= number("width", width) <= _WIDEST:
+        raise UserError(
+            f"width must be {_NARROWEST} to {_WIDEST} inches, but is {width:g}: narrower pictures "
+            "have no room for words, and wider ones cannot be written."
+        )
     theme = DARK if dark else LIGHT
     with matplotlib.rc_context(_settings(theme)):
         yield figure_class(figsize=(width, height), layout="constrained"), theme
@@ -98,7 +106,12 @@ def written(figure, path):
 
 def shortened(name, longest=_LONGEST_NAME):
     """A name as a picture has room for it: on one line, without the middle where it is long."""
-    name = " ".join(str(name).split())
+    # What of a file's name is no UTF-8, and what files cannot hold, stands as \\udcff or \\x00.
+    name = str(name).encode("utf-8", "backslashreplace").decode("utf-8")
+    name = "".join(
+        repr(sign)[1:-1] if unicodedata.category(sign) == "Cc" else sign
+        for sign in " ".join(name.split())
+    )
     if len(name) <= longest:
         return name
     half = (longest - 1) // 2

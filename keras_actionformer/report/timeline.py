@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -175,7 +177,7 @@ class _Panel:
             ours = found[found.labels == label].top_k(len(found))
             truth_rows = _free_rows(mine)
             first = 1 + max(truth_rows, default=0) if with_truth else 0
-            found_rows = _free_rows(ours.segments_sec)
+            found_rows = _free_rows(ours.segments_sec, _MAX_ROWS)
             has_row = np.array(found_rows, int) < _MAX_ROWS
             self.num_hidden += int((~has_row).sum())
             self.lanes.append(
@@ -293,7 +295,8 @@ def _panels(detections, ground_truth, raw_outputs, min_score, all_classes):
 
 def _duration_sec(found, video, raw):
     if video is not None and video.duration_sec:
-        return video.duration_sec
+        # To the last action where annotations reach further, as on the page.
+        return float(np.max(video.segments_sec, initial=video.duration_sec))
     ends = [found.segments_sec, *([] if video is None else [video.segments_sec])]
     times = np.concatenate([np.ravel(x) for x in ends])
     if raw is not None:
@@ -301,14 +304,23 @@ def _duration_sec(found, video, raw):
     return float(np.max(times, initial=0.0)) or 1.0
 
 
-def _free_rows(segments_sec):
-    """For each segment the first row, 0 or more, where none before it is in its way."""
-    rows = []
-    for place, (start, end) in enumerate(segments_sec):
-        before = segments_sec[:place]
-        in_the_way = (before[:, 0] < end) & (start < before[:, 1])
-        taken = set(np.array(rows, int)[in_the_way].tolist())
-        rows.append(next(row for row in range(place + 1) if row not in taken))
+def _free_rows(segments_sec, most=math.inf):
+    """For each segment the first row, 0 or more, where none before it is in its way.
+
+    Those that find none of `most` rows have the row `most`.
+    """
+    rows, filled = [], []  # filled: of each row the segments in it, by time; none overlap
+    for start, end in segments_sec.tolist():
+        for row, others in enumerate(filled):
+            place = bisect.bisect_left(others, (end,))  # of those before it the last ends last
+            if place == 0 or others[place - 1][1] <= start:
+                others.insert(place, (start, end))
+                break
+        else:
+            row = len(filled)
+            if row < most:
+                filled.append([(start, end)])
+        rows.append(row)
     return rows
 
 

@@ -1,6 +1,7 @@
 """Pictures: drawn without an error, with words whole and apart, for few and many classes."""
 
 import csv
+import warnings
 import xml.etree.ElementTree
 
 import numpy as np
@@ -69,7 +70,7 @@ def raw_of(num_classes):
 @pytest.mark.parametrize(
     "num_classes, width, dark",
     [
-        (1, 6, False),
+        (1, 5, False),
         (5, 10, True),
         (20, 6, False),
         pytest.param(97, 10, True, marks=pytest.mark.slow),
@@ -170,3 +171,37 @@ def test_raw_outputs_are_weighted_histograms():
     at_start, at_end = starts.values.argmax(), ends.values.argmin()
     assert starts.edges[at_start] <= 2.0 < starts.edges[at_start] + width + 1e-9
     assert ends.edges[at_end] <= 4.0 < ends.edges[at_end] + width + 1e-9
+
+
+@pytest.mark.parametrize("scores", [[], [0.01, 0.02], [-3.0, 50.0]])
+def test_few_detections_and_scores_that_are_no_probabilities(scores):
+    # None is right, none is there, and some lie outside of every axis of scores.
+    video = Video("v", "test", 10.0, None, np.array([[1.0, 2.0], [4.0, 6.0]]), np.array([0, 1]))
+    found = Detections([[8.0, 9.0], [7.0, 8.0]][: len(scores)], scores, [0, 1][: len(scores)])
+    analysis = analyze([video], {"v": found})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for plot in (plot_errors, plot_curves, plot_boundaries):
+            figure = plot(analysis)
+            assert_readable(figure)
+            assert all(axes.get_ylim()[0] == 0 for axes in figure.axes)
+
+
+def test_classes_without_names():
+    video = Video("v", "test", 10.0, None, np.array([[1.0, 2.0]]), np.array([2]))
+    texts = assert_readable(plot_annotations(Annotations((video,), ("run",)), width=6))
+    assert {"run", "class_1", "class_2"} <= set(texts)
+
+
+def test_names_that_no_file_can_hold(tmp_path):
+    names = ("no \udcff UTF-8", "a bell \x07", "two\nlines", "<b>&")
+    found = Detections([[0, 1]] * 4, [0.5] * 4, range(4), names)
+    texts = assert_readable(found.plot(path=tmp_path / "odd.svg"))
+    assert {"no \\udcff UTF-8", "a bell \\x07", "two lines", "<b>&"} <= set(texts)
+    xml.etree.ElementTree.fromstring((tmp_path / "odd.svg").read_bytes())
+
+
+@pytest.mark.parametrize("width", [-1, 2, 1000, float("nan"), "wide"])
+def test_widths_that_cannot_be_drawn(width):
+    with pytest.raises(UserError, match="width must be"):
+        Detections([[0, 1]], [0.5], [0]).plot(width=width)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -73,6 +74,19 @@ def test_what_finds_no_row_is_told():
     assert told == [
         "seconds\n2 detections with lower scores, where 4 surer ones overlap, are not drawn."
     ]
+
+
+def test_thousands_of_detections_take_no_time():
+    found = Detections([[0, 9]] * 20_000, np.linspace(1, 0.5, 20_000), [0] * 20_000)
+    start = time.process_time()
+    found.plot()
+    assert time.process_time() - start < 5  # each beside all before it would be minutes
+
+
+def test_actions_beyond_the_end_of_a_video_are_whole():
+    video = Video("v", "test", 10.0, None, np.array([[8.0, 12.0]]), np.array([0]))
+    (axes,) = Detections([], [], []).plot(video).axes
+    assert axes.get_xlim() == (0, 12)
 
 
 def test_short_ones_are_seen():
