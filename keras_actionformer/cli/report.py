@@ -53,10 +53,16 @@ _DARK = flags.DEFINE_bool("dark", False, "Draws --pictures light on dark.")
 
 
 def main():
+    output = pathlib.Path(_OUTPUT.value or pathlib.Path(_WORKDIR.value or "", PAGE))
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise UserError(
+            f"--output={output} must end in .html: it is for a page; --pictures=DIR draws pictures."
+        )
     if _PICTURES.value:
         load_matplotlib()  # or tell before the work
+    elif _DARK.value or _PICTURE_FORMAT.present:
+        raise UserError("--dark and --picture_format are for pictures: give --pictures=DIR, too.")
     scored = _scored()
-    output = pathlib.Path(_OUTPUT.value or pathlib.Path(_WORKDIR.value or "", PAGE))
     write_page(output, scored, _VIDEOS.value)
     print(f"{output}: {os.path.getsize(output) / 2**20:.1f} MB, for any browser.")
     if _PICTURES.value:

@@ -39,8 +39,7 @@ def summary(scored, result, analysis, are_recommended):
     truth, right = int(above.ground_truth.sum()), int(above.right.sum())
     sentences = [
         f"From a score of {threshold} on it finds {_percent(above.recall)} of what happened "
-        f"({right} of {counted(truth, 'instance')}); {_percent(1 - above.precision)} of what it "
-        f"reports is wrong.",
+        f"({right} of {counted(truth, 'instance')}); {_share_wrong(above.precision)}.",
         _missed(columns, counts, analysis.tiou),
         _wrong(columns, counts, analysis.tiou),
         _boundaries(analysis.boundaries),
@@ -49,7 +48,7 @@ def summary(scored, result, analysis, are_recommended):
         f"The mAP is {100 * result.average_mean_ap:.2f} on average over tIoU thresholds of "
         f"{', '.join(f'{tiou:g}' for tiou in result.tiou_thresholds)}.",
     ]
-    if not are_recommended:
+    if not are_recommended and columns.scores.size:
         sentences.append(
             "No thresholds were given: these are of the best F1 on these very videos, and do a "
             "little worse on others."
@@ -116,6 +115,8 @@ def _classes(above):
     if len(places) < 2:
         return None
     f1 = 2 * above.right[places] / (above.found + above.ground_truth)[places]
+    if f1.max() == f1.min():
+        return None
     best, worst = places[f1.argmax()], places[f1.argmin()]
     return (
         f"Best at {above.class_names[best]} (F1 {_percent(f1.max())}), worst at "
@@ -139,8 +140,14 @@ def _notes(result):
     return [f"{counted(number, noun)} {text}." for text, (number, noun) in notes.items() if number]
 
 
+def _share_wrong(precision):
+    if np.isnan(precision):
+        return "it reports nothing"
+    return f"{_percent(1 - precision)} of what it reports is wrong"
+
+
 def _percent(share):
-    return "nothing" if np.isnan(share) else f"{100 * share:.0f} %"
+    return f"{100 * share:.0f} %"
 
 
 def _seconds(value):

@@ -61,6 +61,8 @@ def test_compare_files(folder):
     [
         ("report", ["--detections=a.json"], "Give --workdir=DIR, or --ground_truth=FILE and"),
         ("report", ["--workdir=run"], "run is no training folder"),
+        ("report", ["--workdir=run", "--output=x.png"], "--output=x.png must end in .html"),
+        ("report", ["--workdir=run", "--dark"], "are for pictures: give --pictures=DIR"),
         ("compare", ["--runs=run"], "two or more, with commas between; got 'run'"),
         ("compare", ["--runs=a,b", "--output=x.txt"], "must end in .html or .json"),
         ("compare", ["--runs=a.json,b"], "Files of scores compare with each other alone"),

@@ -118,6 +118,16 @@ def test_without_detections_and_with_one_class(tmp_path):
     write_page(tmp_path / "report.html", Scored("x", scored.videos, nothing, ("only",)))
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "finds 0 % of what happened" in text and "NaN" not in DATA.findall(text)[0]
+    assert "; it reports nothing." in text and "nan" not in text.split("<script")[0]
+
+
+def test_no_class_is_best_where_all_are_alike(tmp_path):
+    scored = made_up(num_videos=2)
+    path = tmp_path / "report.html"
+    write_page(path, Scored("x", scored.videos, {}, scored.class_names))
+    text = path.read_text(encoding="utf-8")
+    # Nor are there thresholds of the best F1.
+    assert "Best at" not in text and "No thresholds were given" not in text
 
 
 def test_jinja_is_asked_for(tmp_path, monkeypatch):
