@@ -164,4 +164,5 @@ def _sentence(text):
 def _plain(text):
     """A text on one line that Markdown shows as it is: names are other people's."""
     text = html.escape(" ".join(str(text).split()), quote=False)
-    return re.sub(r"([\\`*_\[\]|#~$])", r"\\\1", text)
+    text = re.sub(r"([\\`*_\[\]|#~$])", r"\\\1", text)
+    return re.sub(r"^(\d*)([-+.)])(?=[ -]|$)", r"\1\\\2", text)  # no item of a list, no rule

@@ -7,6 +7,8 @@ import yaml
 
 from helpers.models import small_model
 from keras_actionformer import ActionFormer, UserError
+from keras_actionformer.network.architecture import Architecture
+from keras_actionformer.presets.card import card_text
 
 
 def head_of(card):
@@ -64,6 +66,20 @@ def test_texts_of_others_stay_texts(tmp_path):
     assert "One \\# two." in card
     assert head_of(card)["license"] == "other"
     assert head_of(card)["license_name"] == "Ours *only*"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("1. walk", r"1\. walk, run."), ("- sit", r"\- sit, run."), ("---", r"\---, run."),
+     ("0.5 m jump", "0.5 m jump, run."), ("a|b", r"a\|b, run.")],
+)  # fmt: skip
+def test_names_begin_no_list(name, shown):
+    architecture = Architecture(input_dim=4, num_classes=2)
+    told = dict.fromkeys(
+        ["description", "feature_encoder", "licence", "source", "grid", "thresholds", "scores"], ""
+    )
+    told |= {"grid": None, "class_names": [name, "run"], "num_parameters": 1, "versions": {}}
+    assert f"## Classes\n\n{shown}\n" in card_text("x", architecture, told)
 
 
 def test_pictures(tmp_path):
