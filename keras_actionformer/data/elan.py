@@ -26,6 +26,8 @@ from keras_actionformer.data.table_files import MOST_BYTES
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import read_bytes
 
+_SCORES = "scores of a draft"  # a type of tiers, which nobody needs to be told of
+
 
 def elan_entries(path, reading):
     """Reads an ELAN file: the annotations of all tiers that depend on no other.
@@ -101,7 +103,7 @@ def _tell_tiers(source, document, spans, tell):
             f"{source}: the tiers {_names(passed)} depend on others and are left out; labels are "
             f"those of {_names(used)}."
         )
-    elif len(used) > 1:
+    elif len(used) > 1 and not all(span.value == span.tier for span in spans):
         what = "the values" if any(span.value for span in spans) else "the names"
         tell(f"{source}: labels are {what} of the tiers {_names(used)}.")
 
@@ -190,7 +192,7 @@ class _Document:
                 )
             slot = self._need(attributes, "TIME_SLOT_ID")
             self._slots[slot] = None if value is None else int(value)
-        elif tag == "TIER":
+        elif tag == "TIER" and attributes.get("LINGUISTIC_TYPE_REF") != _SCORES:
             self._tier = self._need(attributes, "TIER_ID")
             self.tiers[self._tier] = "PARENT_REF" in attributes
         elif tag == "ALIGNABLE_ANNOTATION":
@@ -222,7 +224,7 @@ class _Document:
 
 # === Writing ===
 
-_CLASSES, _SCORES, _NO_LANGUAGE = "classes", "scores", "und"
+_CLASSES, _NO_LANGUAGE = "classes", "und"
 
 
 def elan_text(draft):
