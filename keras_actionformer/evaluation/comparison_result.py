@@ -209,9 +209,9 @@ class Comparison:
 
     def _told(self, difference):
         found = (
-            f"{difference.name} finds {counted(len(difference.gained), 'instance')} that "
-            f"{self.names[0]} misses, and misses {len(difference.lost)} that it finds; both find "
-            f"{difference.num_both}, neither {difference.num_neither}."
+            f"Found by {difference.name} alone: {counted(len(difference.gained), 'instance')}, by "
+            f"{self.names[0]} alone: {len(difference.lost)}, by both: {difference.num_both}, by "
+            f"neither: {difference.num_neither}."
         )
         lines = [found, *self._listed("gained", difference.gained)]
         return "\n".join([*lines, *self._listed("lost", difference.lost)])

@@ -96,8 +96,8 @@ def _scores(comparison):
 def _finds(comparison, difference):
     base = comparison.names[0]
     return {
-        "title": f"{difference.name} finds {len(difference.gained)} that {base} misses, and misses "
-        f"{len(difference.lost)} that it finds; both find {difference.num_both}, neither "
+        "title": f"Found by {difference.name} alone: {len(difference.gained)}, by {base} alone: "
+        f"{len(difference.lost)}, by both: {difference.num_both}, by neither: "
         f"{difference.num_neither}",
         "tables": [
             {
@@ -109,8 +109,8 @@ def _finds(comparison, difference):
                 ],
             }
             for caption, instances in (
-                (f"{difference.name} alone finds", difference.gained),
-                (f"{base} alone finds", difference.lost),
+                (f"Found by {difference.name} alone", difference.gained),
+                (f"Found by {base} alone", difference.lost),
             )
             if instances
         ],

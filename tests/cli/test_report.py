@@ -48,12 +48,12 @@ def test_compare_files(folder):
     arguments = ("--ground_truth=truth.json", "--detections=a.json,b.json", "--resamples=200")
     done = run_here(folder, "compare", *arguments, "--per_class", "--output=both.json")
     assert done.returncode == 0, done.stderr
-    assert "b.json finds " in done.stdout and "\njump " in done.stdout
+    assert "Found by b.json alone: " in done.stdout and "\njump " in done.stdout
     content = json.loads((folder / "both.json").read_text())
     assert [one["name"] for one in content["compared"]] == ["a.json", "b.json"]
     assert content["num_resamples"] == 200
     done = run_here(folder, "compare", *arguments, "--output=both.html")
-    assert "a.json alone finds" in (folder / "both.html").read_text(encoding="utf-8")
+    assert "Found by a.json alone" in (folder / "both.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_what_one_finds_and_the_other_misses():
     assert (gained.video_id, gained.start_sec, gained.label) == ("v", 20.0, "run")
     assert (lost.start_sec, lost.end_sec, lost.label) == (10.0, 12.0, "jump")
     text = str(comparison)
-    assert "b finds 1 instance that a misses, and misses 1 that it finds; both find 1" in text
+    assert "Found by b alone: 1 instance, by a alone: 1, by both: 1, by neither: 1." in text
     values = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
     assert [one["name"] for one in values["compared"]] == ["a", "b"]
 
