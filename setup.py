@@ -90,7 +90,7 @@ setup(
         "tensorboard": ["tensorboard"],
         "test": [
             "jax",  # the network runs on it, too
-            "keras-actionformer[excel,grpc,onnx,openvino,parquet,report,serve,tflite,video]",
+            "keras-actionformer[excel,grpc,onnx,openvino,parquet,plot,report,serve,tflite,video]",
             "playwright",  # drives a browser, where there is one
             "pympi-ling>=1.71",  # reads and writes files of ELAN
             "pysubs2>=1.8",  # reads subtitles

@@ -1,6 +1,5 @@
 """Videos with detections drawn onto them: every time as it was, what was found where it belongs."""
 
-import av
 import numpy as np
 import pytest
 
@@ -11,6 +10,8 @@ from keras_actionformer.errors import UserError
 from keras_actionformer.video.drawing import draw_clips, draw_video
 from keras_actionformer.video.overlay import Overlay, bars_of
 from keras_actionformer.video.reading import probe, read_frames
+
+av = pytest.importorskip("av")
 
 HEIGHT, WIDTH = 96, 128
 BLUE, RED = "#0000FF", "#FF0000"
