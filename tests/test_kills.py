@@ -87,7 +87,7 @@ def test_presets(tmp_path, num_kills):
         metadata = json.loads((folder / "metadata.json").read_text())
         weights = (folder / "model.weights.h5").read_bytes()
         assert metadata["weights_sha256"] == hashlib.sha256(weights).hexdigest()
-        assert len(list(folder.iterdir())) == 3
+        assert len(list(folder.iterdir())) == 4
         model.save_to_preset(folder)
         assert not hidden(tmp_path)
     ActionFormer.from_preset(folder)
