@@ -5,8 +5,7 @@ import re
 from keras_actionformer.data.entries import (
     add_action,
     media_entry,
-    without_points,
-    without_unlabelled,
+    with_spans,
 )
 from keras_actionformer.data.table_times import Cell, Times
 from keras_actionformer.errors import UserError
@@ -51,8 +50,7 @@ def audacity_entries(source, text, reading):
     entry = media_entry(entries, source, reading.recording)
     for where, times, label in lines:
         add_action(entry, where, label, *map(reader.seconds, times))
-    entries = without_points(entries, source, reading.tell)
-    return without_unlabelled(entries, source, reading.tell)
+    return with_spans(entries, source, reading.tell)
 
 
 def audacity_text(draft):

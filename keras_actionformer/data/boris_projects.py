@@ -4,19 +4,24 @@ The events of a subject and a behavior are starts and ends by turns, which nothi
 """
 
 import datetime
+import functools
 import pathlib
 
 from keras_actionformer.checks import number, shown
 from keras_actionformer.data.drafts import without_overlap
 from keras_actionformer.data.entries import (
     add_action,
+    json_field,
     media_entry,
-    without_points,
-    without_unlabelled,
+    with_spans,
 )
 from keras_actionformer.errors import UserError
 
 _BEHAVIORS, _SUBJECTS = "behaviors_conf", "subjects_conf"
+
+
+# Of an object: (where, item, name, kind).
+_field = functools.partial(json_field, writer="BORIS writes it")
 
 
 def is_boris_project(content):
@@ -57,8 +62,7 @@ def boris_project_entries(source, content, reading):
         for label, start_sec, end_sec in _pairs(where, observation, of_points):
             times = (round(time_sec - offset_sec, 6) for time_sec in (start_sec, end_sec))
             add_action(entry, where, label, *times)
-    entries = without_points(entries, source, reading.tell)
-    return without_unlabelled(entries, source, reading.tell)
+    return with_spans(entries, source, reading.tell)
 
 
 def _media(where, observation):
@@ -102,14 +106,6 @@ def _pairs(where, observation, of_points):
             "BORIS, which can list unpaired events."
         )
     return sorted(found, key=lambda pair: pair[1:])
-
-
-def _field(where, item, name, kind):
-    """Returns a field of a JSON object, checked to be there and of a type."""
-    value = item.get(name) if isinstance(item, dict) else None
-    if not isinstance(value, kind):
-        raise UserError(f"{where} must have {name!r} as BORIS writes it, but it is {shown(value)}.")
-    return value
 
 
 # === Writing ===

@@ -8,6 +8,8 @@ import dataclasses
 import pathlib
 import re
 
+from keras_actionformer.data.rows import free_rows
+
 # What XML cannot hold, or what ends a line somewhere; a name may have it, a line of text may not.
 _NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
@@ -57,13 +59,10 @@ def line_of(name):
 
 def without_overlap(spans):
     """Shares out spans, by time, to as few lists as have none that overlap."""
-    lists = []
-    for span in spans:
-        free = next((found for found in lists if found[-1].end_ms <= span.start_ms), None)
-        if free is None:
-            lists.append([span])
-        else:
-            free.append(span)
+    rows = free_rows([(span.start_ms, span.end_ms) for span in spans])
+    lists = [[] for _ in range(1 + max(rows, default=-1))]
+    for row, span in zip(rows, spans, strict=True):
+        lists[row].append(span)
     return lists
 
 

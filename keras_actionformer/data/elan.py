@@ -19,8 +19,7 @@ from keras_actionformer.data.entries import (
     add_action,
     file_name,
     media_entry,
-    without_points,
-    without_unlabelled,
+    with_spans,
 )
 from keras_actionformer.data.table_files import MOST_BYTES
 from keras_actionformer.errors import UserError
@@ -62,8 +61,7 @@ def elan_entries(path, reading):
     for span in spans:
         times = [document.seconds(span, slot) + offset_sec for slot in span.slots]
         add_action(entry, span.where, span.value or span.tier, *(round(t, 6) for t in times))
-    entries = without_points(entries, source, reading.tell)
-    return without_unlabelled(entries, source, reading.tell)
+    return with_spans(entries, source, reading.tell)
 
 
 def _video(source, media, stem):

@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Callable
 
+from keras_actionformer.checks import shown
 from keras_actionformer.errors import UserError
 
 # What the name of a video may end with in a table, where its feature file has another suffix.
@@ -75,6 +76,22 @@ def set_once(where, entry, name, value):
         )
 
 
+def json_field(where, item, name, kind, writer):
+    """Returns a field of a JSON object, checked to be there and of a type.
+
+    Args:
+      where: str, the object as errors name it.
+      item: what should be the object.
+      name: str, the field.
+      kind: type, or union of some.
+      writer: str, who writes such files, as in "VIA writes it".
+    """
+    value = item.get(name) if isinstance(item, dict) else None
+    if not isinstance(value, kind):
+        raise UserError(f"{where} must have {name!r} as {writer}, but it is {shown(value)}.")
+    return value
+
+
 def add_action(entry, where, label, start_sec, end_sec):
     """Adds an action to a video's entry."""
     segment = [start_sec, end_sec]
@@ -107,3 +124,8 @@ def without_unlabelled(entries, source, tell):
         names = ", ".join(map(repr, empty[:5]))
         tell(f"{source}: videos without any action are left out: {len(empty)}, first {names}.")
     return {video_id: entry for video_id, entry in entries.items() if entry["annotations"]}
+
+
+def with_spans(entries, source, tell):
+    """Leaves out actions without a length, and the videos that have no other."""
+    return without_unlabelled(without_points(entries, source, tell), source, tell)

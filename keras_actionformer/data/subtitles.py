@@ -6,8 +6,7 @@ import re
 from keras_actionformer.data.entries import (
     add_action,
     media_entry,
-    without_points,
-    without_unlabelled,
+    with_spans,
 )
 from keras_actionformer.errors import UserError
 
@@ -55,8 +54,7 @@ def subtitle_entries(source, text, reading, is_vtt):
         if not label:
             raise UserError(f"{where}: this cue has no text, which is its label; give it one.")
         add_action(entry, where, label, *(_seconds(times.groups()[i : i + 4]) for i in (0, 4)))
-    entries = without_points(entries, source, reading.tell)
-    return without_unlabelled(entries, source, reading.tell)
+    return with_spans(entries, source, reading.tell)
 
 
 def _blocks(text):

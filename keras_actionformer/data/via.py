@@ -1,5 +1,6 @@
 """Projects of the VGG Image Annotator 3 (VIA), JSON with temporal segments: read and written."""
 
+import functools
 import mimetypes
 
 from keras_actionformer.checks import number, shown
@@ -7,9 +8,9 @@ from keras_actionformer.data.drafts import address_of
 from keras_actionformer.data.entries import (
     add_action,
     file_name,
+    json_field,
     media_entry,
-    without_points,
-    without_unlabelled,
+    with_spans,
 )
 from keras_actionformer.errors import UserError
 
@@ -20,6 +21,10 @@ _VIDEO, _AUDIO = 4, 8  # types of files
 _HTTP, _DISK = "2", "3"  # where a file is
 _OF_SEGMENTS = "FILE1_Z2_XY0"  # where an attribute is anchored: one file, two times, no region
 _USUAL_NAME = "TEMPORAL-SEGMENTS"  # what VIA calls the one that every project begins with
+
+
+# Of an object: (where, item, name, kind).
+_field = functools.partial(json_field, writer="VIA writes it")
 
 
 def is_via(content):
@@ -57,8 +62,7 @@ def via_entries(source, content, reading):
         values = _field(where, item, "av", dict)
         for label in _labels(where, values.get(attribute_id), content["attribute"][attribute_id]):
             add_action(entry, where, label, *times)
-    entries = without_points(entries, source, reading.tell)
-    return without_unlabelled(entries, source, reading.tell)
+    return with_spans(entries, source, reading.tell)
 
 
 def _attribute(source, attributes, segments):
@@ -119,14 +123,6 @@ def _key(where, item, name):
     if not isinstance(value, str | int):
         raise UserError(f"{where} must have {name!r}, the id of a view, but it is {shown(value)}.")
     return str(value)
-
-
-def _field(where, item, name, kind):
-    """Returns a field of a JSON object, checked to be there and of a type."""
-    value = item.get(name) if isinstance(item, dict) else None
-    if not isinstance(value, kind):
-        raise UserError(f"{where} must have {name!r} as VIA writes it, but it is {shown(value)}.")
-    return value
 
 
 # === Writing ===

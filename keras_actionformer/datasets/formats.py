@@ -11,6 +11,7 @@ published scores count it. `save_annotations` writes what they return.
 """
 
 import collections
+import functools
 import os
 import pathlib
 import re
@@ -21,7 +22,7 @@ from absl import logging
 
 from keras_actionformer.checks import number
 from keras_actionformer.data.annotations import Annotations, build_annotations
-from keras_actionformer.data.entries import set_once, video_entry
+from keras_actionformer.data.entries import json_field, set_once, video_entry
 from keras_actionformer.data.table_columns import choose_columns, spelled_columns
 from keras_actionformer.data.table_files import read_table
 from keras_actionformer.data.table_times import Cell, Times
@@ -37,6 +38,10 @@ SUBSETS = {
     "validation": "validation",
     "test": "test",
 }
+
+
+# Of an object: (where, item, name, kind).
+_field = functools.partial(json_field, writer="Ego4D's moments files do")
 
 
 def _add_durations(entries, durations):
@@ -430,13 +435,3 @@ def _primary_moments(where, clip):
 def _is_short(start, end):
     # One that ends before it starts is wrong rather than short, and told as such.
     return 0 <= end - start < _EGO4D_SHORTEST_SEC
-
-
-def _field(where, item, name, kind):
-    """Returns the field `name` of a JSON object, checked to be there and of a type."""
-    value = item.get(name) if isinstance(item, dict) else None
-    if not isinstance(value, kind):
-        raise UserError(
-            f"{where} must have {name!r} as Ego4D's moments files do, but it is {value!r:.60}."
-        )
-    return value

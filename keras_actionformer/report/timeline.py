@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
-import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_actionformer.data.annotations import Video
+from keras_actionformer.data.rows import free_rows
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.detection.raw_outputs import RawOutputs
 from keras_actionformer.errors import UserError, counted
@@ -175,9 +174,9 @@ class _Panel:
         for label in labels:
             mine = truth[true_labels == label]
             ours = found[found.labels == label].top_k(len(found))
-            truth_rows = _free_rows(mine)
+            truth_rows = free_rows(mine.tolist())
             first = 1 + max(truth_rows, default=0) if with_truth else 0
-            found_rows = _free_rows(ours.segments_sec, _MAX_ROWS)
+            found_rows = free_rows(ours.segments_sec.tolist(), _MAX_ROWS)
             has_row = np.array(found_rows, int) < _MAX_ROWS
             self.num_hidden += int((~has_row).sum())
             self.lanes.append(
@@ -302,26 +301,6 @@ def _duration_sec(found, video, raw):
     if raw is not None:
         times = np.append(times, raw.points_sec)
     return float(np.max(times, initial=0.0)) or 1.0
-
-
-def _free_rows(segments_sec, most=math.inf):
-    """For each segment the first row, 0 or more, where none before it is in its way.
-
-    Those that find none of `most` rows have the row `most`.
-    """
-    rows, filled = [], []  # filled: of each row the segments in it, by time; none overlap
-    for start, end in segments_sec.tolist():
-        for row, others in enumerate(filled):
-            place = bisect.bisect_left(others, (end,))  # of those before it the last ends last
-            if place == 0 or others[place - 1][1] <= start:
-                others.insert(place, (start, end))
-                break
-        else:
-            row = len(filled)
-            if row < most:
-                filled.append([(start, end)])
-        rows.append(row)
-    return rows
 
 
 # === Drawing ===

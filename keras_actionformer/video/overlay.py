@@ -5,6 +5,7 @@ import functools
 
 import numpy as np
 
+from keras_actionformer.data.rows import free_rows
 from keras_actionformer.extras import import_extra
 
 _WINDOW_SEC = 20.0  # of the timeline; now is in its middle
@@ -52,23 +53,14 @@ def bars_of(segments_sec, names, colours, scores=None):
     Returns:
       (list of `Bar` by start, int, how many found no place in three rows).
     """
-    rows, bars, left_out = [[] for _ in range(_MAX_ROWS)], [], 0
-    order = range(len(names)) if scores is None else np.argsort(-np.asarray(scores), kind="stable")
-    for place in order:
-        start, end = map(float, segments_sec[place])
-        free = (
-            number
-            for number, row in enumerate(rows)
-            if all(end <= other[0] or start >= other[1] for other in row)
-        )
-        row = next(free, None)
-        if row is None:
-            left_out += 1
-            continue
-        rows[row].append((start, end))
-        score = None if scores is None else float(scores[place])
-        bars.append(Bar(start, end, names[place], colours[place], score, row))
-    return sorted(bars, key=lambda bar: bar.start_sec), left_out
+    order = range(len(names)) if scores is None else np.argsort(-scores, kind="stable")
+    segments = [tuple(segments_sec[place].tolist()) for place in order]
+    bars = [
+        Bar(*segment, names[place], colours[place], None if scores is None else scores[place], row)
+        for place, segment, row in zip(order, segments, free_rows(segments, _MAX_ROWS), strict=True)
+        if row < _MAX_ROWS
+    ]
+    return sorted(bars, key=lambda bar: bar.start_sec), len(names) - len(bars)
 
 
 class Overlay:

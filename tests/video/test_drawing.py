@@ -66,7 +66,7 @@ def test_a_frame_rate_that_varies(tmp_path):
 
 def test_what_is_drawn_when():
     """One detection from 10 to 12 s, on black: its colour is in the picture while it lasts."""
-    bars, _ = bars_of(np.array([[10.0, 12.0]]), ["eat"], [BLUE], [0.9])
+    bars, _ = bars_of(np.array([[10.0, 12.0]]), ["eat"], [BLUE], np.array([0.9]))
     truth, _ = bars_of(np.array([[9.0, 11.0]]), ["eat"], ["#D0D0D0"])
     overlay = Overlay(bars, truth, HEIGHT, WIDTH)
     black = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
@@ -93,7 +93,9 @@ def test_what_is_drawn_when():
 
 def test_what_overlaps_has_rows_and_the_surest_place():
     segments = np.array([[0, 10], [1, 9], [2, 8], [3, 7], [10, 11.0]])
-    bars, left_out = bars_of(segments, list("abcde"), [BLUE] * 5, [0.1, 0.9, 0.5, 0.7, 0.2])
+    bars, left_out = bars_of(
+        segments, list("abcde"), [BLUE] * 5, np.array([0.1, 0.9, 0.5, 0.7, 0.2])
+    )
     assert {bar.name: bar.row for bar in bars} == {"b": 0, "d": 1, "c": 2, "e": 0}
     assert left_out == 1
     assert [bar.label for bar in bars][:1] == ["b 0.90"]
