@@ -50,6 +50,7 @@ def main():
     if _ONLY.value and not _OUTPUT.value:
         raise UserError("--only is for --output: give that, too.")
     videos = find_video_files(_VIDEOS.value, logging.warning)
+    _check_output(len(videos))
     truth = _TRUTH.value and load_annotations(_TRUTH.value, default_subset="all", outside="keep")
     found = load_detections(_DETECTIONS.value, truth.class_names if truth else None)
     _check_names(videos, found)
@@ -69,10 +70,21 @@ def main():
         _draw(path, detections, named, output)
 
 
+def _check_output(num_videos):
+    """Raises UserError where --output is a file and several are to be written."""
+    if _OUTPUT.value and num_videos > 1 and pathlib.Path(_OUTPUT.value).suffix:
+        raise UserError(
+            f"--videos names {num_videos} videos, but --output={_OUTPUT.value} is a file: name a "
+            "folder for them."
+        )
+
+
 def _check_names(videos, found):
-    """Of each video that was detected in, the file has to be there, and the other way round."""
+    """Raises UserError where no video has a detection: their names must be the same."""
+    if not found:
+        raise UserError(f"'{_DETECTIONS.value}' has no detection: there is nothing to draw.")
     if not videos.keys() & found.keys():
-        one, other = next(iter(videos)), next(iter(found), None)
+        one, other = next(iter(videos)), next(iter(found))
         raise UserError(
             f"'{_DETECTIONS.value}' has detections of {other!r}, but the videos are called as "
             f"{one!r}{suggest(one, found) or '.'} Rename the files or the detections."

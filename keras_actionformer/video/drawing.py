@@ -1,7 +1,9 @@
 """Detections drawn back onto their video: all of it, what was found alone, or a clip a bout."""
 
 import contextlib
+import math
 import pathlib
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,7 +42,7 @@ def draw_video(
     spans_sec = _joined(detections.segments_sec, pad_sec) if only else None
     if only and not spans_sec:
         raise UserError(f"Of '{path}' nothing is left: it has no detection.")
-    return _draw(path, [(output, spans_sec)], detections, truth, colours, progress)
+    return _draw(path, [_Part(output, spans_sec)], detections, truth, colours, progress)
 
 
 def draw_clips(
@@ -67,14 +69,34 @@ def draw_clips(
         start, end = detections.segments_sec[place]
         name = f"{pathlib.Path(path).stem}_{number:0{digits}d}_{_safe(detections.names[place])}"
         span = max(float(start) - pad_sec, 0.0), float(end) + pad_sec
-        wanted.append((path_inside(folder, f"{name}{suffix}"), [span]))
+        wanted.append(_Part(path_inside(folder, f"{name}{suffix}"), [span]))
     if wanted:
         _draw(path, wanted, detections, truth, colours, progress)
-    return [clip for clip, _ in wanted]
+    return [part.path for part in wanted]
+
+
+class _Part(NamedTuple):
+    """What to write of a video.
+
+    Attributes:
+      path: `pathlib.Path` or str, the file.
+      spans_sec: list of (start, end), see `write_video`; None for all.
+    """
+
+    path: str | pathlib.Path
+    spans_sec: list[tuple[float, float]] | None
+
+    @property
+    def start_sec(self):
+        return self.spans_sec[0][0] if self.spans_sec else -math.inf
+
+    @property
+    def end_sec(self):
+        return self.spans_sec[-1][1] if self.spans_sec else math.inf
 
 
 def _draw(path, wanted, detections, truth, colours, progress):
-    """Reads the video once and writes to each (path, spans) of `wanted` what is of its spans."""
+    """Reads the video once and writes each `_Part` of a list."""
     av = import_extra("av", "av", "video", "Drawing onto a video")
     facts = probe(path)
     found, left_out = bars_of(
@@ -85,22 +107,20 @@ def _draw(path, wanted, detections, truth, colours, progress):
     )
     happened = truth and bars_of(*truth, [TRUTH_COLOUR] * len(truth[1]))[0]
     overlay = Overlay(found, happened, facts.height, facts.width)
-    waiting = sorted(wanted, key=lambda one: one[1][0] if one[1] else (0.0, 0.0))
-    writers = {}  # of what is being written: when it ends -> how
+
+    size = overlay.height, overlay.width
+    waiting = sorted(wanted, key=lambda part: part.start_sec)
+    writing = []  # (part, its writer, the stack that ends it), of those that have begun
     with contextlib.ExitStack() as all_open:
         for time_sec, picture in read_frames(path):
-            while waiting and (waiting[0][1] is None or waiting[0][1][0][0] <= time_sec):
-                output, spans_sec = waiting.pop(0)
-                stack = all_open.enter_context(contextlib.ExitStack())
-                writer = stack.enter_context(
-                    write_video(output, path, overlay.height, overlay.width, facts.fps, spans_sec)
-                )
-                writers[writer] = stack, spans_sec[-1][1] if spans_sec else float("inf")
-            for writer, (stack, end_sec) in list(writers.items()):
-                if time_sec >= end_sec:
-                    stack.close()
-                    del writers[writer]
-            taking = [writer for writer in writers if writer.out_sec(time_sec) is not None]
+            while waiting and waiting[0].start_sec <= time_sec:
+                part, stack = waiting.pop(0), all_open.enter_context(contextlib.ExitStack())
+                writer = write_video(part.path, path, *size, facts.fps, part.spans_sec)
+                writing.append((part, stack.enter_context(writer), stack))
+            for _, _, stack in (one for one in writing if one[0].end_sec <= time_sec):
+                stack.close()
+            writing = [one for one in writing if one[0].end_sec > time_sec]
+            taking = [writer for _, writer, _ in writing if writer.out_sec(time_sec) is not None]
             if taking:
                 drawn = overlay.draw(picture, time_sec)
                 for writer in taking:

@@ -41,10 +41,12 @@ def write_video(path, source, height, width, fps, spans_sec=None):
       `VideoWriter`.
 
     Raises:
-      UserError: the file cannot hold the sound, or cannot be written.
+      UserError: it is the source itself, cannot hold the sound, or cannot be written.
     """
     check_suffix(path)
     path, av = pathlib.Path(path), import_extra("av", "av", "video", "Writing a video")
+    if path.exists() and path.samefile(source):
+        raise UserError(f"'{path}' is the video itself, which would be lost: name another file.")
     codec, options = _CODECS[path.suffix.lower()]
     with atomic_path(path) as part, av.open(str(source)) as sound:
         with told_if_unreadable(f"'{path}' cannot be written"), av.open(str(part), "w") as out:

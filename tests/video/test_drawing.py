@@ -139,6 +139,15 @@ def test_what_cannot_be_written(tmp_path, video):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_video_itself_is_kept(tmp_path, video):
+    content = video.read_bytes()
+    (tmp_path / "link.mp4").symlink_to(video)
+    for path in (video, tmp_path / "link.mp4"):
+        with pytest.raises(UserError, match="is the video itself, which would be lost"):
+            draw_video(video, path, found([1, 2]), colours=(BLUE, RED))
+    assert video.read_bytes() == content
+
+
 def test_the_program(tmp_path, video):
     (tmp_path / "bouts.csv").write_text(
         "video,start_sec,end_sec,label,score\ncage,1,2,eat,0.9\ncage,5,6,groom,0.2\n"
@@ -155,3 +164,9 @@ def test_the_program(tmp_path, video):
     (tmp_path / "other.csv").write_text("video,start_sec,end_sec,label,score\ncaga,1,2,eat,0.9\n")
     done = run_here(tmp_path, *wanted[:2], "--detections=other.csv", "--output=a.mp4")
     assert done.returncode == 2 and "has detections of 'caga', but the videos are" in done.stderr
+    (tmp_path / "none.csv").write_text("video,start_sec,end_sec,label,score\n")
+    done = run_here(tmp_path, *wanted[:2], "--detections=none.csv", "--output=a.mp4")
+    assert done.returncode == 2 and "has no detection: there is nothing to draw" in done.stderr
+    both = f"--videos={video},out.mp4"
+    done = run_here(tmp_path, "draw", both, "--detections=bouts.csv", "--output=a.mp4")
+    assert done.returncode == 2 and "names 2 videos, but --output=a.mp4 is a file" in done.stderr
