@@ -38,7 +38,7 @@ from keras_actionformer.evaluation.comparison_result import (
 )
 from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS, evaluate
 from keras_actionformer.evaluation.ranking import common_class_names, flatten, rank
-from keras_actionformer.evaluation.score_thresholds import TIOU, recommend_thresholds
+from keras_actionformer.evaluation.score_thresholds import TIOU, thresholds_of_best_f1
 
 if TYPE_CHECKING:
     from keras_actionformer.data.annotations import Video
@@ -147,13 +147,9 @@ def compare(
 
 
 def _thresholds(ground_truth, detections, given, names):
-    if given is not None:
-        return given if isinstance(given, Thresholds) else Thresholds(given)
-    labels = [found.labels for found in detections.values()]
-    num_labels = 1 + int(np.max(np.concatenate([np.zeros(1, np.int64), *labels])))
-    num_classes = max(num_labels, len(names))
-    found = recommend_thresholds(ground_truth, detections, num_classes, class_names=names or None)
-    return found or Thresholds(0.0)
+    if given is None:
+        return thresholds_of_best_f1(ground_truth, detections, names)
+    return given if isinstance(given, Thresholds) else Thresholds(given)
 
 
 def _places(ground_truth, runs):

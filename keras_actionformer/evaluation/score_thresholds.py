@@ -226,6 +226,27 @@ def recommend_thresholds(
     return Thresholds(common, per_class)
 
 
+def thresholds_of_best_f1(ground_truth, detections, class_names):
+    """As `recommend_thresholds`, for detections of which nobody has said a number of classes.
+
+    Args:
+      ground_truth, detections: as there.
+      class_names: sequence of str, perhaps empty.
+
+    Returns:
+      `Thresholds`; of 0, with which all counts, where none can be recommended.
+    """
+    ids = [found.labels for found in detections.values()]
+    num_classes = 1 + int(np.max(np.concatenate([np.zeros(1, np.int64), *ids])))
+    found = recommend_thresholds(
+        ground_truth,
+        detections,
+        max(num_classes, len(class_names)),
+        class_names=class_names or None,
+    )
+    return found or Thresholds(0.0)
+
+
 def tune_thresholds(ground_truth, detections, num_classes, class_names=None):
     """`recommend_thresholds` for who has asked for them: there being none is an error."""
     thresholds = recommend_thresholds(

@@ -9,7 +9,6 @@ import os
 import pathlib
 
 import ml_collections
-import numpy as np
 
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.detection.detections import Detections, load_detections
@@ -17,7 +16,7 @@ from keras_actionformer.detection.thresholds import Thresholds
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.error_analysis import analyze
 from keras_actionformer.evaluation.evaluation import TIOU_THRESHOLDS
-from keras_actionformer.evaluation.score_thresholds import recommend_thresholds
+from keras_actionformer.evaluation.score_thresholds import thresholds_of_best_f1
 from keras_actionformer.presets.runs import DETECTIONS, LOG, read_log, run_thresholds
 from keras_actionformer.training.config import run_config
 from keras_actionformer.training.ground_truth import read_ground_truth
@@ -52,15 +51,7 @@ class Scored:
         """`Thresholds`: the recommended ones, else those of the best F1 on these videos."""
         if self.thresholds is not None:
             return self.thresholds
-        ids = [found.labels for found in self.detections.values()]
-        num_classes = 1 + int(np.max(np.concatenate([np.zeros(1, np.int64), *ids])))
-        found = recommend_thresholds(
-            self.videos,
-            self.detections,
-            max(num_classes, len(self.class_names)),
-            class_names=self.class_names or None,
-        )
-        return found or Thresholds(0.0)
+        return thresholds_of_best_f1(self.videos, self.detections, self.class_names)
 
     @functools.cached_property
     def analysis(self):
