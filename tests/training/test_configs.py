@@ -80,10 +80,12 @@ def write_data(folder, config, num_videos, num_steps):
     """
     rng = np.random.default_rng(0)
     data = config.data
+    # Of features that are resized, no configuration tells the timing.
     stride_frames = data.stride_frames or 8.0
+    window_frames = 1.0 if data.window_frames == "auto" else data.window_frames
     fps = data.fps or 25.0
-    grid = FeatureGrid(fps, stride_frames, data.window_frames)
-    duration = float(grid.to_sec(num_steps - 0.5)) + data.window_frames / 2 / fps
+    grid = FeatureGrid(fps, stride_frames, window_frames)
+    duration = float(grid.to_sec(num_steps - 0.5)) + window_frames / 2 / fps
     num_classes = 4 if config.fusion.video_scores else config.model.num_classes
     videos = []
     for i in range(num_videos + 1):
