@@ -20,7 +20,7 @@ VERSIONS = ((3, 11), (3, 12), (3, 13))
 def run(verb):
     """Runs a program of this checkout, e.g. `train`, with the arguments of the command line."""
     if not all(importlib.util.find_spec(name) for name in NEEDED):
-        python = _python()
+        python = interpreter()
         if not python.exists() or pathlib.Path(sys.prefix).resolve() == VENV:
             stop(
                 "%s lacks Keras or TensorFlow; run bin/demo once, which installs them into %s, "
@@ -47,20 +47,20 @@ def install(extra=""):
     parts = [(ROOT / name).read_bytes() for name in ("setup.py", "pyproject.toml")]
     state = hashlib.sha256(b"\n".join([package.encode(), *parts])).hexdigest()
     stamp = VENV / ("installed-%s" % (extra or "package"))
-    if stamp.exists() and stamp.read_text() == state and _python().exists():
-        return _python()
+    if stamp.exists() and stamp.read_text() == state and interpreter().exists():
+        return interpreter()
     print("Installing into %s (about 2 GB with TensorFlow; only once) ..." % VENV, flush=True)
     _call(
         [_suitable_python(), "-m", "venv", str(VENV)],
         "On Debian and Ubuntu, install python3-venv first.",
     )
-    pip = [str(_python()), "-m", "pip", "--disable-pip-version-check"]
+    pip = [str(interpreter()), "-m", "pip", "--disable-pip-version-check"]
     _call(
         [*pip, "install", "--quiet", "--editable", package],
         "Is there a connection to the package index, and room on the disk?",
     )
     stamp.write_text(state)
-    return _python()
+    return interpreter()
 
 
 def stop(message):
@@ -69,7 +69,7 @@ def stop(message):
     sys.exit(2)
 
 
-def _python():
+def interpreter():
     return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 

@@ -2,6 +2,10 @@
 
   simulate --output=data/simulated
 
+or videos of shapes that act, and a table of what they do when, bouts.csv:
+
+  simulate --videos --output=data/shapes
+
 or made-up features for real annotations, to try a benchmark's settings without its data:
 
   simulate --annotations=thumos14.csv --feats_dim=2048 --stride_frames=4 --window_frames=16 \\
@@ -17,9 +21,12 @@ from keras_actionformer.data.annotation_files import load_annotations, save_anno
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.datasets.simulated import simulate_dataset, simulate_features
 from keras_actionformer.errors import UserError, counted
+from keras_actionformer.terminal import RunningLine
+from keras_actionformer.video.simulated import simulate_videos
 
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write the data set to.", required=True)
 _SEED = flags.DEFINE_integer("seed", 0, "Another seed gives another data set.", lower_bound=0)
+_VIDEOS = flags.DEFINE_bool("videos", False, "Videos instead of features.")
 _ANNOTATIONS = flags.DEFINE_string(
     "annotations", None, "Real annotations: JSON, a table or a file of a labelling tool."
 )
@@ -33,6 +40,8 @@ _WINDOW = flags.DEFINE_float("window_frames", None, "Frames that one feature see
 
 
 def main():
+    if _VIDEOS.value:
+        return _simulate_videos()
     if _ANNOTATIONS.value:
         annotations = _simulate_features(pathlib.Path(_OUTPUT.value))
     else:
@@ -43,6 +52,19 @@ def main():
         f"Wrote {counted(sequences, 'sequence')} with {counted(actions, 'action')} to "
         f"'{_OUTPUT.value}'."
     )
+
+
+def _simulate_videos():
+    if _ANNOTATIONS.value:
+        raise UserError("Give either --videos or --annotations.")
+    line = RunningLine()
+    actions = simulate_videos(
+        _OUTPUT.value,
+        seed=_SEED.value,
+        progress=lambda done, total: line.count(done, total, "videos"),
+    )
+    line.clear()
+    print(f"Wrote videos with {counted(actions, 'action')} to '{_OUTPUT.value}'.")
 
 
 def _simulate_features(folder):

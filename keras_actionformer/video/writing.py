@@ -27,11 +27,11 @@ def check_suffix(path):
 
 @contextlib.contextmanager
 def write_video(path, source, height, width, fps, spans_sec=None):
-    """Writes a video, whole or not at all, with the sound of another.
+    """Writes a video, whole or not at all, with the sound of another or none.
 
     Args:
       path: str or `os.PathLike`, which ends as `_CODECS` does.
-      source: str or `os.PathLike`, the video whose sound is kept, as it is.
+      source: str or `os.PathLike`, the video whose sound is kept, as it is; None: no sound.
       height, width: ints, both even.
       fps: float, frames a second; a frame has its own time, this only guides the encoder.
       spans_sec: list of (start, end), rising and apart: what of the source's time is written, one
@@ -45,10 +45,11 @@ def write_video(path, source, height, width, fps, spans_sec=None):
     """
     check_suffix(path)
     path, av = pathlib.Path(path), import_extra("av", "av", "video", "Writing a video")
-    if path.exists() and path.samefile(source):
+    if source is not None and path.exists() and path.samefile(source):
         raise UserError(f"'{path}' is the video itself, which would be lost: name another file.")
     codec, options = _CODECS[path.suffix.lower()]
-    with atomic_path(path) as part, av.open(str(source)) as sound:
+    opened = contextlib.nullcontext() if source is None else av.open(str(source))
+    with atomic_path(path) as part, opened as sound:
         with told_if_unreadable(f"'{path}' cannot be written"), av.open(str(part), "w") as out:
             rate = fractions.Fraction(fps).limit_denominator(1001)
             stream = out.add_stream(codec, rate=rate, options=options)
@@ -99,9 +100,9 @@ class _Sound:
 
     def __init__(self, container, out, path):
         self._out, self._packet = out, None
-        self._start_sec = (container.start_time or 0) / 1e6
-        if not container.streams.audio:
+        if container is None or not container.streams.audio:
             return
+        self._start_sec = (container.start_time or 0) / 1e6
         theirs = container.streams.audio[0]
         if theirs.codec_context.name not in out.supported_codecs:
             raise UserError(

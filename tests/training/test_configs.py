@@ -255,9 +255,15 @@ def test_a_narrow_network_trains_and_is_scored(run_eagerly, tmp_path, name):
     assert set(result.class_names) <= {f"class {i}" for i in range(num_classes)}
 
 
-@pytest.mark.slow
+def slow_and_exhaustive():
+    """All configurations, of which the representatives are slow, and the rest more of the same."""
+    for name in NAMES:
+        mark = pytest.mark.slow if name in REPRESENTATIVES else pytest.mark.exhaustive
+        yield pytest.param(name, marks=mark)
+
+
 @tensorflow_only
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", list(slow_and_exhaustive()))
 def test_the_network_trains_a_step_and_detects(run_eagerly, tmp_path, name):
     """At full width and depth, with one short video a batch."""
     config = config_of(name)
