@@ -23,8 +23,8 @@ from keras_actionformer.video.writing import write_video
 BEHAVIOURS = ("bounce", "circle", "glow", "shake", "swell")
 HEIGHT, WIDTH = 120, 160  # pixels
 VIDEO_SEC = (50.0, 70.0)  # Uniform.
-BOUT_SEC = (1.5, 12.0)  # Log-uniform; short and long bouts are equally common.
-PAUSE_SEC = (1.0, 7.0)  # Uniform; of one shape between two bouts.
+BOUT_SEC = (2.0, 12.0)  # Log-uniform; short and long bouts are equally common.
+PAUSE_SEC = (2.0, 7.0)  # Uniform; of one shape between two bouts.
 _SUFFIXES = (".mp4", ".webm", ".mkv")
 _RATES = (fractions.Fraction(30_000, 1001), fractions.Fraction(8), None)  # None: it varies
 _VARYING_SEC = (1 / 30, 1 / 7)  # Uniform, from one picture to the next.
@@ -50,14 +50,14 @@ class Bout(NamedTuple):
 
 def simulate_videos(
     output_dir: str | os.PathLike[str],
-    num_train: int = 40,
+    num_train: int = 48,
     num_test: int = 12,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Writes made-up videos `videos/*` and `bouts.csv`: video, start, end, behaviour, subset.
 
-    With the defaults 52 videos of about a minute (160 x 120 pixels, no sound). A video depends on
+    With the defaults 60 videos of about a minute (160 x 120 pixels, no sound). A video depends on
     `seed`, its subset and its number alone (and on how FFmpeg rounds): a larger set begins with the
     videos of a smaller one.
 
@@ -183,15 +183,15 @@ def _movement(behaviour, since_sec, rng):
     none = np.zeros_like(since_sec)
     turn = 2 * np.pi * since_sec * rng.uniform(0.85, 1.15)
     if behaviour == "bounce":
-        return np.stack([none, -16 * np.abs(np.sin(0.6 * turn)), none, none])
+        return np.stack([none, -18 * np.abs(np.sin(0.6 * turn)), none, none])
     if behaviour == "circle":
         way = rng.choice([-1, 1])
-        return np.stack([way * 13 * np.sin(0.7 * turn), 13 * np.cos(0.7 * turn), none, none])
+        return np.stack([way * 16 * np.sin(0.6 * turn), 16 * np.cos(0.6 * turn), none, none])
     if behaviour == "glow":
         return np.stack([none, none, none, 0.45 * np.sin(turn)])
     if behaviour == "shake":
         return np.stack([6 * np.sin(1.8 * turn), none, none, none])
-    return np.stack([none, none, 0.45 * np.sin(0.8 * turn), none])  # swell
+    return np.stack([none, none, 0.5 * np.sin(0.9 * turn), none])  # swell
 
 
 # === What the camera sees ===

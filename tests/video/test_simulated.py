@@ -40,7 +40,7 @@ def test_the_table_names_the_videos_and_what_happens_in_them(made):
     for video in annotations.videos:
         duration_sec = probe(next((folder / "videos").glob(f"{video.video_id}.*"))).duration_sec
         lengths = np.diff(video.segments_sec)
-        assert (lengths >= 1.49).all() and (lengths <= 12.01).all()
+        assert (lengths >= 1.99).all() and (lengths <= 12.01).all()
         assert video.segments_sec.max() < duration_sec
         overlaps += sum(a[1] > b[0] for a, b in itertools.pairwise(video.segments_sec))
     assert overlaps  # of the two shapes
