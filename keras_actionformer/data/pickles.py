@@ -93,11 +93,15 @@ class _Name:
 
 @dataclasses.dataclass(frozen=True)
 class Storage:
-    """The numbers of tensors: the key of a zip entry, their type's name, how many there are."""
+    """The numbers of tensors: what the file calls them, their type's name, how many there are.
+
+    `view` is (the first, how many) of those that are meant, or None for all.
+    """
 
     key: str
     kind: str
     num_elements: int
+    view: tuple | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,10 +134,18 @@ class PickleMachine:
 
     Args:
       data: bytes, the pickle.
+      may_go_on: bool, whether something else may follow after it.
+
+    Attributes:
+      num_bytes: int, where the pickle ended, when it was run.
+      storages: dict of key to `Storage`, all of it, of those that were described.
     """
 
-    def __init__(self, data):
+    def __init__(self, data, may_go_on=False):
         self._data = data
+        self._may_go_on = may_go_on
+        self.num_bytes = None
+        self.storages = {}
         self._stack = []
         self._outer_stacks = []  # One for every mark that is open.
         self._memo = {}
@@ -150,7 +162,8 @@ class PickleMachine:
         try:
             for opcode, argument, place in pickletools.genops(self._data):
                 if opcode.name == "STOP":
-                    if place + 1 < len(self._data):
+                    self.num_bytes = place + 1
+                    if self.num_bytes < len(self._data) and not self._may_go_on:
                         raise Fault("something follows after its pickle, where nothing should be")
                     return self._stack.pop()
                 self._step(opcode.name, argument)
@@ -223,7 +236,7 @@ class PickleMachine:
                 state = stack.pop()
                 self._build(stack[-1], state)
             case "BINPERSID":
-                stack.append(_storage(_expect(stack.pop(), tuple)))
+                stack.append(self._storage(*_expect(stack.pop(), tuple)))
             case _:
                 raise Fault(f"its pickle uses {opcode}, which plain data does not need")
 
@@ -273,6 +286,19 @@ class PickleMachine:
         self._copies_left -= num_bytes
         if self._copies_left < 0:
             raise Fault("its pickle asks for more copies of one text or array than it can need")
+
+    def _storage(self, what, kind, key, device, num_elements, view=None):
+        """The `Storage` that PyTorch's persistent id means; `view` is of PyTorch before 1.6."""
+        named = _STORAGE_NAME.fullmatch(_expect(kind, _Name).name)
+        if what != "storage" or not named or type(num_elements) is not int:
+            raise Fault("it has a tensor whose numbers are described in an unknown way")
+        storage = Storage(_expect(key, str), named[1], num_elements)
+        if self.storages.setdefault(key, storage) != storage:
+            raise Fault(f"its storage {key[:20]!r} is described in two ways")
+        if view is not None:
+            _, first, count = view
+            storage = dataclasses.replace(storage, view=whole_numbers((first, count)))
+        return storage
 
     # The table's functions
 
@@ -365,14 +391,6 @@ def whole_numbers(numbers):
     if type(numbers) is not tuple or any(type(x) is not int or x < 0 for x in numbers):
         raise Fault("it has an array whose sizes or strides are not whole numbers from 0")
     return numbers
-
-
-def _storage(persistent_id):
-    what, kind, key, _, num_elements = persistent_id  # The fourth is the device.
-    named = _STORAGE_NAME.fullmatch(_expect(kind, _Name).name)
-    if what != "storage" or not named or type(num_elements) is not int:
-        raise Fault("it has a tensor whose numbers are described in an unknown way")
-    return Storage(_expect(key, str), named[1], num_elements)
 
 
 class PlainData:

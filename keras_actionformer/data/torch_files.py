@@ -1,7 +1,8 @@
 """Reading what PyTorch saved, without PyTorch and without running anything a file asks for.
 
 `torch.save` writes a zip: the pickle `data.pkl` describes the saved object (see `pickles`), and an
-entry a storage holds the numbers of its tensors, as they lie in memory.
+entry a storage holds the numbers of its tensors, as they lie in memory. Before PyTorch 1.6 it wrote
+pickles one after the other, and the storages behind them.
 """
 
 import contextlib
@@ -21,8 +22,9 @@ from keras_actionformer.data.pickles import (
 )
 from keras_actionformer.errors import UserError
 
-# PyTorch before 1.6 wrote a plain pickle that begins with this number.
-_OLD_FORMAT = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
+# A number in the pickle that PyTorch before 1.6 wrote in front.
+_OLD_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
+_OLD_VERSION = 1001
 _ZIP_START = b"PK\x03\x04"
 _LOCAL_HEADER_BYTES = 30
 _MAX_ENTRIES = 1_000_000
@@ -37,7 +39,7 @@ _MAX_REPEATED_BYTES = 4 * 2**30
 
 
 def read_torch_file(path, keys=None):
-    """Reads a file written by `torch.save` (PyTorch 1.6 or newer).
+    """Reads a file written by `torch.save`, of PyTorch 0.1.10 (2017) or newer.
 
     Args:
       path: str or `os.PathLike`.
@@ -111,11 +113,13 @@ def read_tensor(path):
 @contextlib.contextmanager
 def _opened(path):
     """Yields (what the pickle describes, the `PlainData` that reads its tensors)."""
-    with naming(path), open(path, "rb") as file:
-        _check_format(file, str(path))
-        with zipfile.ZipFile(file) as zip_file:
-            archive = _Archive(zip_file, file.seek(0, 2))
-            yield PickleMachine(archive.pickle()).run(), PlainData(archive.array)
+    with naming(path), open(path, "rb") as file, contextlib.ExitStack() as stack:
+        num_bytes = file.seek(0, 2)
+        if _is_old(file):
+            opened = _OldFile(file, num_bytes)
+        else:
+            opened = _Archive(stack.enter_context(zipfile.ZipFile(file)), num_bytes)
+        yield opened.saved, PlainData(_Storages(opened, num_bytes).array)
 
 
 def _check_dict(saved):
@@ -123,26 +127,32 @@ def _check_dict(saved):
         raise Fault("expected a dict (a checkpoint), but it holds something else")
 
 
-def _check_format(file, path):
-    """Tells the formats apart by their first bytes; leaves the file at its start."""
+def _is_old(file):
+    """Tells the two formats apart by their first bytes; leaves the file at its start."""
+    file.seek(0)
     head = file.read(512)
     file.seek(0)
-    if head.startswith(_ZIP_START):
-        return
-    if _OLD_FORMAT in head[:32] or head[257:262] == b"ustar":
+    if head[257:262] == b"ustar":
         raise Fault(
-            "it is in the format PyTorch wrote before version 1.6 (or a tar archive); save it "
-            f'again with PyTorch: torch.save(torch.load({path!r}, map_location="cpu"), {path!r})'
+            "it is a tar archive; unpack it if a checkpoint was packed into it, or save it again "
+            'with PyTorch: torch.save(torch.load(PATH, map_location="cpu"), PATH)'
         )
-    raise Fault("it is not a file written by torch.save, which is a zip file")
+    is_old = _OLD_MAGIC in head[:32]
+    if not is_old and not head.startswith(_ZIP_START):
+        raise Fault("it is not a file written by torch.save, which begins otherwise")
+    return is_old
 
 
 class _Archive:
-    """The entries of a `torch.save` file, checked before one of them is read.
+    """A `torch.save` file of PyTorch 1.6 or newer, whose entries are checked before one is read.
 
     Args:
       zip_file: `zipfile.ZipFile`.
       num_bytes: int, size of the file.
+
+    Attributes:
+      saved: what its pickle describes.
+      byte_order: "<" or ">", of the numbers in the storages.
     """
 
     def __init__(self, zip_file, num_bytes):
@@ -155,23 +165,102 @@ class _Archive:
                 "if a checkpoint was packed into it, unpack it first"
             )
         self._root = pickles[0].split("/")[0]
-        order = self.read("byteorder") if self._has("byteorder") else b"little"
+        order = self._read("byteorder") if self._has("byteorder") else b"little"
         if order not in (b"little", b"big"):
             raise Fault("its byte order must be 'little' or 'big'")
-        self._byte_order = ">" if order == b"big" else "<"
+        self.byte_order = ">" if order == b"big" else "<"
+        if self._entries[pickles[0]].file_size > _MAX_PICKLE_BYTES:
+            raise Fault(f"its data.pkl is larger than {_MAX_PICKLE_BYTES} bytes")
+        self.saved = PickleMachine(self._read("data.pkl")).run()
+
+    def size_of(self, key):
+        """Returns how many bytes there are of a storage."""
+        name = f"data/{key}"
+        return self._entries[f"{self._root}/{name}"].file_size if self._has(name) else 0
+
+    def read_storage(self, key):
+        return self._read(f"data/{key}")
+
+    def _has(self, name):
+        return f"{self._root}/{name}" in self._entries
+
+    def _read(self, name):
+        """Returns the bytes of the entry, whose checksum was right."""
+        return self._zip_file.read(f"{self._root}/{name}")
+
+
+class _OldFile:
+    """A `torch.save` file of PyTorch before 1.6.
+
+    It has pickles of a fixed number, a version, facts about the computer, the saved object, and the
+    list of its storages' keys; then, in this order, of each storage the count (8 bytes) and the
+    numbers, little-endian on any computer. It has no checksums.
+
+    Args:
+      file: binary file.
+      num_bytes: int, its size.
+
+    Attributes:
+      saved, byte_order: as of `_Archive`.
+    """
+
+    byte_order = "<"
+
+    def __init__(self, file, num_bytes):
+        self._file = file
+        self._next_pickle()
+        if (version := self._next_pickle()[0]) != _OLD_VERSION:
+            raise Fault(f"it is of version {str(version)[:20]!r}; {_OLD_VERSION} can be read")
+        self._next_pickle()
+        self.saved, storages = self._next_pickle()
+        keys, _ = self._next_pickle()
+        if type(keys) is not list or set(map(type, keys)) - {str} or len(set(keys)) < len(keys):
+            raise Fault("its list of storages is no list of different names")
+        self._spans = {}  # of key: (place in the file, bytes)
+        place = file.tell()
+        for key in keys:
+            if key not in storages:
+                raise Fault(f"its storage {key[:20]!r} is of no tensor")
+            size = np.dtype(STORAGE_DTYPES[storages[key].kind]).itemsize
+            count = int.from_bytes(file.read(8), "little", signed=True)
+            self._spans[key] = place + 8, count * size
+            place += 8 + count * size
+            if count < 0 or place > num_bytes:
+                raise Fault(f"it is cut short or damaged at its storage {key[:20]!r}")
+            file.seek(place)
+        if place != num_bytes:
+            raise Fault("something follows after its last storage, where nothing should be")
+
+    def size_of(self, key):
+        return self._spans[key][1] if key in self._spans else 0
+
+    def read_storage(self, key):
+        place, size = self._spans[key]
+        self._file.seek(place)
+        return self._file.read(size)
+
+    def _next_pickle(self):
+        """Returns (what it describes, the storages that it names)."""
+        place = self._file.tell()
+        machine = PickleMachine(self._file.read(_MAX_PICKLE_BYTES), may_go_on=True)
+        described = machine.run()
+        self._file.seek(place + machine.num_bytes)
+        return described, machine.storages
+
+
+class _Storages:
+    """The numbers of a file, from which tensors are made.
+
+    Args:
+      opened: `_Archive` or `_OldFile`.
+      num_bytes: int, size of the file.
+    """
+
+    def __init__(self, opened, num_bytes):
+        self._opened = opened
         self._numbers = {}
         # bfloat16 takes twice the file's bytes in float32.
         self._bytes_left = 2 * num_bytes + _MAX_REPEATED_BYTES
-
-    def pickle(self):
-        """Returns the bytes of `data.pkl`."""
-        if self._entries[f"{self._root}/data.pkl"].file_size > _MAX_PICKLE_BYTES:
-            raise Fault(f"its data.pkl is larger than {_MAX_PICKLE_BYTES} bytes")
-        return self.read("data.pkl")
-
-    def read(self, name):
-        """Returns the bytes of the entry, whose checksum was right."""
-        return self._zip_file.read(f"{self._root}/{name}")
 
     def array(self, tensor):
         """Returns the NumPy array of a `Tensor`, a view of its storage."""
@@ -196,28 +285,27 @@ class _Archive:
         ]
         return np.ndarray(shape, numbers.dtype, numbers, offset * numbers.itemsize, steps)
 
-    def _has(self, name):
-        return f"{self._root}/{name}" in self._entries
-
     def _numbers_of(self, storage):
-        """Returns the numbers (num_elements,) of a storage, read once."""
+        """Returns the numbers (num_elements,) of a storage, read once, or those of its view."""
         if storage.key not in self._numbers:
-            self._numbers[storage.key] = storage, self._read_numbers(storage)
-        known, numbers = self._numbers[storage.key]
-        if known != storage:
-            raise Fault(f"its storage {storage.key[:20]!r} is described in two ways")
-        return numbers
+            self._numbers[storage.key] = self._read_numbers(storage)
+        numbers = self._numbers[storage.key]
+        if storage.view is None:
+            return numbers
+        first, count = storage.view
+        if first + count > len(numbers):
+            raise Fault(f"it has a view that ends after {len(numbers)} numbers of a storage")
+        return numbers[first : first + count]
 
     def _read_numbers(self, storage):
-        name = f"data/{storage.key}"
-        dtype = np.dtype(self._byte_order + STORAGE_DTYPES[storage.kind])
-        stored = self._entries[f"{self._root}/{name}"].file_size if self._has(name) else None
+        dtype = np.dtype(self._opened.byte_order + STORAGE_DTYPES[storage.kind])
+        stored = self._opened.size_of(storage.key)
         if stored != storage.num_elements * dtype.itemsize:
             raise Fault(
                 f"its storage {storage.key[:20]!r} should have {storage.num_elements} numbers of "
-                f"{dtype.itemsize} bytes, but the file has {stored or 0} bytes for it"
+                f"{dtype.itemsize} bytes, but the file has {stored} bytes for it"
             )
-        numbers = np.ndarray(storage.num_elements, dtype, self.read(name))
+        numbers = np.ndarray(storage.num_elements, dtype, self._opened.read_storage(storage.key))
         if storage.kind == "BFloat16":
             numbers = (numbers.astype(np.uint32) << 16).view(np.float32)
         numbers = numbers.astype(numbers.dtype.newbyteorder("="), copy=False)

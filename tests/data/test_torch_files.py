@@ -11,7 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from helpers.golden_files import GOLDEN, load
+from helpers.golden_files import GOLDEN, cases, group, load
 from helpers.torch_writer import (
     KINDS,
     Raw,
@@ -21,10 +21,12 @@ from helpers.torch_writer import (
     pickle_code,
     repeated,
     write_checkpoint,
+    write_old_checkpoint,
 )
 from keras_actionformer.data.pickles import read_pickle
 from keras_actionformer.data.torch_files import read_tensor, read_torch_file
 from keras_actionformer.errors import UserError
+from keras_actionformer.presets.reference import read_parameters
 
 CHECKPOINT = GOLDEN / "j_checkpoint" / "epoch_003.pth.tar"
 
@@ -71,6 +73,30 @@ def test_checkpoint_of_the_reference(name):
     assert saved["optimizer"]["state"][0]["step"].shape == ()
 
 
+SMALL_FILES = [
+    path for case in cases("p_i04") for path in case.values[0].parent.glob("*_small_*.pt")
+]
+
+
+@pytest.mark.parametrize("path", [pytest.param(p, id=p.stem) for p in sorted(SMALL_FILES)])
+def test_one_state_in_each_format(path):
+    """PyTorch's files of both formats, saved on a CPU and on a GPU, and one as of PyTorch 0.3."""
+    (golden,) = path.parent.glob("p_i04*.npz")
+    expected = group(load(golden), "param/")
+    found = read_torch_file(path)
+    if "torch03" in path.name:  # which had no such counters
+        expected = {k: v for k, v in expected.items() if not k.endswith("num_batches_tracked")}
+    assert expected
+    assert_same_arrays(dict(sorted(found.items())), dict(sorted(expected.items())))
+
+
+def test_a_checkpoint_in_the_old_format(path, checkpoint):
+    """The reference's `.pth.tar`, as PyTorch before 1.6 would have saved it."""
+    write_old_checkpoint(path, checkpoint, location="cuda:0")
+    found = read_parameters(path)
+    assert_same_arrays(found, read_parameters(CHECKPOINT))
+
+
 def test_only_what_is_asked_for_is_read(path, checkpoint):
     content = bytearray(CHECKPOINT.read_bytes())
     with zipfile.ZipFile(CHECKPOINT) as file:
@@ -87,11 +113,14 @@ def test_only_what_is_asked_for_is_read(path, checkpoint):
 # Types and layouts
 
 
-@pytest.mark.parametrize("byte_order", ["little", "big", None])
+@pytest.mark.parametrize("byte_order", ["little", "big", None, "old"])
 @pytest.mark.parametrize("dtype", KINDS)
 def test_types(path, dtype, byte_order):
     array = np.array([[0, 1, -3], [127, 100, 2]]).astype(dtype)
-    write_checkpoint(path, array, byte_order=byte_order)
+    if byte_order == "old":
+        write_old_checkpoint(path, array)
+    else:
+        write_checkpoint(path, array, byte_order=byte_order)
     found = read_torch_file(path)
     assert found.dtype == array.dtype and not found.flags.writeable
     np.testing.assert_array_equal(found, array)
@@ -107,7 +136,8 @@ def test_bfloat16_becomes_float32(path, byte_order):
     assert_same_arrays({"": read_torch_file(path)}, {"": array.reshape(3, 2)})
 
 
-def test_layouts_share_one_storage(path):
+@pytest.mark.parametrize("write", [write_checkpoint, write_old_checkpoint])
+def test_layouts_share_one_storage(path, write):
     numbers = np.arange(24, dtype=np.float32)
     tensors = {
         "transposed": Strided(numbers, (6, 4), (1, 6)),
@@ -118,9 +148,8 @@ def test_layouts_share_one_storage(path):
         "any stride at size 1": Strided(numbers, (1, 2), (2**62, 1)),
         "empty": Strided(numbers, (0, 3), (3, 1), offset=30),
     }
-    write_checkpoint(path, tensors, location="cuda:3")
-    with zipfile.ZipFile(path) as file:
-        assert [name for name in file.namelist() if "/data/" in name] == ["archive/data/0"]
+    write(path, tensors, location="cuda:3")
+    assert path.read_bytes().count(numbers.tobytes()) == 1
     expected = {
         "transposed": numbers.reshape(4, 6).T,
         "every second from 3": numbers[3:23:2],
@@ -133,6 +162,32 @@ def test_layouts_share_one_storage(path):
     found = read_torch_file(path)
     assert_same_arrays(found, expected)
     assert np.shares_memory(found["transposed"], found["no axis"])
+
+
+def test_a_view_of_a_storage(path):
+    """PyTorch before 0.4 had storages within others."""
+    numbers = np.arange(12, dtype=np.float32)
+    whole = Strided(numbers, (12,), (1,))
+    part = dict(numbers=numbers, strides=(1,), offset=1, view=("7", 4, 5))
+    write_old_checkpoint(path, {"whole": whole, "part": Strided(shape=(4,), **part)})
+    expected = {"whole": numbers, "part": np.float32([5, 6, 7, 8])}
+    assert_same_arrays(read_torch_file(path), expected)
+    write_old_checkpoint(path, {"part": Strided(shape=(5,), **part)})
+    assert "reaches number 5 of a storage with 5" in refusal(read_torch_file, path)
+    part["view"] = ("7", 9, 4)
+    write_old_checkpoint(path, {"part": Strided(shape=(1,), **part)})
+    assert "a view that ends after 12 numbers" in refusal(read_torch_file, path)
+
+
+def test_only_what_is_asked_for_is_read_of_an_old_file(path):
+    # The numbers of the other entry would be a storage of a type that is read nowhere.
+    big = np.zeros(10_000_000, np.float32)
+    write_old_checkpoint(path, {"state_dict": {"w": np.float32([1, 2])}, "optimizer": big})
+    tracemalloc.start()
+    found = read_torch_file(path, keys=("state_dict",))
+    assert tracemalloc.get_traced_memory()[1] < 30e6
+    tracemalloc.stop()
+    assert_same_arrays(found["state_dict"], {"w": np.float32([1, 2])})
 
 
 def test_a_small_file_may_show_a_large_model(path):
@@ -209,8 +264,8 @@ def test_files_of_pytorch_itself(path):
     for protocol in (2, 4):
         torch.save(tensors, path, pickle_protocol=protocol)
         assert_same_arrays(read_torch_file(path), expected)
-    torch.save(tensors, path, _use_new_zipfile_serialization=False)
-    assert "torch.save(torch.load(" in refusal(read_torch_file, path)
+        torch.save(tensors, path, pickle_protocol=protocol, _use_new_zipfile_serialization=False)
+        assert_same_arrays(read_torch_file(path), expected)
 
 
 # Files that ask for more than data
@@ -254,9 +309,10 @@ PLACES = {
 def test_nothing_is_run(tmp_path, path, name, opcode, place):
     marker = tmp_path / "marker"
     saved = PLACES[place](Raw(attack(*name.rsplit(".", 1), opcode, marker)))
-    write_checkpoint(path, saved)
-    for keys in (None, ("state_dict_ema",)):
-        assert repr(name) in refusal(read_torch_file, path, keys)
+    for write in (write_checkpoint, write_old_checkpoint):
+        write(path, saved)
+        for keys in (None, ("state_dict_ema",)):
+            assert repr(name) in refusal(read_torch_file, path, keys)
     path.write_bytes(pickle_code(saved))
     assert repr(name) in refusal(read_pickle, path)
     assert not marker.exists()
@@ -383,6 +439,10 @@ def test_tensors_that_lie(path, tensor, text):
     given = {"numbers": np.zeros(6, np.float32), "shape": (2, 3), "strides": (3, 1), **tensor}
     write_checkpoint(path, {"x": Strided(**given)})
     assert text in refusal(read_torch_file, path)
+    write_old_checkpoint(path, {"x": Strided(**given)})
+    found = refusal(read_torch_file, path)
+    # There, the storages themselves tell how many numbers they have.
+    assert text in found or "at its storage" in found or "is of no tensor" in found
 
 
 def test_many_repeated_tensors_are_too_much(path):
@@ -407,11 +467,9 @@ def test_other_files(tmp_path, path):
     for content in (b"", b"PK", b"hello", b"\x80\x02}."):
         path.write_bytes(content)
         assert "torch.save" in refusal(read_torch_file, path)
+    path.write_bytes(b"x" * 257 + b"ustar" + b"x" * 300)
+    assert "tar archive" in refusal(read_torch_file, path)
     old = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-    for content in (old, b"x" * 257 + b"ustar" + b"x" * 300):
-        path.write_bytes(content)
-        text = refusal(read_torch_file, path)
-        assert f'torch.save(torch.load({str(path)!r}, map_location="cpu"), {str(path)!r})' in text
     for content in (b"", b"hello", old + b"\x80\x02}.", CHECKPOINT.read_bytes()):
         path.write_bytes(content)
         refusal(read_pickle, path)
@@ -450,6 +508,47 @@ def test_entries_that_zip_allows_but_pytorch_does_not_write(path):
     ):
         path.write_bytes(content[:place] + new + content[place + len(new) :])
         assert text in refusal(read_torch_file, path)
+
+
+@pytest.mark.parametrize(
+    "changes, text",
+    [
+        (dict(version=1002), "it is of version '1002'"),
+        (dict(version=[[]]), "it is of version '[[]]'"),
+        (dict(keys=["0", "0"]), "no list of different names"),
+        (dict(keys=["0", 1]), "no list of different names"),
+        (dict(keys={"0": 1}), "no list of different names"),
+        (dict(keys=["1"]), "'1' is of no tensor"),
+        (dict(keys=[]), "something follows"),
+        (dict(after=b"x"), "something follows"),
+        (dict(after=pickle_code(1)), "something follows"),
+        (dict(keys=Raw(attack("posix", "system", "GLOBAL", "/x"))), "'posix.system'"),
+        (dict(version=Raw(attack("posix", "system", "GLOBAL", "/x"))), "'posix.system'"),
+    ],
+)
+def test_old_files_that_lie(path, changes, text):
+    write_old_checkpoint(path, {"x": np.float32([1, 2])}, **changes)
+    assert text in refusal(read_torch_file, path)
+
+
+def test_counts_of_an_old_file_that_lie(path):
+    write_old_checkpoint(path, {"x": np.float32([1, 2])})
+    content = path.read_bytes()
+    for count in (-2, -(2**63), 2**62, 3):
+        path.write_bytes(content[:-16] + struct.pack("<q", count) + content[-8:])
+        assert "at its storage '0'" in refusal(read_torch_file, path)
+    path.write_bytes(content[:-16] + struct.pack("<q", 1) + content[-8:])
+    assert "something follows" in refusal(read_torch_file, path)
+    path.write_bytes(content[:-16] + struct.pack("<q", 1) + content[-8:-4])
+    assert "2 numbers of 4 bytes, but the file has 4" in refusal(read_torch_file, path)
+
+
+def test_cut_old_files(path):
+    write_old_checkpoint(path, {"a": np.arange(9.0), "b": [np.ones(3, np.int64), 1]})
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        refusal(read_torch_file, path)
 
 
 def test_cut_files(path):

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 import openpyxl
 
-from helpers.torch_writer import write_checkpoint
+from helpers.torch_writer import write_checkpoint, write_old_checkpoint
 from keras_actionformer import (
     FeatureFiles,
     load_annotations,
@@ -131,6 +131,11 @@ FEATURES = [
     Reader(
         "a.pt",
         written("a.pt", lambda path: write_checkpoint(path, {"feats": _FEATS})),
+        read_features,
+    ),
+    Reader(
+        "old.pth",
+        written("old.pth", lambda path: write_old_checkpoint(path, {"feats": _FEATS})),
         read_features,
     ),
 ]

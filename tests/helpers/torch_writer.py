@@ -40,6 +40,7 @@ class Strided:
         `"BFloat16"` takes the uint16 of `bfloat16`.
       num_elements: int, the size the pickle claims for the storage, or None for the true one.
       key: str, the name the pickle gives the storage, or None for the one it is written under.
+      view: (str, first, count), the part of the storage that is meant, or None for all of it.
     """
 
     numbers: np.ndarray
@@ -49,6 +50,7 @@ class Strided:
     kind: str | None = None
     num_elements: int | None = None
     key: str | None = None
+    view: tuple | None = None
 
 
 @dataclasses.dataclass
@@ -91,6 +93,30 @@ def write_checkpoint(path, saved, *, location="cpu", byte_order="little", extra_
     with zipfile.ZipFile(path, "w") as file:
         for name, content in entries:
             file.writestr(zipfile.ZipInfo(f"archive/{name}"), content)
+
+
+def write_old_checkpoint(path, saved, *, location="cpu", version=1001, keys=None, after=b""):
+    """Writes `saved` as `torch.save` did before PyTorch 1.6.
+
+    Args:
+      path, saved, location: as `write_checkpoint`.
+      version: object that is written as the version of the format.
+      keys: object that is written as the list of storages, or None for the true one.
+      after: bytes that follow.
+    """
+    storages = []
+    code = pickle_code(saved, storages, location)
+    facts = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"long": 4}}
+    true_keys = [str(key) for key in range(len(storages))]
+    parts = [
+        *map(pickle_code, (0x1950A86A20F9469CFC6C, version, facts)),
+        code,
+        pickle_code(true_keys if keys is None else keys),
+    ]
+    for numbers in storages:
+        parts += [struct.pack("<q", len(numbers)), numbers.astype(numbers.dtype.newbyteorder("<"))]
+    with open(path, "wb") as file:
+        file.write(b"".join(bytes(part) for part in (*parts, after)))
 
 
 def pickle_code(saved, storages=None, location="cpu"):
@@ -155,6 +181,7 @@ def _tensor_code(tensor, storages, location, code):
             str(keys[0]) if tensor.key is None else tensor.key,
             location,
             num_elements,
+            *([] if tensor.view is None else [tensor.view]),
         )
     )
     hooks = Raw(global_code("collections.OrderedDict") + b")R")
