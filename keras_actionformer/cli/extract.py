@@ -1,8 +1,8 @@
 """Extracts features from videos, for `init`, `train` and `detect`.
 
-  extract --videos=recordings --encoder=motion --output=feats
+  extract --videos=recordings --output=feats
   extract --videos=a.mp4,b.mkv --encoder=motion --fps=10 --output=feats
-  extract --videos=bouts.csv --encoder=motion --output=feats --workers=2
+  extract --videos=bouts.csv --output=feats --workers=2
 
 --videos names video files, folders of them, or a table with a column `video` whose files lie beside
 it. Of each, --output gets NAME.npy, features (time steps, channels), and NAME.json, which tells how
@@ -18,24 +18,27 @@ alone; the exit status is then 1.
 
 Encoders:
 
-  motion   colours, edges and movements of each part of the picture: no network, no download; for
-           a fixed camera
+  efficientnet_lite0   what is on the pictures, by a network trained on ImageNet, whose weights come
+                       with the extra `video`; this one if none is named
+  motion               colours, edges and movements of each part of the picture: no network; for a
+                       fixed camera
 """
 
 from absl import flags, logging
 
 from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.errors import UserError, counted
+from keras_actionformer.quiet import quiet_start
 from keras_actionformer.terminal import RunningLine
 from keras_actionformer.video.encoder import Sampling
 from keras_actionformer.video.feature_folder import extract_videos
 from keras_actionformer.video.finding import find_video_files
-from keras_actionformer.video.named_encoders import open_encoder
+from keras_actionformer.video.named_encoders import DEFAULT, open_encoder
 
 _VIDEOS = flags.DEFINE_list(
     "videos", None, "Videos, folders of them or tables that name them.", required=True
 )
-_ENCODER = flags.DEFINE_string("encoder", None, "What computes the features.", required=True)
+_ENCODER = flags.DEFINE_string("encoder", DEFAULT, "What computes the features.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write features to.", required=True)
 _FPS = flags.DEFINE(FrameRate(), "fps", None, "Frames a second to read a video at.")
 _WINDOW_FRAMES = flags.DEFINE_integer(
@@ -49,7 +52,8 @@ _WORKERS = flags.DEFINE_integer("workers", 1, "Videos to work on at once.", lowe
 
 def main():
     videos = find_video_files(_VIDEOS.value, logging.warning)
-    encoder = open_encoder(_ENCODER.value)
+    with quiet_start():
+        encoder = open_encoder(_ENCODER.value)
     line = RunningLine()
 
     def tell(video_id, result):

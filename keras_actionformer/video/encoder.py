@@ -1,6 +1,7 @@
 """What turns clips of a video into features: a small protocol."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +24,10 @@ class Sampling:
     stride_frames: int
 
 
+# Of single pictures: half a second each, four a second.
+PICTURES = Sampling(fps=8, window_frames=4, stride_frames=2)
+
+
 class Encoder(Protocol):
     """A function of clips, uint8 (B, frames, height, width, 3), to features, float32 (B, width).
 
@@ -34,7 +39,8 @@ class Encoder(Protocol):
       framing: `Framing`, how pictures get its size.
       sampling: `Sampling` that suits it.
       batch_clips: int, the most clips to give it at once.
-      record: dict of what JSON can hold: its name and whatever else its features depend on.
+      record: dict of text and numbers: its name, the SHA-256 of its weights and whatever else its
+        features depend on.
     """
 
     width: int
@@ -45,3 +51,29 @@ class Encoder(Protocol):
     record: dict[str, Any]
 
     def __call__(self, clips: np.ndarray) -> np.ndarray: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkEncoder:
+    """An `Encoder` of a function.
+
+    Args:
+      function: of uint8 (B, frames, height, width, 3) to float (B, width).
+      width, clip_frames, framing, sampling, batch_clips, record: see `Encoder`.
+    """
+
+    function: Callable[[np.ndarray], np.ndarray]
+    width: int
+    clip_frames: int
+    framing: Framing
+    sampling: Sampling
+    batch_clips: int
+    record: dict[str, Any]
+
+    @classmethod
+    def of_pictures(cls, function, width, framing, record, sampling=PICTURES):
+        """Makes one of a function of pictures, uint8 (B, height, width, 3)."""
+        return cls(lambda clips: function(clips[:, 0]), width, 1, framing, sampling, 8, record)
+
+    def __call__(self, clips: np.ndarray) -> np.ndarray:
+        return np.asarray(self.function(clips), np.float32)

@@ -2,7 +2,8 @@
 
 from keras_actionformer.errors import UserError, suggest
 
-_NAMES = ("motion",)
+DEFAULT = "efficientnet_lite0"
+_NAMES = (DEFAULT, "motion")
 
 
 def open_encoder(name):
@@ -17,9 +18,14 @@ def open_encoder(name):
     Raises:
       UserError: there is none of this name, or a package that it needs is not installed.
     """
-    if name == "motion":
-        from keras_actionformer.video.motion import MotionEncoder
+    match name:
+        case "efficientnet_lite0":
+            from keras_actionformer.video.efficientnet import open_efficientnet_lite0
 
-        return MotionEncoder()
+            return open_efficientnet_lite0()
+        case "motion":
+            from keras_actionformer.video.motion import MotionEncoder
+
+            return MotionEncoder()
     near = suggest(name, _NAMES) or f"; there are {', '.join(_NAMES)}."
     raise UserError(f"There is no encoder {name!r}{near}")
