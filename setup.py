@@ -78,6 +78,7 @@ setup(
             "ruff",
         ],
         "excel": ["defusedxml", "openpyxl>=3.1"],  # the one guards the XML that the other reads
+        "flow": ["opencv-contrib-python-headless>=4.5"],
         "grpc": ["tensorflow-serving-api>=2.21"],
         "hub": ["huggingface_hub"],
         "onnx": ["onnxruntime", "tf2onnx>=1.17"],
@@ -90,7 +91,8 @@ setup(
         "tensorboard": ["tensorboard"],
         "test": [
             "jax",  # the network runs on it, too
-            "keras-actionformer[excel,grpc,onnx,openvino,parquet,plot,report,serve,tflite,video]",
+            "keras-actionformer[excel,flow,grpc,onnx,openvino,parquet,plot,report,serve,tflite]",
+            "keras-actionformer[video]",
             "playwright",  # drives a browser, where there is one
             "pympi-ling>=1.71",  # reads and writes files of ELAN
             "pysubs2>=1.8",  # reads subtitles

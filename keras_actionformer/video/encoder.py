@@ -1,7 +1,7 @@
 """What turns clips of a video into features: a small protocol."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -60,6 +60,10 @@ class NetworkEncoder:
     Args:
       function: of uint8 (B, frames, height, width, 3) to float (B, width).
       width, clip_frames, framing, sampling, batch_clips, record: see `Encoder`.
+      prepare: function of the pictures of a video, an iterator of uint8 (height, width, 3), that
+        yields as many of what the clips shall be made of, uint8 (height, width, channels); or None.
+      seconds_a_frame: function of the pictures of a video that measures how long that takes for
+        one, where it is so long that it is told before; or None.
     """
 
     function: Callable[[np.ndarray], np.ndarray]
@@ -69,6 +73,8 @@ class NetworkEncoder:
     sampling: Sampling
     batch_clips: int
     record: dict[str, Any]
+    prepare: Callable[[Iterator[np.ndarray]], Iterator[np.ndarray]] | None = None
+    seconds_a_frame: Callable[[Iterator[np.ndarray]], float] | None = None
 
     @classmethod
     def of_pictures(cls, function, width, framing, record, sampling=PICTURES):

@@ -77,6 +77,8 @@ def extract(path, encoder, sidecar, on_step=None):
     """
     window, stride = int(sidecar.window_frames), int(sidecar.stride_frames)
     frames = sample_frames(path, sidecar.fps, sidecar.duration_sec, encoder.framing)
+    if (prepare := getattr(encoder, "prepare", None)) is not None:
+        frames = prepare(frames)
     if stride > window:  # what lies between two windows is nobody's
         frames = (frame for count, frame in enumerate(frames) if count % stride < window)
     if encoder.clip_frames == 1:

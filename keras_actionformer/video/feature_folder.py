@@ -1,6 +1,7 @@
 """Features of many videos, several at once, written so that a stopped call can be made again."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import pathlib
 import threading
@@ -12,7 +13,7 @@ from keras_actionformer.data.sidecars import read_sidecar, sidecar_path
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import path_inside, write_npy
 from keras_actionformer.video.extraction import check_sampling, extract, sidecar_of
-from keras_actionformer.video.reading import probe
+from keras_actionformer.video.reading import probe, sample_frames
 
 _EVERY_SEC = 0.2  # from one look at what is done to the next
 
@@ -32,7 +33,9 @@ class Extracted:
     failed: dict[str, UserError]
 
 
-def extract_videos(videos, encoder, sampling, output_dir, workers=1, progress=None, tell=None):
+def extract_videos(
+    videos, encoder, sampling, output_dir, workers=1, progress=None, tell=None, warn=None
+):
     """Writes `ID.npy` and `ID.json` of each video; those that are there already stay.
 
     A video that cannot be read costs its own features and no others. A process that is killed
@@ -47,6 +50,8 @@ def extract_videos(videos, encoder, sampling, output_dir, workers=1, progress=No
       progress: function of (seconds of video that are done, their number, seconds that the rest
         will take or None), called several times a second, or None.
       tell: function of (video id, (T, C) or `UserError`), called when a video is done, or None.
+      warn: function of (frames, seconds that they will take beside the network), called before the
+        work begins where an encoder takes long for that; or None.
 
     Returns:
       `Extracted`.
@@ -78,8 +83,20 @@ def extract_videos(videos, encoder, sampling, output_dir, workers=1, progress=No
             f"'{sidecar_path(conflicts[0]).name}' tells which, if there is one): remove it, or "
             "choose another folder."
         )
+    if warn is not None and getattr(encoder, "seconds_a_frame", None) is not None:
+        _foresee(videos, encoder, sidecars, warn)
     _Work(videos, encoder, sidecars, output_dir, result, progress, tell).run(workers)
     return result
+
+
+def _foresee(videos, encoder, sidecars, warn):
+    """Tells how long the work ahead will take, measured on the first video that can be read."""
+    num_frames = sum(sidecar.num_frames for sidecar in sidecars.values())
+    for video_id, sidecar in sidecars.items():
+        frames = sample_frames(videos[video_id], sidecar.fps, sidecar.duration_sec, encoder.framing)
+        with contextlib.suppress(UserError), contextlib.closing(frames):
+            warn(num_frames, num_frames * encoder.seconds_a_frame(frames))
+            return
 
 
 class _Work:
