@@ -6,12 +6,12 @@ from keras_actionformer.errors import UserError
 
 
 def import_extra(module, package, extra, what):
-    """Imports and returns a module of a package that is an extra.
+    """Imports and returns a module of a package that need not be installed.
 
     Args:
       module: str, e.g. `"ai_edge_litert.interpreter"`.
       package: str, what the package index calls it.
-      extra: str, the extra of this library that installs it.
+      extra: str, the extra of this library that installs it; None where none does.
       what: str, what cannot be done without, e.g. `"Running a TFLite file"`.
 
     Raises:
@@ -20,6 +20,5 @@ def import_extra(module, package, extra, what):
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(
-            f"{what} needs {package}: pip install 'keras-actionformer[{extra}]' ({error})."
-        ) from error
+        wanted = f"'keras-actionformer[{extra}]'" if extra else package
+        raise UserError(f"{what} needs {package}: pip install {wanted} ({error}).") from error
