@@ -10,6 +10,7 @@ import keras
 import numpy.typing as npt
 
 from keras_actionformer.checks import check_class_names, from_fields
+from keras_actionformer.data.encoder_records import check_record
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.detection.detector import Detector
@@ -52,6 +53,8 @@ class ActionFormer(TrainableNetwork):
       grid: `FeatureGrid` or a dict of its fields: timing of its features; `detect` needs one.
       class_names: K strings, or None.
       thresholds: `Thresholds` or a dict of its fields: the least scores it recommends; or None.
+      encoder: dict, what computed the features it is trained on (`encoder` of the .json files that
+        `extract` writes beside features) and, as `sampling`, which frames they saw; or None.
 
     Call: `{"feats": (B, T, C) float, "mask": (B, T) bool} -> {"logits": (B, P, K), "offsets":
     (B, P, 2)}` for any T >= 1; P counts the points of all levels for T padded to a multiple of
@@ -101,6 +104,7 @@ class ActionFormer(TrainableNetwork):
         grid: FeatureGrid | dict[str, Any] | None = None,
         class_names: Sequence[str] | None = None,
         thresholds: Thresholds | dict[str, Any] | None = None,
+        encoder: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         given = locals()  # the arguments by name: nothing else is local yet
@@ -111,6 +115,7 @@ class ActionFormer(TrainableNetwork):
         grid = from_fields("grid", grid, FeatureGrid)
         class_names = check_class_names(class_names, architecture.num_classes)
         thresholds = check_thresholds(thresholds, architecture.num_classes)
+        encoder = check_record(encoder)
         look_for_devices()
 
         # === Functional model ===
@@ -140,6 +145,7 @@ class ActionFormer(TrainableNetwork):
         self.grid: FeatureGrid | None = grid
         self.class_names: tuple[str, ...] = class_names
         self.thresholds: Thresholds | None = thresholds
+        self.encoder: dict[str, Any] | None = encoder
         self.provenance: dict[str, Any] = {}  # of a preset, for when it is saved again
         # Not through __setattr__: Keras would count these graphs as layers of this model.
         self.__dict__.update(_detectors=Detectors())
@@ -436,6 +442,7 @@ class ActionFormer(TrainableNetwork):
             "grid": self.grid and dataclasses.asdict(self.grid),
             "class_names": list(self.class_names),
             "thresholds": self.thresholds and dataclasses.asdict(self.thresholds),
+            "encoder": self.encoder,
             "name": self.name,
             **({"quantized": mode} if mode else {}),
         }

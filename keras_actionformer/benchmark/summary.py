@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_actionformer.benchmark.flops import paper_multiply_adds
 from keras_actionformer.checks import positive_whole
+from keras_actionformer.data.encoder_records import describe_record
 from keras_actionformer.detection.text_table import table
 from keras_actionformer.detection.tiles import receptive_fields, why_not_tiles
 
@@ -65,6 +66,7 @@ class ModelSummary:
         table 3: with normalizations, and with what the reference's windows compute and hide.
       step_sec: float, seconds from one step to the next; None where nobody knows.
       levels: tuple of `Level`, the finest first.
+      encoder: dict, what computed the features it was trained on; None where nobody knows.
       measured: `Measurement` of `detect` on one sequence of so many steps, in milliseconds, with
         the most memory that the process has held; None where it was not asked for.
     """
@@ -74,6 +76,7 @@ class ModelSummary:
     multiply_adds: dict[str, int]
     step_sec: float | None
     levels: tuple[Level, ...]
+    encoder: dict[str, Any] | None = None
     measured: Measurement | None = None
 
     @property
@@ -121,6 +124,8 @@ class ModelSummary:
             table(parts, ("<", ">")),
             table(levels, ("<", ">", ">", ">", ">")),
         ]
+        if self.encoder is not None:
+            texts.append(f"Trained on features of {describe_record(self.encoder)}")
         if self.measured is not None:
             memory = self.measured.peak_mb
             texts.append(
@@ -198,6 +203,7 @@ def summarize(
         multiply_adds={part: products[part] for part in _ORDER},
         step_sec=model.grid.step_sec if has_time else None,
         levels=_levels(architecture),
+        encoder=model.encoder,
         measured=measured,
     )
 

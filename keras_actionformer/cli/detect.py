@@ -67,6 +67,7 @@ from keras_actionformer.cli.settings import define_settings, given_settings
 from keras_actionformer.cli.videos import check_exist, find_videos, read_times
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.grid import FeatureGrid, Timing
+from keras_actionformer.data.sidecars import check_as_trained
 from keras_actionformer.deploy.client import ServedModel
 from keras_actionformer.detection.bouts import bout_table, count_bouts, save_bout_counts
 from keras_actionformer.detection.detections import save_detections
@@ -106,6 +107,9 @@ _FPS = flags.DEFINE(FrameRate(), "fps", None, "Frames a second, where it is not 
 _DURATION = flags.DEFINE_float("duration", None, "Seconds; detections are cut to end by then.")
 _TABLE = flags.DEFINE_string(
     "table", None, "CSV file of the videos with their fps, their duration in seconds, or both."
+)
+_ANY_ENCODER = flags.DEFINE_bool(
+    "any_encoder", False, "Takes features of another encoder than the model was trained on."
 )
 _VIDEO_SCORES = flags.DEFINE_string(
     "video_scores", None, "File of the class scores of whole videos, for a model of one class."
@@ -258,10 +262,14 @@ def _times_of(videos, model):
     times = dict.fromkeys(videos, (_FPS.value, _DURATION.value))
     if _TABLE.value:
         times = read_times(_TABLE.value, videos)
+    told = []
     for video_id, (features, name) in videos.items():
         sidecar = features.sidecar(name)
         if sidecar is not None:
-            _check_told(features.describe(name), sidecar, times[video_id][0], model)
+            where, source = features.describe(name), "--table" if _TABLE.value else "--fps"
+            fix = "leave it out or correct it"
+            sidecar.check(where, times[video_id][0], source=source, fix=fix)
+            told.append((where, sidecar))
             times[video_id] = sidecar.fps, times[video_id][1] or sidecar.duration_sec
         if model.needs_duration and not times[video_id][1]:
             raise UserError(
@@ -269,21 +277,9 @@ def _times_of(videos, model):
                 "over its features: name one video in --feats and its seconds in --duration, or "
                 f"give a --table with the duration of each ({video_id!r} has none)."
             )
+    encoder = None if _ANY_ENCODER.value else model.encoder
+    check_as_trained(told, model.grid, encoder, model.data["downsample_rate"])
     return times
-
-
-def _check_told(where, sidecar, fps, model):
-    """Raises UserError where features tell another timing than the options or the model."""
-    source = "--table" if _TABLE.value else "--fps"
-    sidecar.check(where, fps, source=source, fix="leave it out or correct it")
-    if model.grid is not None:
-        sidecar.check(
-            where,
-            stride_frames=model.grid.stride_frames / model.data["downsample_rate"],
-            window_frames=model.grid.window_frames,
-            source="{name} of what the model was trained on",
-            fix="extract features as those were",
-        )
 
 
 def _told(found, recommended):
@@ -312,6 +308,7 @@ class _Model(NamedTuple):
       num_streams: int, that they are joined of.
       needs_duration: bool, whether that of each video has to be told.
       grid: `FeatureGrid` of the features it was trained on, or None where it is not known.
+      encoder: dict, the record of what computed those, or None.
       data: dict, what the configuration of its run says of their files.
       fusion: dict, how to fuse detections with scores of videos.
       thresholds: `Thresholds` that it recommends, or None.
@@ -322,6 +319,7 @@ class _Model(NamedTuple):
     num_streams: int
     needs_duration: bool
     grid: FeatureGrid | None
+    encoder: dict | None
     data: Mapping
     fusion: dict
     thresholds: Thresholds | None
@@ -339,7 +337,7 @@ def _served_model():
     def detect(video_id, feats, fps, duration_sec):
         return model.detect(feats, fps=fps, duration_sec=duration_sec)
 
-    return _Model(detect, model.input_dim, 1, False, None, _NO_DATA, fusion, thresholds)
+    return _Model(detect, model.input_dim, 1, False, None, None, _NO_DATA, fusion, thresholds)
 
 
 def _local_model():
@@ -363,8 +361,17 @@ def _local_model():
     override(given_settings(_SETTINGS), model, fusion if _VIDEO_SCORES.value else None)
     options = {**cut, "tile_steps": _TILE_STEPS.value, "verbose": 1 if is_terminal() else 2}
     detect = functools.partial(_detect, model, data["downsample_rate"], options)
-    widths = model.architecture.channels, model.architecture.num_streams
-    return _Model(detect, *widths, model.grid is None, model.grid, data, fusion, model.thresholds)
+    return _Model(
+        detect,
+        model.architecture.channels,
+        model.architecture.num_streams,
+        needs_duration=model.grid is None,
+        grid=model.grid,
+        encoder=model.encoder,
+        data=data,
+        fusion=fusion,
+        thresholds=model.thresholds,
+    )
 
 
 def _detect(model, downsample_rate, options, video_id, feats, fps, duration_sec):

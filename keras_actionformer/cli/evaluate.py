@@ -33,6 +33,8 @@ files stay as they are, by
   evaluate --workdir=runs/thumos14 --config.postprocess.nms_sigma=0.4 --output=scores.json
 """
 
+import dataclasses
+
 from absl import flags
 
 from keras_actionformer.cli.ground_truth import define_ground_truth, read_ground_truth
@@ -40,9 +42,10 @@ from keras_actionformer.cli.pages import write_run_page
 from keras_actionformer.cli.settings import define_settings, given_settings
 from keras_actionformer.cli.videos import MODEL_WIDTH
 from keras_actionformer.data.batches import evaluation_items
+from keras_actionformer.data.encoder_records import OF_MODEL
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.grid import Timing
-from keras_actionformer.data.sidecars import with_own_timing
+from keras_actionformer.data.sidecars import check_as_trained, with_own_timing
 from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.average_precision import TIOU_THRESHOLDS
@@ -70,6 +73,9 @@ _GROUND_TRUTH, _DEFAULT_SUBSET = _TRUTH["ground_truth"], _TRUTH["default_subset"
 _DETECTIONS = flags.DEFINE_string("detections", None, "JSON or CSV file of detections.")
 _FEATS = flags.DEFINE_list(
     "feats", None, "Folder of feature files, for --preset; of several streams, one each."
+)
+_ANY_ENCODER = flags.DEFINE_bool(
+    "any_encoder", False, "Takes features of another encoder than the model was trained on."
 )
 _PREFIX = flags.DEFINE_string("prefix", "", "A feature file is <prefix><video id><suffix>.")
 _SUFFIX = flags.DEFINE_string("suffix", ".npy", "See --prefix.")
@@ -147,6 +153,7 @@ def _evaluate(tiou_thresholds):
             tune_threshold=_TUNE_THRESHOLD.value,
             average_recall=_AVERAGE_RECALL.value,
             errors=errors,
+            any_encoder=_ANY_ENCODER.value,
         )
     if _WEIGHTS.value:
         raise UserError("--weights is for --workdir alone: a run has several, files have none.")
@@ -217,9 +224,19 @@ def _detect(videos, class_names, fusion):
     override(given_settings(_SETTINGS), model, fusion)
     channels, grid = model.architecture.channels, model.grid
     features = FeatureFiles(_FEATS.value, channels, _PREFIX.value, _SUFFIX.value, MODEL_WIDTH)
-    timing = Timing(grid.stride_frames, grid.window_frames, grid.fps)
-    source = "{name} of what the model was trained on"
-    videos = with_own_timing(videos, features, timing, source)
+    check_as_trained(
+        [
+            (features.describe(video.video_id), sidecar)
+            for video in videos
+            if (sidecar := features.sidecar(video.video_id)) is not None
+        ],
+        grid,
+        None if _ANY_ENCODER.value else model.encoder,
+    )
+    # The features' own rate goes before the model's, and this before that of the annotations.
+    videos = [dataclasses.replace(video, fps=grid.fps or video.fps) for video in videos]
+    timing = Timing(grid.stride_frames, grid.window_frames)
+    videos = with_own_timing(videos, features, timing, OF_MODEL)
     detections = detect_items(model, evaluation_items(videos, features, timing))
     if path:
         found = tune_thresholds(videos, detections, model.architecture.num_classes, class_names)

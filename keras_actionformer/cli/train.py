@@ -43,6 +43,9 @@ _PRESET = flags.DEFINE_string(
     None,
     "Preset (name, folder or hf://...), run or reference checkpoint whose weights to start from.",
 )
+_ANY_ENCODER = flags.DEFINE_bool(
+    "any_encoder", False, "Takes features of several encoders, or of another than the preset's."
+)
 _EVALUATE = flags.DEFINE_bool("evaluate", True, "Score the evaluation subset, if any, at the end.")
 _FOLDS = flags.DEFINE_integer(
     "folds", None, "Instead of one training: so many, each scored on its part of the videos.",
@@ -69,6 +72,7 @@ def _main(around_fit):
     check_sections(config)
     if _PRESET.value is not None:
         config.train.preset = _PRESET.value
+    config.data.any_encoder |= _ANY_ENCODER.value
     check_config(config)  # what is missing is told before Keras, seconds long, is started
     import_keras()
     from keras_actionformer.training.run_scores import check_evaluation, evaluate_workdir

@@ -10,6 +10,7 @@ import numpy as np
 from absl import logging
 
 from keras_actionformer.data.arrays import not_finite
+from keras_actionformer.data.encoder_records import joined_record
 from keras_actionformer.data.feature_files import HDF5_SUFFIXES, FolderStream, Hdf5Stream
 from keras_actionformer.data.sidecars import Sidecar, read_sidecar
 from keras_actionformer.errors import UserError, counted
@@ -143,7 +144,8 @@ class FeatureFiles:
         """Reads what lies beside the features of a video and tells their timing.
 
         Returns:
-          `Sidecar`, or None where no stream has one.
+          `Sidecar`, or None where no stream has one. Of several streams its encoder is that of
+          all, see `joined_record`.
 
         Raises:
           UserError: one is damaged, or two streams differ in their timing.
@@ -161,7 +163,10 @@ class FeatureFiles:
             grid = dataclasses.asdict(sidecar.grid)
             fix = "streams of one video must have the same timing, so extract one of them again"
             other.check(f"Feature file '{path}'", **grid, source=f"that of '{first}'", fix=fix)
-        return sidecar
+        if len(self.folders) == 1:
+            return sidecar
+        records = [found[path].encoder if path in found else {} for path in self.paths(video_id)]
+        return dataclasses.replace(sidecar, encoder=joined_record(records))
 
     def first_sidecar(self) -> Sidecar | None:
         """Returns the `Sidecar` of the first video that has one, or None: then none has."""

@@ -9,7 +9,10 @@ import os
 import pathlib
 from typing import Any
 
+from absl import logging
+
 from keras_actionformer.checks import check_keywords, frames_a_second, number, positive_whole, shown
+from keras_actionformer.data.encoder_records import ANY_ENCODER, OF_MODEL, check_same_encoder
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import read_json, write_json
@@ -19,6 +22,7 @@ _VERSION = 1
 _KIND = "Description of features"
 # Rates that differ by no more are one that was typed with fewer digits: 29.97 for 30000/1001.
 _SAME_RATE = 1e-4
+_NEAR_RATE = 0.1  # of one that differs by more, what a model was trained on looks slow or fast
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Sidecar:
       stride_frames, window_frames: floats, see `FeatureGrid`.
       duration_sec: float, of the video.
       num_frames: int, frames that were looked at, at `fps`.
-      encoder: dict of what JSON can hold: what computed the features.
+      encoder: dict of what JSON can hold: what computed the features, see encoder_records.py.
       video: dict likewise: which file they are of.
 
     Raises:
@@ -119,6 +123,48 @@ def read_sidecar(feats_path):
         raise UserError(f"{_KIND} '{path}' is damaged: {error}; extract it again.") from None
     except UserError as error:
         raise UserError(f"{_KIND} '{path}': {error}") from None
+
+
+def check_as_trained(told, grid, encoder, downsample_rate=1):
+    """Checks that features are such as a model was trained on.
+
+    Another frame rate is allowed, since seconds are right with it: if it is far from the model's, a
+    warning tells.
+
+    Args:
+      told: list of (str, what to call the features; their `Sidecar`).
+      grid: `FeatureGrid` of the model, or None where it has none.
+      encoder: dict, the record of the model's; None: it may be any.
+      downsample_rate: int, of the steps in a file the model gets every so many-th.
+
+    Raises:
+      UserError: their stride, their window or their encoder is another one.
+    """
+    far = []
+    for where, sidecar in told:
+        check_same_encoder(where, sidecar.encoder, encoder, OF_MODEL, ANY_ENCODER)
+        if grid is None:
+            continue
+        sidecar.check(
+            where,
+            stride_frames=grid.stride_frames / downsample_rate,
+            window_frames=grid.window_frames,
+            source=OF_MODEL,
+            fix="extract features as those were",
+        )
+        if grid.fps is not None and abs(sidecar.fps / grid.fps - 1) > _NEAR_RATE:
+            far.append((where, sidecar.fps))
+    if far:
+        (where, fps), *others = far
+        logging.warning(
+            "%s has %g frames a second, but the model was trained on %g: actions look slower or "
+            "faster to it. extract --fps=%g makes features as those were.%s",
+            where,
+            fps,
+            grid.fps,
+            grid.fps,
+            f" (So it is with {len(others)} more.)" if others else "",
+        )
 
 
 def with_own_timing(videos, features, timing, source):

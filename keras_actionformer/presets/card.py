@@ -7,6 +7,7 @@ import urllib.parse
 
 import yaml
 
+from keras_actionformer.data.encoder_records import describe_record
 from keras_actionformer.detection.text_table import table
 from keras_actionformer.errors import UserError, counted
 
@@ -101,10 +102,10 @@ def _use(architecture, metadata):
 
 
 def _features(architecture, metadata):
-    encoder = metadata["feature_encoder"]
-    lines = [
-        f"- Computed by: {_plain(encoder)}." if encoder else "- It is not told what computes them."
-    ]
+    record = metadata["encoder"] and describe_record(metadata["encoder"])
+    told = [text for text in (metadata["feature_encoder"], record) if text]
+    lines = [f"- Computed by: {_plain(text)}." for text in told]
+    lines = lines or ["- It is not told what computes them."]
     channels = architecture.input_dim
     if isinstance(channels, tuple):
         channels = f"{' + '.join(map(str, channels))} of {counted(len(channels), 'stream')}"

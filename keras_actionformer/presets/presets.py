@@ -3,7 +3,8 @@
 A preset folder holds
 
   config.json        the architecture: arguments of `ActionFormer`
-  metadata.json      class names, timing, post-processing, where it comes from, its scores, versions
+  metadata.json      class names, timing, encoder of the features, post-processing, where it comes
+                     from, its scores, versions
   model.weights.h5   one data set a variable, named by the variable's path
   README.md          the card: what it is, in words; and pictures/, where some were given
 """
@@ -45,7 +46,7 @@ from keras_actionformer.presets.weights import (
 # Arguments of `ActionFormer` that belong to the data, not to the architecture ...
 _DATA_ARGUMENTS = ("class_names", "grid", "postprocess")
 # ... and to its weights.
-_METADATA_ARGUMENTS = (*_DATA_ARGUMENTS, "thresholds")
+_METADATA_ARGUMENTS = (*_DATA_ARGUMENTS, "thresholds", "encoder")
 _PROVENANCE = ("feature_encoder", "licence", "source")
 _RESULT = ("description", "scores")  # of these weights alone
 
@@ -97,6 +98,7 @@ def _other_data(num_classes, overrides):
     changes = {}
     if "input_dim" in overrides:
         changes = {k: v for k, v in overrides.items() if k in ("input_dim", "embd_dim")}
+        changes["encoder"] = overrides.get("encoder")  # the preset's is of other features
     if "input_dim" in overrides or num_classes is not None:
         changes["thresholds"] = overrides.get("thresholds")
     if num_classes is None:
@@ -252,6 +254,7 @@ def model_metadata(model):
         "grid": model.grid and dataclasses.asdict(model.grid),
         "postprocess": dataclasses.asdict(model.postprocess),
         **_thresholds(model),
+        "encoder": model.encoder,
         **dict.fromkeys(_PROVENANCE, ""),
         **model.provenance,
     }

@@ -118,7 +118,7 @@ def diagnose(config, data_only=False, progress=None):
         opened = None if findings.problems else findings.attempt(open_preset, config)
         if opened is None:  # What follows from wrong settings is not worth telling.
             return Diagnosis(findings.problems, {})
-        config, _ = opened
+        config, source = opened
     experiment = Experiment(config)
     pyramid = None if data_only else architecture_of(config)
     annotations = findings.attempt(
@@ -126,6 +126,8 @@ def diagnose(config, data_only=False, progress=None):
     )
     if annotations is None:
         return Diagnosis(findings.problems, {})
+    if not data_only and source is not None:
+        findings.attempt(experiment.check_encoder, source, annotations.videos)
     all_videos_are_right = not any(problem.is_error for problem in findings.problems)
     features = findings.attempt(lambda: experiment.features)
     train_videos = _videos(annotations, config.data.train_subset, experiment, features, findings)
@@ -167,6 +169,8 @@ def diagnose(config, data_only=False, progress=None):
         findings.add_warning(sentence)
 
     numbers = _numbers(annotations, train, evaluation, experiment.lengths, pyramid)
+    if "features" in numbers:
+        numbers["features"]["encoder"] = experiment.encoder(annotations.videos)
     if config.train.class_weights is not None:
         weights = experiment.class_weights(annotations)
         for one, weight in zip(numbers["classes"], weights, strict=True):

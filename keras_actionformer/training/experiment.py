@@ -7,6 +7,13 @@ import ml_collections
 import numpy as np
 
 from keras_actionformer.data.batches import count_items, steps_per_epoch, train_dataset
+from keras_actionformer.data.encoder_records import (
+    ANY_ENCODER,
+    OF_MODEL,
+    SAMPLING,
+    check_same_encoder,
+    common_record,
+)
 from keras_actionformer.data.features import FeatureFiles, videos_with_features
 from keras_actionformer.data.grid import Timing
 from keras_actionformer.data.sidecars import with_own_timing
@@ -49,7 +56,39 @@ class Experiment:
             return annotations
         source = "data.{name} of the configuration"
         videos = with_own_timing(annotations.videos, self.features, self.timing, source)
+        self.encoder(videos)  # or tells that they have several
         return dataclasses.replace(annotations, videos=videos)
+
+    def encoder(self, videos):
+        """What computed the features of videos, as they are used: see `common_record`.
+
+        Raises:
+          UserError: those of two are of different encoders, and `data.any_encoder` is not set.
+        """
+        data = self.config.data
+        record = common_record(videos, self.features, None if data.any_encoder else ANY_ENCODER)
+        if record is None:
+            return None
+        sampling = dict(record[SAMPLING])
+        if sampling["stride_frames"] is not None:
+            sampling["stride_frames"] *= data.downsample_rate
+        return {**record, SAMPLING: sampling}
+
+    def check_encoder(self, model, videos):
+        """Raises UserError where a model was trained on features of another encoder than videos'.
+
+        Args:
+          model: `ActionFormer`.
+          videos: sequence of `Video`.
+        """
+        has_other_width = architecture_of(self.config).channels != model.architecture.channels
+        if self.config.data.any_encoder or has_other_width:  # then its embedding is not taken over
+            return
+        for video in videos:
+            sidecar = self.features.sidecar(video.video_id)
+            if sidecar is not None:
+                where = self.features.describe(video.video_id)
+                check_same_encoder(where, sidecar.encoder, model.encoder, OF_MODEL, ANY_ENCODER)
 
     @functools.cached_property
     def features(self):
@@ -191,6 +230,7 @@ class Experiment:
             postprocess=postprocess_of(self.config),
             grid=grid,
             class_names=names,
+            encoder=self.encoder(annotations.videos),
             dtype="mixed_bfloat16" if self.config.train.mixed_precision else None,
         )
 

@@ -116,6 +116,7 @@ def evaluate_workdir(
     tune_threshold=False,
     average_recall=False,
     errors=None,
+    any_encoder=False,
 ):
     """Detects on a subset with a training folder's model, fuses where it is set, and scores.
 
@@ -135,16 +136,19 @@ def evaluate_workdir(
       tune_threshold: bool, finds the thresholds of the best F1 on the subset instead, which the
         folder's model keeps.
       average_recall, errors: see `evaluate`.
+      any_encoder: bool, take features of another encoder than the model was trained on, too.
 
     Returns:
       `EvaluationResult`.
 
     Raises:
-      UserError: there is nothing to tune on, or see `tune_thresholds`.
+      UserError: there is nothing to tune on, or see `tune_thresholds`; or the features are of
+        another encoder.
     """
     workdir = pathlib.Path(workdir)
     config = ml_collections.ConfigDict(run_config(workdir))
     config.fusion.video_scores = str(video_scores or config.fusion.video_scores)
+    config.data.any_encoder |= any_encoder
     own_subset = config.data.eval_subset
     subset = subset or (_tuning_subset(config) if tune_threshold else own_subset)
     model = load_model(workdir, ActionFormer, weights)
@@ -154,6 +158,7 @@ def evaluate_workdir(
     fusion = None if video_scores is None else config.fusion
     is_changed = override(overrides or {}, model, fusion)
     videos = annotations.subset(subset)
+    Experiment(config).check_encoder(model, videos)
     detections = detect_subset(model, config, videos)
     detections = fuse_where_set(detections, video_scores, config)
     class_names = model.class_names

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_actionformer.data.encoder_records import describe_record
 from keras_actionformer.detection.text_table import table
 from keras_actionformer.errors import counted
 from keras_actionformer.training.pyramid import count_points
@@ -286,12 +287,13 @@ def _histogram(title, distribution):
 
 
 def _features_text(features):
-    steps, values = features["steps"], features["values"]
+    steps, values, record = features["steps"], features["values"], features.get("encoder")
     return (
         f"Features of {counted(features['videos'], 'video')}: "
         f"{' or '.join(map(str, features['channels']))} channels, "
         f"{steps['min']:.0f} to {steps['max']:.0f} steps (median {steps['median']:.0f}), "
         f"values {values[0]:.4g} to {values[1]:.4g}, {features['megabytes']:,.0f} MB as float32"
+        + (f", computed by {describe_record(record)}" if record else "")
     )
 
 

@@ -83,6 +83,8 @@ def _train(config, workdir, resume, before_fit, around_fit):
     # === Data ===
     experiment = Experiment(config)
     annotations = experiment.read_annotations()
+    if source is not None:
+        experiment.check_encoder(source, annotations.videos)
     videos = experiment.training_videos(annotations)
     steps_per_epoch = experiment.count_batches(videos)
     experiment.check_levels(videos)

@@ -78,7 +78,13 @@ def test_names_begin_no_list(name, shown):
     told = dict.fromkeys(
         ["description", "feature_encoder", "licence", "source", "grid", "thresholds", "scores"], ""
     )
-    told |= {"grid": None, "class_names": [name, "run"], "num_parameters": 1, "versions": {}}
+    told |= {
+        "grid": None,
+        "encoder": None,
+        "class_names": [name, "run"],
+        "num_parameters": 1,
+        "versions": {},
+    }
     assert f"## Classes\n\n{shown}\n" in card_text("x", architecture, told)
 
 
