@@ -1,5 +1,6 @@
-"""Detects actions in feature files with a trained model.
+"""Detects actions in videos or in feature files with a trained model.
 
+  detect --workdir=runs/mice --videos=cage.mp4,recordings --bouts --output=bouts.csv
   detect --workdir=runs/thumos14 --feats=video.npy
   detect --preset=presets/thumos14 --feats=video.npy --fps=30
   detect --workdir=runs/thumos14 --feats=new/a.npy,new/b.npy --fps=25 --output=found.json
@@ -19,6 +20,12 @@ timing of its own (a run with stride_frames=None) needs --duration, which is sha
 steps. Where videos differ in these, --table names a CSV file with the columns video, fps and
 duration, or one of the last two. A run's sliding windows and downsampling are applied as in its
 evaluation.
+
+--videos names video files, folders of them, or a table with a column `video`. Their features are
+computed by the encoder, and at the timing, of those that the model was trained on, and kept in the
+folder that --feats names, or beside --output: a second call computes none again, and one that was
+stopped goes on. --encoder names the encoder where the model does not, or where it needs a file. A
+video that cannot be read is told, and costs itself alone; the exit status is then 1.
 
 A file may be longer than memory allows: of a `.npy` or `.h5`, parts are read at a time, and
 features of more than 16384 steps run in overlapping tiles that find what one pass would find.
@@ -53,34 +60,29 @@ behind either asks for one version. Such a model gives ids of classes, which --c
 labels.txt of the export or, where the recommended scores are to be known, too, its manifest.json.
 """
 
-import functools
 import os
 import pathlib
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
-from absl import flags
+from absl import flags, logging
 
-from keras_actionformer.cli.classes import read_classes
+from keras_actionformer.cli.detecting_models import NO_DATA, local_model, served_model
+from keras_actionformer.cli.extracting import extract_and_tell
 from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.cli.settings import define_settings, given_settings
 from keras_actionformer.cli.videos import check_exist, find_videos, read_times
-from keras_actionformer.data.annotations import Video
-from keras_actionformer.data.grid import FeatureGrid, Timing
 from keras_actionformer.data.sidecars import check_as_trained
-from keras_actionformer.deploy.client import ServedModel
 from keras_actionformer.detection.bouts import bout_table, count_bouts, save_bout_counts
 from keras_actionformer.detection.detections import save_detections
 from keras_actionformer.detection.drafts import FORMATS, check_draft_ids, check_drafts, save_drafts
-from keras_actionformer.detection.thresholds import Thresholds
 from keras_actionformer.errors import UserError, counted
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.evaluation.video_scores import load_video_scores
-from keras_actionformer.quiet import import_keras, quiet_start
+from keras_actionformer.files import path_inside
 from keras_actionformer.report.figures import check_picture
 from keras_actionformer.report.timeline import plot_timeline
-from keras_actionformer.terminal import RunningLine, is_terminal
-from keras_actionformer.training.overrides import default_fusion, override
+from keras_actionformer.terminal import RunningLine
+from keras_actionformer.video.finding import find_video_files
+from keras_actionformer.video.model_encoder import encoder_of
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run.")
 _PRESET = flags.DEFINE_string(
@@ -100,9 +102,16 @@ _TIMEOUT = flags.DEFINE_float(
 _FEATS = flags.DEFINE_list(
     "feats",
     None,
-    "Feature files, or folders of them, with commas between; of several streams, one folder each.",
-    required=True,
+    "Feature files, or folders of them, with commas between; of several streams, one folder each. "
+    "With --videos: the folder that keeps their features.",
 )
+_VIDEOS = flags.DEFINE_list(
+    "videos", None, "Instead: videos, folders of them or tables that name them."
+)
+_ENCODER = flags.DEFINE_string(
+    "encoder", None, "For --videos: what computes features, as extract has it."
+)
+_WORKERS = flags.DEFINE_integer("workers", 1, "For --videos: how many at once.", lower_bound=1)
 _FPS = flags.DEFINE(FrameRate(), "fps", None, "Frames a second, where it is not the model's.")
 _DURATION = flags.DEFINE_float("duration", None, "Seconds; detections are cut to end by then.")
 _TABLE = flags.DEFINE_string(
@@ -149,14 +158,10 @@ _SUMMARY = flags.DEFINE_string(
 )
 
 
-# What a run's configuration says of feature files, where there is no run.
-_NO_DATA = {"feats": "", "prefix": "", "suffix": "", "downsample_rate": 1}
-
-
 def main():
     _check_options()  # before Keras is loaded and anything is computed
     video_scores = _VIDEO_SCORES.value and load_video_scores(_VIDEO_SCORES.value)
-    model = _served_model() if _SERVER.value else _local_model()
+    model = _model()
     threshold = _SCORE_THRESHOLD.value
     recommended = None if video_scores else model.thresholds  # fused scores are other ones
     if _BOUTS.value and threshold is None:
@@ -167,7 +172,11 @@ def main():
                 "recommends none: give --score_threshold=0.3, say, or have evaluate "
                 "--tune_threshold find the best one."
             )
-    videos = find_videos(_FEATS.value, model.data, model.channels, model.num_streams)
+    files, names, num_failed = {}, _FEATS.value, 0
+    if _VIDEOS.value:
+        files, names, num_failed = _extracted(model)
+        model = model._replace(data=NO_DATA)  # which is about the features of the run
+    videos = find_videos(names, model.data, model.channels, model.num_streams)
     if _FORMAT.value in FORMATS:
         check_draft_ids(videos)
     times = _times_of(videos, model)
@@ -191,7 +200,8 @@ def main():
         found[video_id] = detections
         line.clear()
         told = detections.describe("bout" if _BOUTS.value else "detection")
-        print(f"{' and '.join(map(str, features.paths(name)))}: {told}", flush=True)
+        paths = [files[video_id]] if files else features.paths(name)
+        print(f"{' and '.join(map(str, paths))}: {told}", flush=True)
     print(_told(found, recommended if threshold is None else None))
     if _OUTPUT.value:
         if _FORMAT.value in FORMATS:
@@ -206,6 +216,15 @@ def main():
         min_score = recommended if threshold is None else None  # else they are chosen already
         plot_timeline(found, path=_FIGURE.value, min_score=min_score)
         print(f"Wrote {_FIGURE.value}.")
+    return 1 if num_failed else 0
+
+
+def _model():
+    """The `DetectingModel` that the options name."""
+    given, fuses = given_settings(_SETTINGS), bool(_VIDEO_SCORES.value)
+    if _SERVER.value:
+        return served_model(_SERVER.value, _CLASSES.value, _TIMEOUT.value, given, fuses)
+    return local_model(_WORKDIR.value, _PRESET.value, given, fuses, _TILE_STEPS.value)
 
 
 def _check_options():
@@ -229,9 +248,53 @@ def _check_options():
     for flag in (_MERGE_GAPS, _MIN_LENGTH, _SUMMARY):
         if flag.value and not _BOUTS.value:
             raise UserError(f"--{flag.name} is for --bouts: give that, too.")
+    _check_source()
     if _TABLE.value and (_FPS.value is not None or _DURATION.value is not None):
         raise UserError("Give either --table, or --fps and --duration.")
-    check_exist(_FEATS.value)
+
+
+def _check_source():
+    """Raises UserError where it is not clear what to detect in."""
+    if not _VIDEOS.value:
+        if _FEATS.value is None:
+            raise UserError("Give --videos=FILES of videos, or --feats=FILES of features.")
+        if _ENCODER.value:
+            raise UserError("--encoder is for --videos: features are there already.")
+        check_exist(_FEATS.value)
+        return
+    if _SERVER.value:
+        raise UserError(
+            "--videos is for a model that runs here, which tells what computed its features: "
+            "extract them, and give --server the --feats."
+        )
+    for flag in (_FPS, _DURATION, _TABLE):
+        if flag.value is not None:
+            raise UserError(f"--{flag.name} is for --feats: videos tell their times themselves.")
+    if _FEATS.value and len(_FEATS.value) > 1:
+        raise UserError("With --videos, --feats names one folder, which keeps their features.")
+
+
+def _extracted(model):
+    """Extracts the features of --videos.
+
+    Returns:
+      (dict of video id to the video's path; list of str, the files of features; int, how many
+      videos have none).
+    """
+    videos = find_video_files(_VIDEOS.value, logging.warning)
+    encoder, sampling = encoder_of(model, _ENCODER.value, _ANY_ENCODER.value)
+    if _FEATS.value:
+        folder = pathlib.Path(_FEATS.value[0])
+    elif _OUTPUT.value:
+        output = pathlib.Path(_OUTPUT.value)
+        folder = output.with_name(f"{output.stem}_feats")
+    else:
+        folder = pathlib.Path("detect_feats")
+    done = extract_and_tell(videos, encoder, sampling, folder, _WORKERS.value)
+    videos = {name: path for name, path in videos.items() if name not in done.failed}
+    if not videos:
+        raise UserError("No video is left to detect in, for the reasons above.")
+    return videos, [str(path_inside(folder, f"{name}.npy")) for name in videos], len(done.failed)
 
 
 def _check_format():
@@ -296,92 +359,6 @@ def _told(found, recommended):
         "score from "
         f"{recommended} on: --score_threshold={recommended.common:g}, or --bouts."
     )
-
-
-class _Model(NamedTuple):
-    """What detects.
-
-    Attributes:
-      detect: function of a video's id, its downsampled features, its frame rate or None, and its
-        duration or None, that returns `Detections`.
-      channels: int, of the features.
-      num_streams: int, that they are joined of.
-      needs_duration: bool, whether that of each video has to be told.
-      grid: `FeatureGrid` of the features it was trained on, or None where it is not known.
-      encoder: dict, the record of what computed those, or None.
-      data: dict, what the configuration of its run says of their files.
-      fusion: dict, how to fuse detections with scores of videos.
-      thresholds: `Thresholds` that it recommends, or None.
-    """
-
-    detect: Callable
-    channels: int
-    num_streams: int
-    needs_duration: bool
-    grid: FeatureGrid | None
-    encoder: dict | None
-    data: Mapping
-    fusion: dict
-    thresholds: Thresholds | None
-
-
-def _served_model():
-    """The `_Model` behind --server."""
-    fusion = default_fusion()
-    override(given_settings(_SETTINGS), fusion=fusion if _VIDEO_SCORES.value else None)
-    class_names, thresholds = read_classes(_CLASSES.value) if _CLASSES.value else ((), None)
-    timeout = {} if _TIMEOUT.value is None else {"timeout_sec": _TIMEOUT.value}
-    with quiet_start():  # gRPC's messages import TensorFlow
-        model = ServedModel(_SERVER.value, class_names, **timeout)
-
-    def detect(video_id, feats, fps, duration_sec):
-        return model.detect(feats, fps=fps, duration_sec=duration_sec)
-
-    return _Model(detect, model.input_dim, 1, False, None, None, _NO_DATA, fusion, thresholds)
-
-
-def _local_model():
-    """The `_Model` of a run or a preset."""
-    import_keras()
-    import ml_collections
-
-    from keras_actionformer.model import ActionFormer
-    from keras_actionformer.presets.runs import load_model
-    from keras_actionformer.training.config import run_config
-    from keras_actionformer.training.experiment import Experiment
-
-    fusion = default_fusion()
-    if _PRESET.value:
-        model, data, cut = ActionFormer.from_preset(_PRESET.value), _NO_DATA, {}
-    else:
-        model = load_model(_WORKDIR.value, ActionFormer)
-        config = ml_collections.ConfigDict(run_config(_WORKDIR.value))
-        data, cut = config.data, Experiment(config).detection_windows
-        fusion = {name: config.fusion[name] for name in fusion}
-    override(given_settings(_SETTINGS), model, fusion if _VIDEO_SCORES.value else None)
-    options = {**cut, "tile_steps": _TILE_STEPS.value, "verbose": 1 if is_terminal() else 2}
-    detect = functools.partial(_detect, model, data["downsample_rate"], options)
-    return _Model(
-        detect,
-        model.architecture.channels,
-        model.architecture.num_streams,
-        needs_duration=model.grid is None,
-        grid=model.grid,
-        encoder=model.encoder,
-        data=data,
-        fusion=fusion,
-        thresholds=model.thresholds,
-    )
-
-
-def _detect(model, downsample_rate, options, video_id, feats, fps, duration_sec):
-    """Detections in the features of one video, which are downsampled already."""
-    grid = model.grid
-    if grid is None:
-        video = Video(video_id, "", duration_sec, fps, (), ())
-        timing = Timing(None, None, downsample_rate=downsample_rate)
-        grid = timing.grid_of(video, len(feats))
-    return model.detect(feats, fps=fps, duration_sec=duration_sec, grid=grid, **options)
 
 
 def _check_writable(flag, is_folder=False):

@@ -29,12 +29,10 @@ Encoders:
 
 from absl import flags, logging
 
+from keras_actionformer.cli.extracting import extract_and_tell
 from keras_actionformer.cli.frame_rate import FrameRate
-from keras_actionformer.errors import UserError, counted
 from keras_actionformer.quiet import quiet_start
-from keras_actionformer.terminal import RunningLine, clock
 from keras_actionformer.video.encoder import Sampling
-from keras_actionformer.video.feature_folder import extract_videos
 from keras_actionformer.video.finding import find_video_files
 from keras_actionformer.video.named_encoders import DEFAULT, open_encoder
 
@@ -57,40 +55,6 @@ def main():
     videos = find_video_files(_VIDEOS.value, logging.warning)
     with quiet_start():
         encoder = open_encoder(_ENCODER.value)
-    line = RunningLine()
-
-    def tell(video_id, result):
-        line.clear()
-        if isinstance(result, UserError):
-            logging.error("%s", result)
-        else:
-            print(f"{video_id}: {counted(result[0], 'step')} of {result[1]} channels", flush=True)
-
-    def progress(done_sec, total_sec, left_sec):
-        line.count(round(done_sec), round(total_sec), "s of video", left_sec=left_sec)
-
-    def warn(num_frames, sec):
-        print(
-            f"The optical flow of {counted(num_frames, 'frame')} will take about {clock(sec)}; "
-            "without the weights of that stream there is none.",
-            flush=True,
-        )
-
-    found = extract_videos(
-        videos,
-        encoder,
-        Sampling(_FPS.value, _WINDOW_FRAMES.value, _STRIDE_FRAMES.value),
-        _OUTPUT.value,
-        _WORKERS.value,
-        progress,
-        tell,
-        warn,
-    )
-    line.clear()
-    parts = [f"Features of {counted(len(found.shapes), 'video')} written to '{_OUTPUT.value}'"]
-    if found.skipped:
-        parts.append(f"{len(found.skipped)} there already")
-    if found.failed:
-        parts.append(f"{len(found.failed)} without, for the reasons above")
-    print(f"{'; '.join(parts)}.")
+    sampling = Sampling(_FPS.value, _WINDOW_FRAMES.value, _STRIDE_FRAMES.value)
+    found = extract_and_tell(videos, encoder, sampling, _OUTPUT.value, _WORKERS.value)
     return 1 if found.failed else 0

@@ -10,10 +10,9 @@ from keras_actionformer.errors import UserError
 
 SAMPLING = "sampling"
 # What to do about features of another encoder than a model's.
-ANY_ENCODER = (
-    "extract features as those were, or go on all the same with --any_encoder (in Python "
-    "any_encoder=True, of a configuration data.any_encoder)"
-)
+_ALL_THE_SAME = "or go on all the same with --any_encoder (data.any_encoder of a configuration)"
+ANY_ENCODER = f"extract features as those were, {_ALL_THE_SAME}"
+OTHER_ENCODER = f"name that one in --encoder, {_ALL_THE_SAME}"
 OF_MODEL = "{name} of what the model was trained on"
 _TIMES = ("fps", "stride_frames", "window_frames")
 
@@ -59,9 +58,10 @@ def check_same_encoder(where, found, wanted, source, fix):
     ours, theirs = _flat(found), _flat(wanted)
     for name in {**ours, **theirs}:
         own, other = ours.get(name), theirs.get(name)
-        if own != other:
+        is_file = f"{name}_sha256" in ours and f"{name}_sha256" in theirs  # whatever it is called
+        if own != other and not is_file:
             raise UserError(
-                f"{where} has encoder.{name}={shown(own)}, as the .json file beside it says, but "
+                f"{where} has encoder.{name}={shown(own)}, but "
                 f"{source.format(name=f'encoder.{name}')} is {shown(other)}; {fix}."
             )
 

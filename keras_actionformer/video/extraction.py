@@ -36,6 +36,11 @@ def check_sampling(encoder, sampling):
     return Sampling(fps, window, stride)
 
 
+def record_of(encoder):
+    """What features of an encoder depend on, see encoder_records.py."""
+    return {**encoder.record, "framing": dataclasses.asdict(encoder.framing)}
+
+
 def sidecar_of(facts, encoder, sampling):
     """The `Sidecar` that features of a video have.
 
@@ -51,7 +56,7 @@ def sidecar_of(facts, encoder, sampling):
         window_frames=sampling.window_frames,
         duration_sec=facts.duration_sec,
         num_frames=count_samples(fps, facts.duration_sec),
-        encoder={**encoder.record, "framing": dataclasses.asdict(encoder.framing)},
+        encoder=record_of(encoder),
         video={"file": facts.path.name, "bytes": facts.path.stat().st_size, "fps": facts.fps},
     )
 

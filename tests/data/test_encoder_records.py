@@ -23,6 +23,7 @@ from keras_actionformer.training.run_scores import evaluate_workdir
 from keras_actionformer.training.trainer import train
 
 NET = {"name": "net", "weights": {"sha256": "aa"}, "framing": {"height": 8, "short_side": None}}
+_OF_MODEL = "{name} of the model"
 SAMPLING = {"fps": 25.0, "stride_frames": 25, "window_frames": 25}
 
 
@@ -49,7 +50,7 @@ def model_of(folder, config=None):
 @pytest.mark.parametrize(
     ("other", "text"),
     [
-        ({**NET, "name": "nut"}, "encoder.name='nut', as the .json file beside it says, but"),
+        ({**NET, "name": "nut"}, "It has encoder.name='nut', but that is 'net'; do"),
         ({**NET, "weights": {"sha256": "bb"}}, "weights.sha256='bb', .* of the model is 'aa'; do"),
         ({**NET, "framing": {"height": 8, "short_side": 9}}, "short_side=9, .* is None; do"),
         ({**NET, "clips": [1]}, "encoder.clips.0=1, .* of the model is None"),
@@ -58,9 +59,10 @@ def model_of(folder, config=None):
 def test_a_difference_is_told(other, text):
     check_same_encoder("It", NET, {**NET, "sampling": SAMPLING}, "that", "do")
     check_same_encoder("It", {}, NET, "that", "do")
+    check_same_encoder("It", {"w": "a", "w_sha256": 1}, {"w": "b", "w_sha256": 1}, "that", "do")
     check_same_encoder("It", NET, None, "that", "do")
     with pytest.raises(UserError, match=text):
-        check_same_encoder("It", other, NET, "{name} of the model", "do")
+        check_same_encoder("It", other, NET, "that" if "that" in text else _OF_MODEL, "do")
 
 
 def test_in_words():
@@ -160,6 +162,6 @@ def test_detect_and_evaluate_ask_alike(data):
     for verb in (detect, evaluate):
         done = run_here(data, *verb)
         assert done.returncode == 2
-        assert "encoder.name='nut', as the .json file beside it says, but" in done.stderr
+        assert "encoder.name='nut', but encoder.name of what the model was" in done.stderr
         assert "is 'net'; extract features as those were, or go on all the" in done.stderr
         assert run_here(data, *verb, "--any_encoder").returncode == 0
