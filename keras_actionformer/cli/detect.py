@@ -27,6 +27,14 @@ folder that --feats names, or beside --output: a second call computes none again
 stopped goes on. --encoder names the encoder where the model does not, or where it needs a file. A
 video that cannot be read is told, and costs itself alone; the exit status is then 1.
 
+--watch detects in a video that goes on: a file that another program is writing (.ts, .mkv, .flv),
+the address of a stream (rtsp://, http://) or the number of a camera. A detection is written once,
+when nothing that comes can change it; how long after its end that is, is told at the beginning. It
+follows from how far the model sees and from --longest_sec; --delay_sec tells sooner, what then
+looks as if the video ended there. It ends with the video or by Ctrl-C, with everything written.
+
+  detect --workdir=runs/mice --watch=recording.ts --output=found.jsonl
+
 A file may be longer than memory allows: of a `.npy` or `.h5`, parts are read at a time, and
 features of more than 16384 steps run in overlapping tiles that find what one pass would find.
 --tile_steps sets how long these are, and so the memory that they take.
@@ -70,6 +78,7 @@ from keras_actionformer.cli.extracting import extract_and_tell
 from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.cli.settings import define_settings, given_settings
 from keras_actionformer.cli.videos import check_exist, find_videos, read_times
+from keras_actionformer.cli.watching import watch
 from keras_actionformer.data.sidecars import check_as_trained
 from keras_actionformer.detection.bouts import bout_table, count_bouts, save_bout_counts
 from keras_actionformer.detection.detections import save_detections
@@ -108,8 +117,11 @@ _FEATS = flags.DEFINE_list(
 _VIDEOS = flags.DEFINE_list(
     "videos", None, "Instead: videos, folders of them or tables that name them."
 )
+_WATCH = flags.DEFINE_string(
+    "watch", None, "Instead: a video that goes on: a growing file, an address or a camera's number."
+)
 _ENCODER = flags.DEFINE_string(
-    "encoder", None, "For --videos: what computes features, as extract has it."
+    "encoder", None, "For --videos and --watch: what computes features, as extract has it."
 )
 _WORKERS = flags.DEFINE_integer("workers", 1, "For --videos: how many at once.", lower_bound=1)
 _FPS = flags.DEFINE(FrameRate(), "fps", None, "Frames a second, where it is not the model's.")
@@ -125,6 +137,16 @@ _VIDEO_SCORES = flags.DEFINE_string(
 )
 _TILE_STEPS = flags.DEFINE_integer(
     "tile_steps", None, "Longer features run in tiles of so many steps; 16384 by default."
+)
+_LONGEST_SEC = flags.DEFINE_float(
+    "longest_sec", None, "For --watch: no action is longer; by default, as the model's levels say."
+)
+_DELAY_SEC = flags.DEFINE_float(
+    "delay_sec", None, "For --watch: from the end of an action until it is told, if sooner."
+)
+_EVERY_SEC = flags.DEFINE_float("every_sec", 2.0, "For --watch: from one look to the next.")
+_QUIET_SEC = flags.DEFINE_float(
+    "quiet_sec", 10.0, "For --watch: without anything new for so long, it has ended."
 )
 _SETTINGS = define_settings()
 _OUTPUT = flags.DEFINE_string(
@@ -164,14 +186,18 @@ def main():
     model = _model()
     threshold = _SCORE_THRESHOLD.value
     recommended = None if video_scores else model.thresholds  # fused scores are other ones
-    if _BOUTS.value and threshold is None:
+    if threshold is None and (_BOUTS.value or _WATCH.value):
         threshold = recommended
         if threshold is None:
             raise UserError(
-                "--bouts needs to know from which score on detections count, but the model "
+                f"--{'bouts' if _BOUTS.value else 'watch'} needs to know from which score on "
+                "detections count, but the model "
                 "recommends none: give --score_threshold=0.3, say, or have evaluate "
                 "--tune_threshold find the best one."
             )
+    if _WATCH.value:
+        _watch(model, threshold)
+        return 0
     files, names, num_failed = {}, _FEATS.value, 0
     if _VIDEOS.value:
         files, names, num_failed = _extracted(model)
@@ -255,9 +281,14 @@ def _check_options():
 
 def _check_source():
     """Raises UserError where it is not clear what to detect in."""
+    if _WATCH.value:
+        _check_watch()
+        return
     if not _VIDEOS.value:
         if _FEATS.value is None:
-            raise UserError("Give --videos=FILES of videos, or --feats=FILES of features.")
+            raise UserError(
+                "Give --videos=FILES of videos, or --feats=FILES of features, or --watch=SOURCE."
+            )
         if _ENCODER.value:
             raise UserError("--encoder is for --videos: features are there already.")
         check_exist(_FEATS.value)
@@ -272,6 +303,30 @@ def _check_source():
             raise UserError(f"--{flag.name} is for --feats: videos tell their times themselves.")
     if _FEATS.value and len(_FEATS.value) > 1:
         raise UserError("With --videos, --feats names one folder, which keeps their features.")
+
+
+def _check_watch():
+    """Raises UserError for options that are not for --watch, and for numbers that make no sense."""
+    for flag in (
+        _SERVER, _FEATS, _VIDEOS, _FPS, _DURATION, _TABLE, _VIDEO_SCORES, _TILE_STEPS, _FORMAT,
+        _FIGURE, _TOP_K, _BOUTS,
+    ):  # fmt: skip
+        if flag.value:
+            raise UserError(f"--{flag.name} is not for --watch: leave it out.")
+    for flag in (_LONGEST_SEC, _DELAY_SEC, _EVERY_SEC, _QUIET_SEC):
+        if flag.value is not None and not 0 < flag.value < float("inf"):
+            raise UserError(f"--{flag.name} must be above 0, but it is {flag.value:g}.")
+
+
+def _watch(model, threshold):
+    if model.has_windows:
+        raise UserError(
+            "--watch is not for a run whose videos are cut to windows (data.window_steps)."
+        )
+    encoder, sampling = encoder_of(model, _ENCODER.value, _ANY_ENCODER.value)
+    flags_ = (_LONGEST_SEC, _DELAY_SEC, _EVERY_SEC, _QUIET_SEC)
+    times = {flag.name: flag.value for flag in flags_}
+    watch(_WATCH.value, model.network, encoder, sampling, times, threshold, _OUTPUT.value)
 
 
 def _extracted(model):
@@ -308,6 +363,8 @@ def _check_format():
     if _MEDIA.value is not None:
         raise UserError(f"--media is for a --format of {', '.join(FORMATS)}.")
     suffixes = (f".{_FORMAT.value}",) if _FORMAT.value else (".json", ".csv")
+    if _WATCH.value:
+        suffixes = (".jsonl",)
     if _OUTPUT.value and not _OUTPUT.value.lower().endswith(suffixes):
         raise UserError(
             f"--output={_OUTPUT.value} must end in {' or '.join(suffixes)}; drafts for labelling "

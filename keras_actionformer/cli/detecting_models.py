@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keras_actionformer.cli.classes import read_classes
 from keras_actionformer.data.annotations import Video
@@ -31,6 +31,8 @@ class DetectingModel(NamedTuple):
       data: dict, what the configuration of its run says of their files.
       fusion: dict, how to fuse detections with scores of videos.
       thresholds: `Thresholds` that it recommends, or None.
+      network: `ActionFormer`, or None of one that is served.
+      has_windows: bool, whether sequences are cut to windows.
     """
 
     detect: Callable
@@ -42,6 +44,8 @@ class DetectingModel(NamedTuple):
     data: Mapping
     fusion: dict
     thresholds: Thresholds | None
+    network: Any = None
+    has_windows: bool = False
 
 
 def served_model(address, classes, timeout_sec, settings, fuses):
@@ -105,6 +109,8 @@ def local_model(workdir, preset, settings, fuses, tile_steps):
         data=data,
         fusion=fusion,
         thresholds=model.thresholds,
+        network=model,
+        has_windows=cut.get("window_steps") is not None,
     )
 
 

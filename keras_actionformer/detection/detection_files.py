@@ -1,10 +1,12 @@
 """The files that keep detections, read into columns and written.
 
-Two forms, told apart by the suffix:
+Two forms, told apart by the suffix, and one that is only read:
 
 * `.json`, the form of ActivityNet submissions:
   `{"results": {video_id: [{"label": name or id, "score": 0.9, "segment": [start_sec, end_sec]}]}}`
-* `.csv` with the header `video,start_sec,end_sec,label,score`, one detection a line.
+* `.csv` with the header `video,start_sec,end_sec,label,score`, one detection a line;
+* `.jsonl`, as `detect --watch` writes it: in each line what `.json` has for a detection, and its
+  `"video"`.
 """
 
 import csv
@@ -19,7 +21,7 @@ from keras_actionformer.files import atomic_write, parse_json, told_if_unreadabl
 
 _CSV_COLUMNS = ("video", "start_sec", "end_sec", "label", "score")
 _INTEGER = re.compile(r"\s*[0-9]{1,9}\s*")
-_NAME_ERRORS = {".json": "strict", ".csv": "surrogateescape"}
+_NAME_ERRORS = {".json": "strict", ".csv": "surrogateescape", ".jsonl": "strict"}
 
 
 def write_rows(path, rows):
@@ -29,7 +31,7 @@ def write_rows(path, rows):
       path: str or `os.PathLike` ending in `.json` or `.csv`.
       rows: dict, video id to what `Detections.to_dicts` returns.
     """
-    if _suffix(path) == ".json":
+    if _suffix(path, (".json", ".csv")) == ".json":
         content = {"version": "1.0", "results": rows}
         write_json(path, content, indent=None, ensure_ascii=False)
         return
@@ -56,12 +58,15 @@ def read_columns(path, class_names=None):
       UserError: the file is missing, broken, lacks a field, or holds something else than numbers
         and labels; the text names the file and the video.
     """
-    suffix = _suffix(path)
+    suffix = _suffix(path, tuple(_NAME_ERRORS))
     with told_if_unreadable(f"{path}: cannot read the detections"):
         if not pathlib.Path(path).exists():
             raise UserError(f"{path}: there is no such file of detections.")
         text = pathlib.Path(path).read_text(encoding="utf-8-sig", errors=_NAME_ERRORS[suffix])
-    columns = _parse_json(path, text) if suffix == ".json" else _parse_csv(path, text, class_names)
+    if suffix == ".csv":
+        columns = _parse_csv(path, text, class_names)
+    else:
+        columns = _parse_json(path, text) if suffix == ".json" else _parse_lines(path, text)
     labels = {video_id: rows[2] for video_id, rows in columns.items()}
     ids, names = _resolve_labels(path, labels, class_names)
     return {
@@ -70,10 +75,10 @@ def read_columns(path, class_names=None):
     }, names
 
 
-def _suffix(path):
+def _suffix(path, known):
     suffix = pathlib.Path(path).suffix.lower()
-    if suffix not in (".json", ".csv"):
-        raise UserError(f"{path}: the name of a detections file must end in .json or .csv.")
+    if suffix not in known:
+        raise UserError(f"{path}: the name of a detections file must end in {' or '.join(known)}.")
     return suffix
 
 
@@ -90,6 +95,19 @@ def _parse_json(path, text):
             f"object.{hint}"
         )
     return {video_id: _parse_video(path, video_id, rows) for video_id, rows in results.items()}
+
+
+def _parse_lines(path, text):
+    """As `_parse_json`; a last line that is not whole (somebody is writing it) is left out."""
+    videos = {}
+    lines = text.splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        if number == len(lines) and not line.endswith("\n"):
+            break
+        with told_if_unreadable(f"{path}: line {number} is no detection"):
+            row = parse_json(line)
+            videos.setdefault(str(row["video"]), []).append(row)
+    return {video_id: _parse_video(path, video_id, rows) for video_id, rows in videos.items()}
 
 
 def _parse_video(path, video_id, rows):

@@ -357,6 +357,27 @@ class Detector:
             progress.add(1)
         return self._suppress([best.valid()])[0]
 
+    def detect_tail(self, feats, start, first_kept):
+        """What is detected in the end of a sequence, of which only that is read.
+
+        Args:
+          feats: (T, C) array-like.
+          start: int, the first step to read, a multiple of the coarsest stride.
+          first_kept: int, likewise, the first step whose points count.
+
+        Returns:
+          Segments (M, 2) in steps from `start`, scores (M,) and labels (M,), best first.
+        """
+        architecture, num_steps = self._model.architecture, len(feats)
+        stop = self._padding.padded_steps(num_steps)
+        tile = Tile(start, stop, first_kept, stop)
+        batch = cut_tile(feats, tile, self._padding.reference_length(num_steps))
+        segments, scores, labels, _ = (np.asarray(x[0]) for x in self._candidates_of_tile(batch))
+        best = BestCandidates(self._settings, architecture.strides, architecture.num_classes)
+        # Counted from the start: in a stream of days, float32 would not tell steps apart.
+        best.add(Tile(0, stop - start, first_kept - start, stop - start), segments, scores, labels)
+        return self._suppress([best.valid()])[0]
+
     def _suppress(self, candidates):
         """Segments, scores and labels that stay of those of each sequence."""
         *found, counts = (np.asarray(x) for x in self._suppressed(pad_candidates(candidates)))

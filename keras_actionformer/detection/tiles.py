@@ -92,7 +92,7 @@ def receptive_fields(architecture):
     ]
 
 
-def _overlap(architecture):
+def tile_overlap(architecture):
     """Steps that tiles must see before and after what is kept, multiples of the last stride."""
     stride = architecture.coarsest_stride
     left, right = map(max, zip(*receptive_fields(architecture), strict=True))
@@ -118,12 +118,12 @@ def tile_length(architecture, tile_steps=None):
     if tile_steps is None:
         if problem is not None:
             return None
-        left, right = _overlap(architecture)
+        left, right = tile_overlap(architecture)
         return padded_length(max(DEFAULT_STEPS, 2 * (left + right)), stride)
     tile_steps = whole("tile_steps", tile_steps)
     if problem is not None:
         raise UserError(f"The model cannot run in tiles, because {problem}: leave out tile_steps.")
-    left, right = _overlap(architecture)
+    left, right = tile_overlap(architecture)
     least = left + right + stride
     if tile_steps < least:
         raise UserError(
@@ -147,7 +147,7 @@ def plan_tiles(architecture, num_steps, tile_steps):
     Returns:
       list of `Tile`, ascending; every step is kept once.
     """
-    left, right = _overlap(architecture)
+    left, right = tile_overlap(architecture)
     last = max(num_steps - tile_steps, 0)
     starts = [*range(0, last, tile_steps - left - right), last]
     edges = [0, *(start + tile_steps - right for start in starts[:-1]), num_steps]

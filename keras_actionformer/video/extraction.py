@@ -82,19 +82,8 @@ def extract(path, encoder, sidecar, on_step=None):
     """
     window, stride = int(sidecar.window_frames), int(sidecar.stride_frames)
     frames = sample_frames(path, sidecar.fps, sidecar.duration_sec, encoder.framing)
-    if (prepare := getattr(encoder, "prepare", None)) is not None:
-        frames = prepare(frames)
-    if stride > window:  # what lies between two windows is nobody's
-        frames = (frame for count, frame in enumerate(frames) if count % stride < window)
-    if encoder.clip_frames == 1:
-        rows = (row for rows in _encoded(((f,) for f in frames), encoder) for row in rows)
-        steps = (np.mean(rows, axis=0)[None] for rows in _windows(rows, window, stride))
-    else:
-        places = _spread(encoder.clip_frames or window, window)
-        clips = ([clip[i] for i in places] for clip in _windows(frames, window, stride))
-        steps = _encoded(clips, encoder)
     found, count = [], 0
-    for rows in steps:
+    for rows in encode_steps(frames, encoder, window, stride):
         if not np.isfinite(rows).all():
             where = sidecar.grid.to_sec(count)
             raise UserError(f"The features of '{path}' at {where:.1f} s are NaN or infinite.")
@@ -103,6 +92,30 @@ def extract(path, encoder, sidecar, on_step=None):
         if on_step is not None:
             on_step(min(count * sidecar.grid.step_sec, sidecar.duration_sec))
     return np.concatenate(found)
+
+
+def encode_steps(frames, encoder, window, stride, batch_clips=None):
+    """Yields the steps of the features of a video, float32 (some, C), as its frames come.
+
+    Args:
+      frames: iterator of uint8 (height, width, 3), at a constant rate.
+      encoder: `Encoder`.
+      window, stride: ints, see `Sampling`.
+      batch_clips: int, the most clips at once, if it is to be less than the encoder's.
+    """
+    batch_clips = min(batch_clips or encoder.batch_clips, encoder.batch_clips)
+    if (prepare := getattr(encoder, "prepare", None)) is not None:
+        frames = prepare(frames)
+    if stride > window:  # what lies between two windows is nobody's
+        frames = (frame for count, frame in enumerate(frames) if count % stride < window)
+    if encoder.clip_frames == 1:
+        pictures = ((frame,) for frame in frames)
+        rows = (row for rows in _encoded(pictures, encoder, batch_clips) for row in rows)
+        yield from (np.mean(rows, axis=0)[None] for rows in _windows(rows, window, stride))
+    else:
+        places = _spread(encoder.clip_frames or window, window)
+        clips = ([clip[i] for i in places] for clip in _windows(frames, window, stride))
+        yield from _encoded(clips, encoder, batch_clips)
 
 
 def _windows(items, length, stride):
@@ -127,8 +140,8 @@ def _spread(count, window):
     return np.where(is_early, np.floor(middles), np.ceil(middles) - 1).astype(int)
 
 
-def _encoded(clips, encoder):
+def _encoded(clips, encoder, batch_clips):
     """Yields float32 (up to `batch_clips`, C) of clips, each a sequence of pictures."""
     clips = iter(clips)
-    while batch := list(itertools.islice(clips, encoder.batch_clips)):
+    while batch := list(itertools.islice(clips, batch_clips)):
         yield np.asarray(encoder(np.stack([np.stack(clip) for clip in batch])), np.float32)

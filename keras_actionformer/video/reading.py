@@ -28,7 +28,7 @@ _LACKING_SEC, _LACKING = 0.5, 0.02
 # The file formats that state their length; of others it is guessed from the size.
 _STATING = ("mov", "matroska", "avi", "flv", "asf")
 # What is opened: no playlist of a stranger, which names other files and places to fetch.
-_FORMATS = (
+FORMATS = (
     "mov,matroska,avi,mpegts,mpeg,mpegvideo,m4v,flv,asf,ogg,mxf,dv,gxf,nut,ivf,rm,gif,mjpeg,h264,hevc,"
     "obu,yuv4mpegpipe,mp3,aac,wav,flac"
 )
@@ -172,14 +172,33 @@ def sample_frames(path, fps, duration_sec, framing=None):
     Raises:
       UserError: see `read_frames`.
     """
+    yield from _sampled(_decoded(path), fps, duration_sec, framing)
+
+
+def sample_live(container, stream, name, fps, framing=None):
+    """As `sample_frames`, of a video that goes on: it ends when nothing more comes.
+
+    Args:
+      container, stream: PyAV's.
+      name: str, what messages call it.
+      fps, framing: as for `sample_frames`.
+    """
+    return _sampled(_frames_of(container, stream, name), fps, None, framing)
+
+
+def _sampled(decoded, fps, duration_sec, framing):
+    """`sample_frames` of what `_decoded` yields; without a duration until the last frame goes."""
     fps = frames_a_second("fps", fps)
-    count, shown = 0, None
-    for time_sec, frame, pixel_ratio in _decoded(path):
+    count, shown, last_sec, time_sec = 0, None, 0.0, 0.0
+    for next_sec, frame, pixel_ratio in decoded:
+        last_sec, time_sec = time_sec, next_sec
         while shown is not None and (count + 0.5) / fps < time_sec - _ROUNDING_SEC:
             yield shown()
             count += 1
         # Turned into a picture when it is wanted, and only once.
         shown = functools.cache(functools.partial(_picture, frame, pixel_ratio, framing))
+    if duration_sec is None:  # the last one stays for as long as the one before
+        duration_sec = 2 * time_sec - last_sec
     while not count or (count + 0.5) / fps < duration_sec:
         yield shown()
         count += 1
@@ -202,35 +221,46 @@ def _opened(path):
         raise UserError(f"Video '{path}' does not exist; check its path.")
     if path.is_dir():
         raise UserError(f"Video '{path}' is a folder; name a file in it.")
-    options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
+    options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
     with contextlib.ExitStack() as stack:
         with told_if_unreadable(f"Video '{path}' cannot be read", _FIX):
             container = stack.enter_context(av.open(os.path.abspath(path), options=options))
-        cover = av.stream.Disposition.attached_pic  # of a record, which is a video stream, too
-        streams = [s for s in container.streams.video if not s.disposition & cover]
-        if not streams:
-            kinds = sorted({stream.type for stream in container.streams} - {"video"})
-            held = f"only {' and '.join(kinds)}" if kinds else "nothing"
-            raise UserError(f"'{path}' holds no video, {held}; name a video file.")
-        yield container, streams[0]
+        yield container, video_stream(container, path)
+
+
+def video_stream(container, name):
+    """The first stream of pictures that an open file has, or UserError with its name."""
+    cover = import_extra("av", "av", "video", "Reading a video").stream.Disposition.attached_pic
+    # A record's cover is a video stream, too.
+    streams = [s for s in container.streams.video if not s.disposition & cover]
+    if not streams:
+        kinds = sorted({stream.type for stream in container.streams} - {"video"})
+        held = f"only {' and '.join(kinds)}" if kinds else "nothing"
+        raise UserError(f"'{name}' holds no video, {held}; name a video file.")
+    return streams[0]
 
 
 def _decoded(path):
     """Yields (seconds, PyAV's frame, width of its pixels / height) in the order of a player."""
     with _opened(path) as (container, stream):
-        start_sec, count, time_sec = _start_sec(container), 0, 0.0
-        pixel_ratio = float(stream.sample_aspect_ratio or 1) or 1.0
-        frames = container.decode(stream)
-        for frame in _told(frames, lambda: f"Video '{path}' is damaged after {time_sec:.1f} s"):
-            if not count and frame.time and container.format.name == "avi":
-                # AVI tells no times of showing: those of decoding begin a B-frame too late.
-                start_sec = frame.time - float((stream.start_time or 0) * stream.time_base)
-            if frame.time is not None:
-                time_sec = frame.time - start_sec
-            else:
-                time_sec = count / float(stream.average_rate or stream.guessed_rate)
-            yield time_sec, frame, pixel_ratio
-            count += 1
+        yield from _frames_of(container, stream, path)
+
+
+def _frames_of(container, stream, path):
+    """`_decoded` of an open file."""
+    start_sec, count, time_sec = _start_sec(container), 0, 0.0
+    pixel_ratio = float(stream.sample_aspect_ratio or 1) or 1.0
+    frames = container.decode(stream)
+    for frame in _told(frames, lambda: f"Video '{path}' is damaged after {time_sec:.1f} s"):
+        if not count and frame.time and container.format.name == "avi":
+            # AVI tells no times of showing: those of decoding begin a B-frame too late.
+            start_sec = frame.time - float((stream.start_time or 0) * stream.time_base)
+        if frame.time is not None:
+            time_sec = frame.time - start_sec
+        else:
+            time_sec = count / float(stream.average_rate or stream.guessed_rate)
+        yield time_sec, frame, pixel_ratio
+        count += 1
     if not count:
         raise UserError(f"Video '{path}' has no picture that can be decoded; {_FIX}.")
 
