@@ -210,6 +210,35 @@ def write_npy(path, array):
         np.save(file, array)
 
 
+def write_npy_rows(path, parts):
+    """Writes arrays one after the other as one: only one of them is in memory.
+
+    Args:
+      path: `pathlib.Path`, which gets what `numpy.save` would write of all.
+      parts: iterator of arrays (n, C) of one type and width, one at least.
+
+    Returns:
+      (int, int), the shape of all.
+    """
+    with open(path, "wb") as file:
+        count = 0
+        for part in parts:
+            if not count:
+                _write_npy_head(file, part, 0)
+            file.write(part.tobytes())
+            count += len(part)
+        file.seek(0)
+        _write_npy_head(file, part, count)
+    return count, part.shape[1]
+
+
+def _write_npy_head(file, part, count):
+    # It has room for any count, so that it is as long whatever that is.
+    description = np.lib.format.dtype_to_descr(part.dtype)
+    head = {"descr": description, "fortran_order": False, "shape": (count, part.shape[1])}
+    np.lib.format.write_array_header_1_0(file, head)
+
+
 @contextlib.contextmanager
 def atomic_path(path):
     """Yields a path to write to, and moves that file to `path` when the block succeeds.

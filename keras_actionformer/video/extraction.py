@@ -61,8 +61,13 @@ def sidecar_of(facts, encoder, sampling):
     )
 
 
-def extract(path, encoder, sidecar, on_step=None):
-    """Computes the features of a video.
+def extract(path, encoder, sidecar):
+    """Computes the features of a video, float32 (T, C), see `extract_steps`."""
+    return np.concatenate(list(extract_steps(path, encoder, sidecar)))
+
+
+def extract_steps(path, encoder, sidecar, on_step=None):
+    """Computes the features of a video, of which no more than a batch is in memory.
 
     Step i is of the frames from `i * stride_frames` on, `window_frames` of them, at the frame rate
     of the sidecar. Only whole windows make a step; of a video shorter than one, the last picture
@@ -74,24 +79,23 @@ def extract(path, encoder, sidecar, on_step=None):
       sidecar: `Sidecar`, see `sidecar_of`.
       on_step: function of the seconds of the video that are done, called for each batch, or None.
 
-    Returns:
-      float32 (T, C).
+    Yields:
+      float32 (some steps, C).
 
     Raises:
       UserError: the video cannot be read or is damaged, or the encoder computes what is not finite.
     """
     window, stride = int(sidecar.window_frames), int(sidecar.stride_frames)
     frames = sample_frames(path, sidecar.fps, sidecar.duration_sec, encoder.framing)
-    found, count = [], 0
+    count = 0
     for rows in encode_steps(frames, encoder, window, stride):
         if not np.isfinite(rows).all():
             where = sidecar.grid.to_sec(count)
             raise UserError(f"The features of '{path}' at {where:.1f} s are NaN or infinite.")
-        found.append(rows)
+        yield rows
         count += len(rows)
         if on_step is not None:
             on_step(min(count * sidecar.grid.step_sec, sidecar.duration_sec))
-    return np.concatenate(found)
 
 
 def encode_steps(frames, encoder, window, stride, batch_clips=None):

@@ -11,8 +11,8 @@ import numpy as np
 
 from keras_actionformer.data.sidecars import read_sidecar, sidecar_path
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import path_inside, write_npy
-from keras_actionformer.video.extraction import check_sampling, extract, sidecar_of
+from keras_actionformer.files import atomic_path, path_inside, write_npy_rows
+from keras_actionformer.video.extraction import check_sampling, extract_steps, sidecar_of
 from keras_actionformer.video.reading import probe, sample_frames
 
 _EVERY_SEC = 0.2  # from one look at what is done to the next
@@ -129,13 +129,13 @@ class _Work:
     def _one(self, video_id):
         """Runs in a thread: decoding and encoding leave Python to the others."""
         sidecar, path = self._sidecars[video_id], self._videos[video_id]
-        feats = extract(path, self._encoder, sidecar, lambda sec: self._reach(video_id, sec))
+        steps = extract_steps(path, self._encoder, sidecar, lambda sec: self._reach(video_id, sec))
         feats_path = path_inside(self._output_dir, f"{video_id}.npy")
-        # Features that have no word of their timing could be used with another one.
-        feats_path.parent.mkdir(parents=True, exist_ok=True)
-        sidecar.save(feats_path)
-        write_npy(feats_path, feats)
-        return feats.shape
+        with atomic_path(feats_path) as temporary:
+            shape = write_npy_rows(temporary, steps)
+            # First: features that have no word of their timing could be used with another one.
+            sidecar.save(feats_path)
+        return shape
 
     def _reach(self, video_id, done_sec):
         if self._is_stopped.is_set():

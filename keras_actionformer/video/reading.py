@@ -235,7 +235,7 @@ def video_stream(container, name):
     streams = [s for s in container.streams.video if not s.disposition & cover]
     if not streams:
         kinds = sorted({stream.type for stream in container.streams} - {"video"})
-        held = f"only {' and '.join(kinds)}" if kinds else "nothing"
+        held = f"only {' and '.join(kinds)}" if kinds else "and nothing else"
         raise UserError(f"'{name}' holds no video, {held}; name a video file.")
     return streams[0]
 

@@ -62,6 +62,7 @@ def write_video(
         stream.pix_fmt = pixels
         stream.time_base = stream.codec_context.time_base = base
         sound = container.add_stream("aac", rate=16000, layout="mono") if sound_sec else None
+        container.start_encoding()  # or nothing would be written of a video without frames
         for place in range(num_frames):
             frame = av.VideoFrame.from_ndarray(picture(place), format="rgb24")
             shown_sec = (
@@ -75,6 +76,25 @@ def write_video(
         container.mux(stream.encode(None))
         if sound is not None:
             _write_silence(container, sound, sound_sec)
+    return path
+
+
+def repeat_video(source, path, times):
+    """Writes a video that shows another one several times, without coding anything again."""
+    import av
+
+    with av.open(str(source)) as old, av.open(str(path), "w") as new:
+        stream = old.streams.video[0]
+        copy = new.add_stream_from_template(stream)
+        packets = [packet for packet in old.demux(stream) if packet.size]
+        length = sum(packet.duration for packet in packets)
+        for start in range(0, times * length, length):
+            for packet in packets:
+                again = av.Packet(bytes(packet))
+                again.pts, again.dts = packet.pts + start, packet.dts + start
+                again.duration, again.time_base = packet.duration, packet.time_base
+                again.is_keyframe, again.stream = packet.is_keyframe, copy
+                new.mux(again)
     return path
 
 
