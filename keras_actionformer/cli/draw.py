@@ -25,7 +25,7 @@ from keras_actionformer.errors import UserError, counted, suggest
 from keras_actionformer.files import path_inside
 from keras_actionformer.report.palette import class_colours
 from keras_actionformer.terminal import RunningLine
-from keras_actionformer.video.drawing import draw_clips, draw_video
+from keras_actionformer.video.drawing import draw
 from keras_actionformer.video.finding import find_video_files
 
 _VIDEOS = flags.DEFINE_list(
@@ -101,20 +101,28 @@ def _draw(path, detections, truth, output):
     def progress(done_sec, total_sec):
         line.count(int(done_sec), int(total_sec), "s", path.name)
 
+    done = draw(
+        path,
+        detections,
+        output,
+        _CLIPS.value,
+        truth,
+        colours,
+        _ONLY.value,
+        _PAD_SEC.value,
+        progress,
+    )
+    line.clear()
     if output:
-        left_out = draw_video(
-            path, output, detections, truth, colours, _ONLY.value, _PAD_SEC.value, progress
-        )
-        line.clear()
-        print(f"Wrote '{output}' with {counted(len(detections), 'detection')}.", flush=True)
-        if left_out:
+        count = len(detections) - done.beyond
+        print(f"Wrote '{output}' with {counted(count, 'detection')}.", flush=True)
+        if done.left_out:
             print(
-                f"{left_out} of them are not in the timeline, which has room for three at a time: "
-                "--score_threshold leaves out the unsure ones, as detect --bouts does."
+                f"{done.left_out} of them are not in the timeline, which has room for three at a "
+                "time: --score_threshold leaves out the unsure ones, as detect --bouts does."
             )
     if _CLIPS.value:
-        clips = draw_clips(
-            path, _CLIPS.value, detections, truth, colours, _PAD_SEC.value, progress=progress
-        )
-        line.clear()
-        print(f"Wrote {counted(len(clips), 'clip')} to '{_CLIPS.value}'.", flush=True)
+        print(f"Wrote {counted(len(done.clips), 'clip')} to '{_CLIPS.value}'.", flush=True)
+    if done.beyond:
+        begin = "1 detection begins" if done.beyond == 1 else f"{done.beyond} detections begin"
+        print(f"{begin} after the end of '{path}' and cannot be drawn: is it of this video?")

@@ -15,64 +15,84 @@ from keras_actionformer.video.reading import probe, read_frames
 from keras_actionformer.video.writing import check_suffix, write_video
 
 
-def draw_video(
-    path, output, detections, truth=None, colours=None, only=False, pad_sec=1.0, progress=None
-):
-    """Writes a video with what was detected in it: labels, and a timeline below the picture.
+class Drawn(NamedTuple):
+    """What became of a video's detections.
 
-    Times of pictures stay exactly as they are, and so does the sound.
+    Attributes:
+      left_out: int, how many found no place in the timeline, since too many overlap.
+      clips: list of `pathlib.Path`, by time.
+      beyond: int, how many begin after the video's end, and so are nowhere.
+    """
+
+    left_out: int
+    clips: list[pathlib.Path]
+    beyond: int
+
+
+def draw(
+    path,
+    detections,
+    output=None,
+    clips=None,
+    truth=None,
+    colours=None,
+    only=False,
+    pad_sec=1.0,
+    progress=None,
+):
+    """Writes a video with what was detected in it, and a clip of each detection.
+
+    Labels stand in the picture, and a timeline below. Times of pictures stay exactly as they are,
+    and so does the sound. The video is read once.
 
     Args:
       path: str or `os.PathLike`, the video.
-      output: str or `os.PathLike`, the file to write.
       detections: `Detections`, those worth drawing.
+      output: str or `os.PathLike`, the file to write, or None for none.
+      clips: str or `os.PathLike`, the folder for clips, `<video>_<place by time>_<class>.mp4`,
+        created when missing; or None for none.
       truth: (segments_sec, float (N, 2), names, N str) of what happened; or None.
       colours: sequence of str, `"#RRGGBB"` of each class id of the detections.
-      only: bool, whether to leave out what is more than `pad_sec` from every detection.
-      pad_sec: float.
+      only: bool, whether to leave out of `output` what is more than `pad_sec` from every detection.
+      pad_sec: float, also the seconds of a clip before and after its detection.
       progress: function of (seconds of the video that are done, its seconds), or None.
 
     Returns:
-      int, how many detections found no place in the timeline, since too many overlap.
+      `Drawn`.
 
     Raises:
       UserError: the video cannot be read or written, or `only` leaves nothing of it.
     """
-    check_suffix(output)
-    spans_sec = _joined(detections.segments_sec, pad_sec) if only else None
-    if only and not spans_sec:
-        raise UserError(f"Of '{path}' nothing is left: it has no detection.")
-    return _draw(path, [_Part(output, spans_sec)], detections, truth, colours, progress)
+    facts = probe(path)
+    is_there = detections.segments_sec[:, 0] < facts.duration_sec
+    inside = detections[is_there]
+    wanted, parts = [], []
+    if output is not None:
+        check_suffix(output)
+        spans_sec = _joined(inside.segments_sec, pad_sec) if only else None
+        if only and not spans_sec:
+            raise UserError(f"Of '{path}' nothing is left: it has no detection.")
+        wanted.append(_Part(output, spans_sec))
+    if clips is not None:
+        parts = _clips_of(path, clips, inside, pad_sec)
+        wanted += parts
+    left_out = 0
+    if wanted:
+        left_out = _draw(path, facts, wanted, inside, truth, colours, progress)
+    return Drawn(left_out, [part.path for part in parts], int((~is_there).sum()))
 
 
-def draw_clips(
-    path, folder, detections, truth=None, colours=None, pad_sec=1.0, suffix=".mp4", progress=None
-):
-    """Writes a clip of each detection: `<video>_<place by time>_<class>.mp4`.
-
-    Args:
-      path, detections, truth, colours, progress: as `draw_video`.
-      folder: str or `os.PathLike`, created when missing.
-      pad_sec: float, seconds before and after.
-      suffix: str, the ending of the files.
-
-    Returns:
-      list of `pathlib.Path`, by time.
-
-    Raises:
-      UserError: see `draw_video`.
-    """
+def _clips_of(path, folder, detections, pad_sec):
+    """The `_Part` of each detection, by time."""
     order = np.argsort(detections.segments_sec[:, 0], kind="stable")
     digits = len(str(len(order)))
-    wanted = []
+    parts = []
     for number, place in enumerate(order, start=1):
         start, end = detections.segments_sec[place]
         name = f"{pathlib.Path(path).stem}_{number:0{digits}d}_{_safe(detections.names[place])}"
         span = max(float(start) - pad_sec, 0.0), float(end) + pad_sec
-        wanted.append(_Part(path_inside(folder, f"{name}{suffix}"), [span]))
-    if wanted:
-        _draw(path, wanted, detections, truth, colours, progress)
-    return [part.path for part in wanted]
+        parts.append(_Part(path_inside(folder, f"{name}.mp4"), [span]))
+    return parts
 
 
 class _Part(NamedTuple):
@@ -95,10 +115,9 @@ class _Part(NamedTuple):
         return self.spans_sec[-1][1] if self.spans_sec else math.inf
 
 
-def _draw(path, wanted, detections, truth, colours, progress):
-    """Reads the video once and writes each `_Part` of a list."""
+def _draw(path, facts, wanted, detections, truth, colours, progress):
+    """Reads the video once and writes each `_Part` of a list; returns `Drawn.left_out`."""
     av = import_extra("av", "av", "video", "Drawing onto a video")
-    facts = probe(path)
     found, left_out = bars_of(
         detections.segments_sec,
         detections.names,
