@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from keras_actionformer.cli import VERBS
+
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}
 PROGRAM = """
 import sys
@@ -48,3 +50,21 @@ def test_what_needs_no_network_loads_no_framework():
     *_, score, loaded = done.stdout.splitlines()
     assert score.split()[0] == "Recall@5x" and "keras_actionformer" in loaded
     assert FRAMEWORKS.isdisjoint(loaded.split())
+
+
+def test_no_verb_loads_a_framework_before_it_knows_what_to_do():
+    """So `help VERB`, and what is wrong with options, come at once."""
+    program = f"""
+import importlib, sys
+from absl import flags
+
+for verb in {list(VERBS)}:
+    importlib.import_module(f"keras_actionformer.cli.{{verb}}")
+    for name in list(flags.FLAGS):  # of which the next verb may have one, too
+        delattr(flags.FLAGS, name)
+print(*sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "keras_actionformer.cli.detect" in done.stdout.split()
+    assert FRAMEWORKS.isdisjoint(done.stdout.split())

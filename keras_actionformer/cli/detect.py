@@ -78,7 +78,6 @@ from keras_actionformer.cli.extracting import extract_and_tell
 from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.cli.settings import define_settings, given_settings
 from keras_actionformer.cli.videos import check_exist, find_videos, read_times
-from keras_actionformer.cli.watching import watch
 from keras_actionformer.data.sidecars import check_as_trained
 from keras_actionformer.detection.bouts import bout_table, count_bouts, save_bout_counts
 from keras_actionformer.detection.detections import save_detections
@@ -319,6 +318,8 @@ def _check_watch():
 
 
 def _watch(model, threshold):
+    from keras_actionformer.cli.watching import watch  # which loads Keras
+
     if model.has_windows:
         raise UserError(
             "--watch is not for a run whose videos are cut to windows (data.window_steps)."
