@@ -36,21 +36,15 @@ def open_torchvision(name):
     for head in _HEADS:
         if hasattr(network, head):
             setattr(network, head, torch.nn.Identity())
-    chosen = weights.transforms()
-    (height, width), resized = _pair(chosen.crop_size), list(chosen.resize_size)
-    is_video = name in models.list_models(module=models.video)
-    framing = {"interpolation": chosen.interpolation.value}
-    if len(resized) == 1:
-        framing = Framing(height, width, resized[0], **framing)
-    else:  # squeezed, and cut then
-        framing = Framing(*resized, **framing)
-    mean, deviation = (np.array(numbers, np.float32) for numbers in (chosen.mean, chosen.std))
+    transform, is_video = weights.transforms(), name in models.list_models(module=models.video)
+    # The transform scales, cuts and shifts; it is given what it need not scale.
+    height, width = _pair(transform.resize_size)
+    short_side = height if len(transform.resize_size) == 1 else None
+    framing = Framing(height, width, short_side, transform.interpolation.value)
 
     def features(clips):
-        top, left = (clips.shape[2] - height) // 2, (clips.shape[3] - width) // 2
-        clips = clips[:, :, top : top + height, left : left + width]
-        clips = np.moveaxis((clips / np.float32(255) - mean) / deviation, -1, 1)
-        return network(torch.from_numpy(clips if is_video else clips[:, :, 0]).to(_device(torch)))
+        pixels = transform(torch.from_numpy(np.moveaxis(clips, -1, 2).copy()))
+        return network((pixels if is_video else pixels[:, 0]).to(_device(torch)))
 
     return _encoder(
         network,
@@ -61,7 +55,7 @@ def open_torchvision(name):
         record={
             "name": f"torchvision:{name}",
             "weights": str(weights),
-            "pixels": f"(x / 255 - {list(chosen.mean)}) / {list(chosen.std)}",
+            "pixels": f"(x / 255 - {transform.mean}) / {transform.std}, {transform.crop_size}",
         },
     )
 
