@@ -12,6 +12,7 @@ from keras import layers
 
 from keras_actionformer.extras import import_extra
 from keras_actionformer.video.encoder import NetworkEncoder
+from keras_actionformer.video.keras_encoders import runner
 from keras_actionformer.video.reading import Framing
 from keras_actionformer.video.torch_weights import read_state, set_weights, sha256
 
@@ -51,7 +52,7 @@ def open_efficientnet_lite0():
     network = efficientnet_lite0()
     set_weights(network, read_state(path), path, unused=_CLASSIFIER)
     return NetworkEncoder.of_pictures(
-        network.predict_on_batch,
+        runner(network),
         width=_HEAD,
         framing=Framing(_SIDE, _SIDE),
         record={
@@ -75,10 +76,7 @@ def efficientnet_lite0():
             count += 1
     x = _convolution(x, "_conv_head", "_bn1", _HEAD, 1)
     x = layers.GlobalAveragePooling2D()(x)
-    model = keras.Model(inputs, x, name="EfficientNet-Lite0")
-    model.compile(jit_compile=False)
-    model.make_predict_function()  # now, and not in several threads at once
-    return model
+    return keras.Model(inputs, x, name="EfficientNet-Lite0")
 
 
 def _block(x, name, kernel, stride, expansion, channels):

@@ -31,6 +31,8 @@ PICTURES = Sampling(fps=8, window_frames=4, stride_frames=2)
 class Encoder(Protocol):
     """A function of clips, uint8 (B, frames, height, width, 3), to features, float32 (B, width).
 
+    It may have `prepare` and `seconds_a_frame`, too, see `NetworkEncoder`.
+
     Attributes:
       width: int, C.
       clip_frames: int, frames of a clip, which are taken evenly from a window. 1: it looks at

@@ -15,6 +15,7 @@ from keras import layers
 from keras_actionformer.errors import UserError
 from keras_actionformer.video.encoder import NetworkEncoder, Sampling
 from keras_actionformer.video.flow import check_opencv, seconds_a_pair, with_flow
+from keras_actionformer.video.keras_encoders import runner
 from keras_actionformer.video.reading import Framing
 from keras_actionformer.video.torch_weights import read_state, set_weights, sha256
 
@@ -52,7 +53,7 @@ def open_i3d(paths):
       UserError: a file cannot be read or does not hold these weights, both are of one stream, or
         OpenCV is not installed, which flow needs.
     """
-    networks, record = {}, {"name": "i3d"}
+    networks, record = {}, {"name": "i3d"}  # functions by their stream
     for path in map(pathlib.Path, paths):
         state = read_state(path)
         # Of another network, `set_weights` tells what is wrong.
@@ -63,17 +64,16 @@ def open_i3d(paths):
                 f"{path}: it has weights of the stream {stream!r}, as the file before it; name one "
                 "for RGB (3 channels) and one for flow (2)."
             )
-        networks[stream] = inception_i3d(2 if stream == "flow" else 3)
-        set_weights(networks[stream], state, path, unused=_CLASSIFIER)
+        network = inception_i3d(2 if stream == "flow" else 3)
+        set_weights(network, state, path, unused=_CLASSIFIER)
+        networks[stream] = runner(network)
         record[f"{stream}_weights_sha256"] = sha256(path)
     record["pixels"] = "x / 255 * 2 - 1"
     rgb, flow = networks.get("rgb"), networks.get("flow")
     facts = dict(clip_frames=_FRAMES, sampling=Sampling(None, _FRAMES, 4), batch_clips=1)
     if flow is None:
         framing = Framing(_SIDE, _SIDE, _SHORT_SIDE)
-        return NetworkEncoder(
-            rgb.predict_on_batch, width=_WIDTH, framing=framing, record=record, **facts
-        )
+        return NetworkEncoder(rgb, width=_WIDTH, framing=framing, record=record, **facts)
     check_opencv()
     record["flow"] = "TV-L1, clipped at 20 pixels, in 8 bits"
     # Flow is found in a larger square, whose edges it does not know.
@@ -91,8 +91,8 @@ def open_i3d(paths):
 
 def _both(rgb, flow, clips):
     """Features of clips with flow, uint8 (B, 16, 224, 224, 5); `rgb` may be None."""
-    feats = [] if rgb is None else [rgb.predict_on_batch(np.ascontiguousarray(clips[..., :3]))]
-    feats.append(flow.predict_on_batch(np.ascontiguousarray(clips[..., 3:])))
+    feats = [] if rgb is None else [rgb(np.ascontiguousarray(clips[..., :3]))]
+    feats.append(flow(np.ascontiguousarray(clips[..., 3:])))
     return np.concatenate(feats, axis=1)
 
 
@@ -114,14 +114,10 @@ def inception_i3d(channels, frames=_FRAMES, height=_SIDE, width=_SIDE):
     x = unit(x, "Conv3d_2c_3x3", 192, 3)
     x = max_pool(x, (1, 3, 3), (1, 2, 2), "MaxPool3d_3a_3x3")
     for name, numbers in _MODULES.items():
-        make = max_pool if name.startswith("MaxPool") else None
-        x = make(x, *numbers, name) if make else inception(x, name, numbers)
+        x = max_pool(x, *numbers, name) if len(numbers) == 2 else inception(x, name, numbers)
     # Two steps of 7 x 7 are left, of which the reference takes the mean.
     x = layers.GlobalAveragePooling3D()(x)
-    model = keras.Model(inputs, x, name="I3D")
-    model.compile(jit_compile=False)  # XLA takes three times as long for these on a CPU
-    model.make_predict_function()  # now, and not in several threads at once
-    return model
+    return keras.Model(inputs, x, name="I3D")
 
 
 def unit(x, name, channels, kernel, stride=1):

@@ -1,4 +1,4 @@
-"""Image models of Keras and KerasHub as encoders of single pictures."""
+"""Keras models as encoders; those of Keras itself and of KerasHub look at single pictures."""
 
 import hashlib
 import inspect
@@ -39,10 +39,9 @@ def open_keras_application(name):
     network = make(
         weights="imagenet", include_top=False, pooling="avg", input_shape=(height, width, 3)
     )
-    network.compile(jit_compile=False)
-    network.make_predict_function()
+    run = runner(network)
     return NetworkEncoder.of_pictures(
-        lambda pictures: network.predict_on_batch(preprocess(pictures.astype(np.float32))),
+        lambda pictures: run(preprocess(pictures.astype(np.float32))),
         width=network.output_shape[-1],
         framing=Framing(height, width),
         record={
@@ -87,6 +86,16 @@ def open_keras_hub(name):
             "pixels": "ImageConverter",
         },
     )
+
+
+def runner(network):
+    """Returns the function of arrays that a Keras model computes, ready for several threads.
+
+    XLA takes three times as long for convolutions of clips on a CPU; JAX has nothing else.
+    """
+    network.compile(jit_compile=keras.backend.backend() == "jax")
+    network.make_predict_function()
+    return network.predict_on_batch
 
 
 def weights_sha256(network):

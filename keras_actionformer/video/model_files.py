@@ -88,15 +88,16 @@ def open_keras_file(path, pixels=None):
     """
     import keras
 
+    from keras_actionformer.video.keras_encoders import runner
+
     _check_file(path)
     with told_if_unreadable(f"Keras cannot open '{path}'"):
         network = keras.models.load_model(path, compile=False)
     _check_one(path, "inputs", [value.name for value in network.inputs])
-    network.compile(jit_compile=False)
-    network.make_predict_function()
+    predict = runner(network)
 
     def run(x):
-        found = network.predict_on_batch(x)
+        found = predict(x)
         return found if isinstance(found, list) else [found]
 
     return _encoder(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from helpers.golden_files import cases, group, load
+from helpers.torch_writer import write_checkpoint
 from helpers.videos import public_clip
 from keras_actionformer.errors import UserError
 from keras_actionformer.video.efficientnet import efficientnet_lite0
@@ -93,9 +94,21 @@ def test_what_it_says_of_itself(encoder):
     assert encoder.sampling == open_encoder("motion").sampling == Sampling(8, 4, 2)
 
 
+def test_states_of_several_gpus(tmp_path):
+    counter = np.ones((), np.int64)
+    saved = {"module.a.weight": np.ones(3), "module.a.num_batches_tracked": counter, "epoch": 3}
+    write_checkpoint(tmp_path / "w.pth", saved)
+    assert list(read_state(tmp_path / "w.pth")) == ["a.weight"]
+    write_checkpoint(tmp_path / "w.pth", [1])
+    with pytest.raises(UserError, match="w.pth: expected a state dict of a network"):
+        read_state(tmp_path / "w.pth")
+
+
 def test_weights_that_do_not_fit(state):
     network = efficientnet_lite0()
     assert sum(value.size for value in state.values()) - 1281 * 1000 == network.count_params()
+
+    set_weights(network, state, "w.pth", ("_fc.weight", "_fc.bias"))
 
     def refusal(changes, unused=("_fc.weight", "_fc.bias")):
         with pytest.raises(UserError, match="^w.pth: these are not the weights of Eff") as raised:
