@@ -5,7 +5,7 @@ their SHA-256, the preparation of pictures). With a model it has an entry `sampl
 frames its steps have seen.
 """
 
-from keras_actionformer.checks import shown
+from keras_actionformer.checks import number, shown
 from keras_actionformer.errors import UserError
 
 SAMPLING = "sampling"
@@ -14,6 +14,7 @@ _ALL_THE_SAME = "or go on all the same with --any_encoder (data.any_encoder of a
 ANY_ENCODER = f"extract features as those were, {_ALL_THE_SAME}"
 OTHER_ENCODER = f"name that one in --encoder, {_ALL_THE_SAME}"
 OF_MODEL = "{name} of what the model was trained on"
+_DEEPEST = 8
 _TIMES = ("fps", "stride_frames", "window_frames")
 
 
@@ -21,18 +22,32 @@ def check_record(record):
     """Returns the record of an encoder; None where it tells nothing.
 
     Raises:
-      UserError: it is no dict.
+      UserError: it is no dict, or nests many, or its sampling is no dict of numbers.
     """
     if record is not None and not isinstance(record, dict):
         raise UserError(f"encoder must be a dict or None, but is {shown(record)}.")
+    if _is_deep(record, _DEEPEST):  # a file of somebody else may nest a thousand
+        raise UserError(f"encoder must nest at most {_DEEPEST} dicts and lists.")
+    sampling = (record or {}).get(SAMPLING, {})
+    if not isinstance(sampling, dict):
+        raise UserError(f"encoder.{SAMPLING} must be a dict, but is {shown(sampling)}.")
+    for name in _TIMES:
+        if sampling.get(name) is not None:
+            number(f"encoder.{SAMPLING}.{name}", sampling[name])
     return record or None
+
+
+def _is_deep(value, left):
+    inside = value.values() if isinstance(value, dict) else value
+    is_nested = isinstance(value, dict | list)
+    return is_nested and (not left or any(_is_deep(item, left - 1) for item in inside))
 
 
 def joined_record(records):
     """The record of several streams, dicts in their order, of which some may tell nothing."""
     if not any(records):
         return {}
-    names = [record.get("name", "unknown") for record in records]
+    names = [str(record.get("name", "unknown")) for record in records]
     return {"name": " + ".join(names), "streams": [dict(record) for record in records]}
 
 

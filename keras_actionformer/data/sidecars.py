@@ -12,7 +12,12 @@ from typing import Any
 from absl import logging
 
 from keras_actionformer.checks import check_keywords, frames_a_second, number, positive_whole, shown
-from keras_actionformer.data.encoder_records import ANY_ENCODER, OF_MODEL, check_same_encoder
+from keras_actionformer.data.encoder_records import (
+    ANY_ENCODER,
+    OF_MODEL,
+    check_record,
+    check_same_encoder,
+)
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import read_json, write_json
@@ -55,6 +60,8 @@ class Sidecar:
         if number("duration_sec", self.duration_sec) <= 0:
             raise UserError(f"duration_sec must be above 0, but it is {self.duration_sec}.")
         positive_whole("num_frames", self.num_frames)
+        if isinstance(self.encoder, dict):
+            check_record(self.encoder)
         for name in ("encoder", "video"):
             if not isinstance(getattr(self, name), dict):
                 raise UserError(

@@ -94,8 +94,14 @@ def test_a_model_knows_what_computed_its_features(data):
     assert again.encoder == model.encoder and again.get_config()["encoder"] == model.encoder
     assert ActionFormer.from_preset(data / "preset", num_classes=3).encoder == model.encoder
     assert ActionFormer.from_preset(data / "preset", input_dim=9).encoder is None
-    with pytest.raises(UserError, match="encoder must be a dict or None, but is 'net'"):
-        ActionFormer(input_dim=4, num_classes=1, encoder="net")
+    for encoder, text in [
+        ("net", "encoder must be a dict or None, but is 'net'"),
+        ({"a": [[[[[[[[0]]]]]]]]}, "encoder must nest at most 8 dicts and lists"),
+        ({"sampling": 3}, "encoder.sampling must be a dict, but is 3"),
+        ({"sampling": {"fps": "x"}}, "encoder.sampling.fps must be a finite number, but it is 'x'"),
+    ]:
+        with pytest.raises(UserError, match=text):
+            ActionFormer(input_dim=4, num_classes=1, encoder=encoder)
 
 
 def test_what_differs_between_videos_is_left_open(data):
