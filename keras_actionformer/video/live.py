@@ -18,7 +18,7 @@ _PROTOCOLS = "rtsp,rtsps,rtp,rtmp,http,https,tls,tcp,udp,srt,crypto"
 _NET_FORMATS = f"{FORMATS},rtsp,sdp,rtp,hls,mpjpeg"
 _CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}")}
 _LOOK_SEC = 0.1  # from one look at a file to the next
-_FIX = "a file that is being written can be read as .ts, .mkv or .flv, and not as a plain .mp4"
+_FILE_FIX = "a file that is being written can be read as .ts, .mkv or .flv, and not as a plain .mp4"
 
 
 @contextlib.contextmanager
@@ -38,7 +38,7 @@ def open_live(source, quiet_sec, is_stopped):
     """
     av = import_extra("av", "av", "video", "Reading a video")
     with contextlib.ExitStack() as stack:
-        options, arguments = {"format_whitelist": FORMATS}, {}
+        options, arguments, fix = {"format_whitelist": FORMATS}, {}, _FILE_FIX
         if source.isdecimal():
             if sys.platform not in _CAMERAS:
                 raise UserError(
@@ -47,10 +47,12 @@ def open_live(source, quiet_sec, is_stopped):
                 )
             arguments["format"], name = _CAMERAS[sys.platform]
             opened, options = name.format(source), {}
+            fix = f"is {opened} a camera that you may read"
         elif _ADDRESS.match(source):
             opened = source
             options = {"protocol_whitelist": _PROTOCOLS, "format_whitelist": _NET_FORMATS}
             arguments["timeout"] = (max(quiet_sec, 1.0), quiet_sec)
+            fix = "check the address, and whether a player opens it"
         elif pathlib.Path(source).is_file():
             opened = stack.enter_context(_Growing(source, quiet_sec, is_stopped))
         else:
@@ -58,7 +60,7 @@ def open_live(source, quiet_sec, is_stopped):
                 f"--watch={source} is no file here; name one, an address such as rtsp://HOST/PATH, "
                 "or the number of a camera."
             )
-        with told_if_unreadable(f"'{source}' cannot be watched", _FIX):
+        with told_if_unreadable(f"'{source}' cannot be watched", fix):
             container = stack.enter_context(av.open(opened, options=options, **arguments))
         yield container, video_stream(container, source)
 
