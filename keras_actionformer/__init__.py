@@ -16,6 +16,7 @@ _HOMES = {
     "Annotations": "data.annotations",
     "Architecture": "network.architecture",
     "Detections": "detection.detections",
+    "Encoder": "video.encoder",
     "ErrorAnalysis": "evaluation.error_analysis",
     "EvaluationResult": "evaluation.result",
     "ExportedModel": "deploy.exported",
@@ -26,6 +27,7 @@ _HOMES = {
     "PostProcess": "detection.postprocess",
     "RawOutputs": "detection.raw_outputs",
     "SGD": "training.optimizers",
+    "Sampling": "video.encoder",
     "ServedModel": "deploy.client",
     "Thresholds": "detection.thresholds",
     "Timing": "data.grid",
@@ -36,11 +38,14 @@ _HOMES = {
     "compare": "evaluation.comparison",
     "count_bouts": "detection.bouts",
     "default_config": "training.config",
+    "draw_video": "video.drawing",
     "evaluate": "evaluation.evaluation",
+    "extract_videos": "video.feature_folder",
     "list_presets": "presets.builtin",
     "load_annotations": "data.annotation_files",
     "load_config": "training.config_files",
     "load_detections": "detection.detections",
+    "open_encoder": "video.named_encoders",
     "plot_annotations": "report.data_charts",
     "plot_boundaries": "report.error_charts",
     "plot_confusion": "report.error_charts",
@@ -57,7 +62,9 @@ _HOMES = {
     "results_of_run": "report.sources",
     "save_annotations": "data.annotation_files",
     "save_detections": "detection.detections",
+    "save_drafts": "detection.drafts",
     "simulate_dataset": "datasets.simulated",
+    "simulate_videos": "video.simulated",
     "summarize": "benchmark.summary",
     "train": "training.trainer",
     "train_dataset": "data.batches",
@@ -89,6 +96,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, which read an
     from keras_actionformer.detection.detections import Detections as Detections
     from keras_actionformer.detection.detections import load_detections as load_detections
     from keras_actionformer.detection.detections import save_detections as save_detections
+    from keras_actionformer.detection.drafts import save_drafts as save_drafts
     from keras_actionformer.detection.postprocess import PostProcess as PostProcess
     from keras_actionformer.detection.raw_outputs import RawOutputs as RawOutputs
     from keras_actionformer.detection.thresholds import Thresholds as Thresholds
@@ -122,6 +130,12 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, which read an
     from keras_actionformer.training.optimizers import SGD as SGD
     from keras_actionformer.training.optimizers import AdamW as AdamW
     from keras_actionformer.training.trainer import train as train
+    from keras_actionformer.video.drawing import draw_video as draw_video
+    from keras_actionformer.video.encoder import Encoder as Encoder
+    from keras_actionformer.video.encoder import Sampling as Sampling
+    from keras_actionformer.video.feature_folder import extract_videos as extract_videos
+    from keras_actionformer.video.named_encoders import open_encoder as open_encoder
+    from keras_actionformer.video.simulated import simulate_videos as simulate_videos
 else:
 
     def __getattr__(name):

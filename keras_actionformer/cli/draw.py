@@ -25,7 +25,7 @@ from keras_actionformer.errors import UserError, counted, suggest
 from keras_actionformer.files import path_inside
 from keras_actionformer.report.palette import class_colours
 from keras_actionformer.terminal import RunningLine
-from keras_actionformer.video.drawing import draw
+from keras_actionformer.video.drawing import draw_video
 from keras_actionformer.video.finding import find_video_files
 
 _VIDEOS = flags.DEFINE_list(
@@ -101,16 +101,16 @@ def _draw(path, detections, truth, output):
     def progress(done_sec, total_sec):
         line.count(int(done_sec), int(total_sec), "s", path.name)
 
-    done = draw(
+    done = draw_video(
         path,
         detections,
         output,
         _CLIPS.value,
-        truth,
-        colours,
-        _ONLY.value,
-        _PAD_SEC.value,
-        progress,
+        colours=colours,
+        truth=truth,
+        only=_ONLY.value,
+        pad_sec=_PAD_SEC.value,
+        progress=progress,
     )
     line.clear()
     if output:

@@ -35,7 +35,7 @@ def extract_and_tell(videos, encoder, sampling, folder, workers):
             flush=True,
         )
 
-    found = extract_videos(videos, encoder, sampling, folder, workers, progress, tell, warn)
+    found = extract_videos(videos, encoder, folder, sampling, workers, progress, tell, warn)
     line.clear()
     parts = [f"Features of {counted(len(found.shapes), 'video')} written to '{folder}'"]
     if found.skipped:

@@ -2,11 +2,14 @@
 
 import contextlib
 import math
+import os
 import pathlib
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from keras_actionformer.detection.detections import Detections
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import path_inside
@@ -29,17 +32,18 @@ class Drawn(NamedTuple):
     beyond: int
 
 
-def draw(
-    path,
-    detections,
-    output=None,
-    clips=None,
-    truth=None,
-    colours=None,
-    only=False,
-    pad_sec=1.0,
-    progress=None,
-):
+def draw_video(
+    path: str | os.PathLike[str],
+    detections: Detections,
+    output: str | os.PathLike[str] | None = None,
+    clips: str | os.PathLike[str] | None = None,
+    *,
+    colours: Sequence[str],
+    truth: tuple[np.ndarray, Sequence[str]] | None = None,
+    only: bool = False,
+    pad_sec: float = 1.0,
+    progress: Callable[[float, float], None] | None = None,
+) -> Drawn:
     """Writes a video with what was detected in it, and a clip of each detection.
 
     Labels stand in the picture, and a timeline below. Times of pictures stay exactly as they are,
@@ -51,8 +55,8 @@ def draw(
       output: str or `os.PathLike`, the file to write, or None for none.
       clips: str or `os.PathLike`, the folder for clips, `<video>_<place by time>_<class>.mp4`,
         created when missing; or None for none.
+      colours: sequence of str, `"#RRGGBB"` of each class id of the detections, see `class_colours`.
       truth: (segments_sec, float (N, 2), names, N str) of what happened; or None.
-      colours: sequence of str, `"#RRGGBB"` of each class id of the detections.
       only: bool, whether to leave out of `output` what is more than `pad_sec` from every detection.
       pad_sec: float, also the seconds of a clip before and after its detection.
       progress: function of (seconds of the video that are done, its seconds), or None.

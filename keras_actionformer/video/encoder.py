@@ -14,14 +14,15 @@ class Sampling:
     """Which frames make a feature.
 
     Args:
-      fps: float, frames a second to read the video at, or None for its own.
+      fps: float, frames a second to read the video at; of an encoder, None is the video's own rate.
       window_frames: int, frames that a step sees.
       stride_frames: int, frames from one step to the next.
+        Where they are asked for, each may be None: as suits the encoder.
     """
 
-    fps: float | None
-    window_frames: int
-    stride_frames: int
+    fps: float | None = None
+    window_frames: int | None = None
+    stride_frames: int | None = None
 
 
 # Of single pictures: half a second each, four a second.

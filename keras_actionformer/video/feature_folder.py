@@ -3,18 +3,22 @@
 import concurrent.futures
 import contextlib
 import dataclasses
+import os
 import pathlib
 import threading
 import time
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from keras_actionformer.data.sidecars import read_sidecar, sidecar_path
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_path, path_inside, write_npy_rows
+from keras_actionformer.video.encoder import Encoder, Sampling
 from keras_actionformer.video.extraction import check_sampling, extract_steps, sidecar_of
 from keras_actionformer.video.reading import probe, sample_frames
 
+OWN_SAMPLING = Sampling()  # the encoder's
 _EVERY_SEC = 0.2  # from one look at what is done to the next
 
 
@@ -34,18 +38,25 @@ class Extracted:
 
 
 def extract_videos(
-    videos, encoder, sampling, output_dir, workers=1, progress=None, tell=None, warn=None
-):
+    videos: Mapping[str, str | os.PathLike[str]],
+    encoder: Encoder,
+    output_dir: str | os.PathLike[str],
+    sampling: Sampling = OWN_SAMPLING,
+    workers: int = 1,
+    progress: Callable[[float, float, float | None], None] | None = None,
+    tell: Callable[[str, tuple[int, int] | UserError], None] | None = None,
+    warn: Callable[[int, float], None] | None = None,
+) -> Extracted:
     """Writes `ID.npy` and `ID.json` of each video; those that are there already stay.
 
     A video that cannot be read costs its own features and no others. A process that is killed
     leaves whole files alone.
 
     Args:
-      videos: dict of video id to path, see `find_video_files`.
-      encoder: `Encoder`.
-      sampling: `Sampling`; what is None in it is the encoder's.
+      videos: dict of video id to path.
+      encoder: `Encoder`, see `open_encoder`.
       output_dir: str or `os.PathLike`, a folder, created when missing.
+      sampling: `Sampling`; what is None in it is the encoder's.
       workers: int, videos to work on at once.
       progress: function of (seconds of video that are done, their number, seconds that the rest
         will take or None), called several times a second, or None.

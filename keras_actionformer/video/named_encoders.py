@@ -1,6 +1,7 @@
 """Which encoder a name stands for. Each is imported when it is asked for."""
 
 from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.video.encoder import Encoder
 
 DEFAULT = "efficientnet_lite0"
 _FILES = ("onnx", "saved_model", "keras")
@@ -8,7 +9,7 @@ _OTHERS = ("keras.applications", "keras_hub", "torchvision", "transformers", "op
 _NAMES = (DEFAULT, "motion", "i3d", *_OTHERS, *_FILES)
 
 
-def open_encoder(name):
+def open_encoder(name: str = DEFAULT) -> Encoder:
     """Opens an encoder.
 
     Args:

@@ -16,6 +16,7 @@ from keras_actionformer import (
     Annotations,
     Architecture,
     Detections,
+    Encoder,
     ErrorAnalysis,
     EvaluationResult,
     ExportedModel,
@@ -23,24 +24,31 @@ from keras_actionformer import (
     FeatureGrid,
     Lengths,
     PostProcess,
+    Sampling,
     ServedModel,
     Timing,
     UserError,
     Video,
     analyze,
+    class_colours,
     default_config,
+    draw_video,
     evaluate,
+    extract_videos,
     list_presets,
     load_annotations,
     load_config,
     load_detections,
+    open_encoder,
     read_ego4d,
     read_epic100,
     read_thumos14,
     results_of_run,
     save_annotations,
     save_detections,
+    save_drafts,
     simulate_dataset,
+    simulate_videos,
     train,
     train_dataset,
     write_page,
@@ -123,6 +131,17 @@ def deployed(folder: pathlib.Path) -> None:
         print(error)
     outputs = ExportedModel(folder, num_threads=2)(feats=feats[None], fps=[30.0])
     assert_type(outputs, dict[str, np.ndarray])
+
+
+def videos(folder: pathlib.Path, found: Detections) -> None:
+    encoder = open_encoder("motion")
+    assert_type(encoder, Encoder)
+    done = extract_videos({"v": folder / "v.mp4"}, encoder, folder / "feats", Sampling(fps=10))
+    assert_type(done.failed, dict[str, UserError])
+    drawn = draw_video(folder / "v.mp4", found, folder / "out.mp4", colours=class_colours(2))
+    assert_type(drawn.clips, list[pathlib.Path])
+    save_drafts(folder / "drafts", "elan", {"v": found}, media="videos/{}.mp4")
+    assert_type(simulate_videos(folder, num_train=2), int)
 
 
 def optimizers() -> None:

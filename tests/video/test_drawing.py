@@ -7,7 +7,7 @@ from helpers.programs import run_here
 from helpers.videos import number_in, numbered, write_video
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.errors import UserError
-from keras_actionformer.video.drawing import draw
+from keras_actionformer.video.drawing import draw_video
 from keras_actionformer.video.overlay import Overlay, bars_of
 from keras_actionformer.video.reading import probe, read_frames
 
@@ -48,7 +48,7 @@ def numbers_of(path):
 
 
 def test_times_pictures_and_sound_stay(tmp_path, video):
-    draw(video, found([2, 4]), tmp_path / "out.mp4", colours=(BLUE, RED))
+    draw_video(video, found([2, 4]), tmp_path / "out.mp4", colours=(BLUE, RED))
     times, numbers = numbers_of(tmp_path / "out.mp4")
     np.testing.assert_allclose(times, np.arange(200) / 25, atol=1e-6)
     before = [n for n in range(200) if not 50 <= n < 100]
@@ -59,7 +59,7 @@ def test_times_pictures_and_sound_stay(tmp_path, video):
 def test_a_frame_rate_that_varies(tmp_path):
     times_ms = [0, 33, 100, 110, 400, 433, 900, 1000]
     path = write_video(tmp_path / "a.mkv", 8, times_ms=times_ms, picture=picture)
-    draw(path, found([0.1, 0.4]), tmp_path / "out.mkv", colours=(BLUE, RED))
+    draw_video(path, found([0.1, 0.4]), tmp_path / "out.mkv", colours=(BLUE, RED))
     times, numbers = numbers_of(tmp_path / "out.mkv")
     np.testing.assert_allclose(times, np.array(times_ms) / 1000, atol=5e-4)
 
@@ -103,7 +103,7 @@ def test_what_overlaps_has_rows_and_the_surest_place():
 
 def test_only_what_was_found(tmp_path, video):
     parts = found([1, 2], [1.5, 2.5], [6, 6.4])
-    draw(video, parts, tmp_path / "out.mp4", colours=(BLUE, RED), only=True, pad_sec=0.39)
+    draw_video(video, parts, tmp_path / "out.mp4", colours=(BLUE, RED), only=True, pad_sec=0.39)
     times, numbers = numbers_of(tmp_path / "out.mp4")
     # From 0.61 to 2.89 s and from 5.61 to 6.79 s, one after the other.
     kept = [n for n in range(200) if 0.61 <= n / 25 < 2.89 or 5.61 <= n / 25 < 6.79]
@@ -113,12 +113,12 @@ def test_only_what_was_found(tmp_path, video):
     assert [numbers[i] for i in free] == [kept[i] for i in free]
     assert probe(tmp_path / "out.mp4").duration_sec == pytest.approx(3.46, abs=0.1)
     with pytest.raises(UserError, match="nothing is left: it has no detection"):
-        draw(video, found(), tmp_path / "none.mp4", colours=(BLUE,), only=True)
+        draw_video(video, found(), tmp_path / "none.mp4", colours=(BLUE,), only=True)
 
 
 def test_clips(tmp_path, video):
     parts = found([5, 6], [1, 2], [1.5, 3], [8.1, 9])  # the last one begins after the end
-    drawn = draw(video, parts, clips=tmp_path, colours=(BLUE, RED), pad_sec=0.2)
+    drawn = draw_video(video, parts, clips=tmp_path, colours=(BLUE, RED), pad_sec=0.2)
     clips = drawn.clips
     assert drawn.beyond == 1 and len(list(tmp_path.iterdir())) == 3
     assert [clip.name for clip in clips] == [
@@ -134,9 +134,9 @@ def test_clips(tmp_path, video):
 
 def test_what_cannot_be_written(tmp_path, video):
     with pytest.raises(UserError, match="must end in .mp4, .mkv, .mov, .webm"):
-        draw(video, found([1, 2]), tmp_path / "out.avi", colours=(BLUE, RED))
+        draw_video(video, found([1, 2]), tmp_path / "out.avi", colours=(BLUE, RED))
     with pytest.raises(UserError, match="sound of the video .aac. does not go into 'out.webm'"):
-        draw(video, found([1, 2]), tmp_path / "out.webm", colours=(BLUE, RED))
+        draw_video(video, found([1, 2]), tmp_path / "out.webm", colours=(BLUE, RED))
     assert not list(tmp_path.iterdir())
 
 
@@ -145,7 +145,7 @@ def test_the_video_itself_is_kept(tmp_path, video):
     (tmp_path / "link.mp4").symlink_to(video)
     for path in (video, tmp_path / "link.mp4"):
         with pytest.raises(UserError, match="is the video itself, which would be lost"):
-            draw(video, found([1, 2]), path, colours=(BLUE, RED))
+            draw_video(video, found([1, 2]), path, colours=(BLUE, RED))
     assert video.read_bytes() == content
 
 

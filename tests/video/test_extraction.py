@@ -139,7 +139,7 @@ def test_a_folder_of_features(tmp_path, videos, workers):
     found = find_video_files([videos], print)
     seen = []
     result = extract_videos(
-        found, Numbers(), OWN, tmp_path / "feats", workers, lambda *row: seen.append(row)
+        found, Numbers(), tmp_path / "feats", OWN, workers, lambda *row: seen.append(row)
     )
     assert result.shapes == {"a": (12, 16), "b": (7, 16), "c": (4, 16)}
     assert seen[0][1] == pytest.approx(130 / 25)
@@ -148,15 +148,15 @@ def test_a_folder_of_features(tmp_path, videos, workers):
     sidecar = files.sidecar("b")
     assert (sidecar.fps, sidecar.video["file"], sidecar.encoder["name"]) == (25, "b.mkv", "numbers")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "feats").iterdir()}
-    again = extract_videos(found, Numbers(), OWN, tmp_path / "feats")
+    again = extract_videos(found, Numbers(), tmp_path / "feats")
     assert (again.shapes, sorted(again.skipped)) == ({}, ["a", "b", "c"])
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "feats").iterdir()}
     # Others are not written over, nor taken for these.
     with pytest.raises(UserError, match="a.npy' is there already, but not of this video and these"):
-        extract_videos(found, Numbers(), Sampling(None, 16, 8), tmp_path / "feats")
+        extract_videos(found, Numbers(), tmp_path / "feats", Sampling(None, 16, 8))
     write_video(videos / "a.mp4", 50)
     with pytest.raises(UserError, match="a.npy' is there already, but not of this video"):
-        extract_videos(found, Numbers(), OWN, tmp_path / "feats")
+        extract_videos(found, Numbers(), tmp_path / "feats")
 
 
 def test_a_damaged_video_costs_itself(tmp_path, videos):
@@ -166,7 +166,7 @@ def test_a_damaged_video_costs_itself(tmp_path, videos):
     (videos / "c.mp4").write_bytes(content[:place] + bytes(900) + content[place + 900 :])
     told = {}
     result = extract_videos(
-        find_video_files([videos], print), Numbers(), OWN, tmp_path / "f", tell=told.__setitem__
+        find_video_files([videos], print), Numbers(), tmp_path / "f", tell=told.__setitem__
     )
     assert "a" in result.shapes and "b" in result.failed
     assert told.keys() == {"a", "b", "c"}
@@ -182,13 +182,13 @@ def test_a_stopped_call_leaves_whole_files(tmp_path, videos):
 
     found = find_video_files([videos], print)
     with pytest.raises(Stopped):
-        extract_videos(found, Numbers(), OWN, tmp_path / "feats", tell=stop)
+        extract_videos(found, Numbers(), tmp_path / "feats", tell=stop)
     assert threading.active_count() == 1 or not any(
         "ThreadPool" in thread.name for thread in threading.enumerate()
     )
-    result = extract_videos(found, Numbers(), OWN, tmp_path / "feats")
+    result = extract_videos(found, Numbers(), tmp_path / "feats")
     assert result.skipped and result.shapes.keys().isdisjoint(result.skipped)
-    whole = extract_videos(found, Numbers(), OWN, tmp_path / "whole")
+    whole = extract_videos(found, Numbers(), tmp_path / "whole")
     for video_id in whole.shapes:
         paths = [tmp_path / folder / f"{video_id}.npy" for folder in ("feats", "whole")]
         np.testing.assert_array_equal(*map(np.load, paths))

@@ -33,7 +33,7 @@ class Wide:
 
 for name in ("minute", "hour"):
     path = pathlib.Path(f"{name}.mp4")
-    done = extract_videos({name: path}, Wide(), Sampling(None, None, None), "feats")
+    done = extract_videos({name: path}, Wide(), "feats")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(done.shapes[name][0], peak / (2**20 if sys.platform == "darwin" else 2**10))
 """

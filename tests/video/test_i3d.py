@@ -164,7 +164,7 @@ def test_two_streams(tmp_path, rgb, flow):
     encoder = open_encoder(f"i3d:{flow},{rgb}")
     path = write_video(tmp_path / "v.mp4", 2, 30)
     told = []
-    extract_videos({"v": path}, encoder, OWN, tmp_path, warn=lambda *row: told.append(row))
+    extract_videos({"v": path}, encoder, tmp_path, warn=lambda *row: told.append(row))
     assert told[0][0] == 2 and 0 < told[0][1] < 60
     feats, sidecar = np.load(tmp_path / "v.npy"), read_sidecar(tmp_path / "v.npy")
     assert feats.shape == (1, 2048) and sidecar.encoder["flow"].startswith("TV-L1")
