@@ -9,6 +9,7 @@ All but `feats` may be left out or 0, which is not given, unless the model needs
 in TensorFlow Serving, the sequences of a request may have different lengths.
 """
 
+import re
 from typing import NamedTuple
 
 import msgspec
@@ -31,7 +32,7 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Columns(msgspec.Struct, forbid_unknown_fields=True):
-    feats: list[msgspec.Raw]
+    feats: msgspec.Raw
     num_steps: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     fps: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     duration_sec: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -51,6 +52,9 @@ _FLOATS, _INTS = msgspec.json.Decoder(list[float]), msgspec.json.Decoder(list[in
 _COLUMNS = {"num_steps": _INTS, "fps": _FLOATS, "duration_sec": _FLOATS}
 
 _SPARE_LISTS = 100  # more than a body without sequences has, of lists and of objects
+# What is no list as the first of a list, and after a list in it.
+_NO_FIRST_LIST, _NO_NEXT_LIST = re.compile(rb"\[\s*[^\s\[\]]"), re.compile(rb"\]\s*,\s*[^\s\[]")
+_MANY_DIGITS = 4096  # which take long, and are no use
 
 
 class Accepted(NamedTuple):
@@ -108,6 +112,9 @@ def read_request(body, accepted):
                 f"The body has over {limit} {bracket.decode()!r}, more than "
                 f"{accepted.max_instances} sequences of {accepted.max_steps} steps need."
             )
+    windows = range(0, len(body) - _MANY_DIGITS, _MANY_DIGITS)
+    if any(body[start : start + _MANY_DIGITS].isdigit() for start in windows):
+        raise UserError(f"A number of the body has over {_MANY_DIGITS} digits; round it.")
     content = _decode(_BODY, body)
     if content.signature_name not in ("", SIGNATURE):
         raise UserError(
@@ -148,13 +155,26 @@ def _brief(text):
     return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."
 
 
+def _lists(text, path):
+    """The texts of the lists that a list in JSON holds.
+
+    Nothing else may be in it: the number of the brackets, and no other one, is bounded.
+    """
+    if _NO_FIRST_LIST.match(text) or _NO_NEXT_LIST.search(text):
+        raise UserError(
+            f"The request is not as it must be: Expected `array` in an array - at `{path}`."
+        )
+    return _decode(_LISTS, text, path)
+
+
 def _num_values(text):
     """How many values a list in JSON has, unless one of them holds commas; at least 1."""
     return bytes(text).count(b",") + 1
 
 
 def _rows(columns):
-    count = len(columns.feats)
+    sequences = _lists(columns.feats, "$.inputs.feats")
+    count = len(sequences)
     scalars = []
     for name, decoder in _COLUMNS.items():
         text = getattr(columns, name)
@@ -170,12 +190,12 @@ def _rows(columns):
                 f"{num_values}."
             )
         scalars.append(values if num_values == count else values * count)
-    return [_Row(*values) for values in zip(columns.feats, *scalars, strict=True)]
+    return [_Row(*values) for values in zip(sequences, *scalars, strict=True)]
 
 
 def _instance(where, row, accepted):
     path = f"$.{where}" if where.startswith("inputs") else f"$.{where}.feats"
-    rows = _decode(_LISTS, row.feats, path)
+    rows = _lists(row.feats, path)
     length = len(rows)
     if not 1 <= length <= accepted.max_steps:
         raise UserError(
