@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import shutil
+import stat
 import uuid
 
 import numpy as np
@@ -44,12 +45,13 @@ def read_bytes(path, kind, most_bytes=None):
       UserError: the file does not exist, cannot be read or is too large.
     """
     try:
+        check_is_file(path)
         with open(path, "rb") as file:
             content = file.read(-1 if most_bytes is None else most_bytes + 1)
     except FileNotFoundError:
         raise UserError(f"{kind} '{path}' does not exist; check its path.") from None
-    except OSError as error:
-        raise UserError(f"{kind} '{path}' cannot be read: {error.strerror}.") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{kind} '{path}' cannot be read: {reason_of(error)}.") from None
     if most_bytes is not None and len(content) > most_bytes:
         raise UserError(
             f"{kind} '{path}' has more than {most_bytes // 2**20} MB; check that it is the right "
@@ -58,11 +60,18 @@ def read_bytes(path, kind, most_bytes=None):
     return content
 
 
-def read_text(path, kind):
+def check_is_file(path):
+    """Raises OSError where there is nothing, and ValueError for what could block: a pipe, say."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("it is no file, but a folder, a pipe or a device")
+
+
+def read_text(path, kind, errors="strict"):
     """Reads a text file: UTF-8, with or without a byte order mark.
 
     Args:
       path, kind: as `read_bytes`.
+      errors: str, as for `open`: what to do about bytes that are not UTF-8.
 
     Returns:
       str.
@@ -72,7 +81,7 @@ def read_text(path, kind):
     """
     content = read_bytes(path, kind).removeprefix(codecs.BOM_UTF8)
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8", errors)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UserError(

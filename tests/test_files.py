@@ -41,7 +41,11 @@ def told(path, read=read_text):
 def test_text_that_cannot_be_read_is_told(tmp_path):
     path = tmp_path / "a.txt"
     assert told(path) == f"List '{path}' does not exist; check its path."
-    assert told(tmp_path) == f"List '{tmp_path}' cannot be read: Is a directory."
+    os.mkfifo(tmp_path / "pipe")
+    for what in (tmp_path, tmp_path / "pipe", "/dev/zero"):  # which could block, or never end
+        assert told(what) == (
+            f"List '{what}' cannot be read: it is no file, but a folder, a pipe or a device."
+        )
     path.write_bytes(b"one\ntw\xff\n")
     assert told(path) == f"List '{path}' is not UTF-8 text in line 2; save it as UTF-8."
 

@@ -1,8 +1,5 @@
 """What a file says of its own size, checked before memory is asked for."""
 
-import os
-import pathlib
-
 # Features shrink to a third or a tenth; what is mostly zeros, perhaps to a hundredth.
 _MOST_EXPANDED = 200
 _ALWAYS_READ_BYTES = 2**26
@@ -29,10 +26,3 @@ def brief_bytes(count):
             return f"{count:.4g} {unit}"
         count = count / 1000 if count < 10**15 else count // 1000
     return f"{count:.4g} TB" if count < 10**6 else "millions of TB"
-
-
-def check_is_file(path):
-    """Raises OSError where there is nothing, and ValueError for what could block: a pipe, say."""
-    os.stat(path)
-    if not pathlib.Path(path).is_file():
-        raise ValueError("it is no file, but a folder, a pipe or a device")

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from keras_actionformer.containers.claims import check_is_file
+from keras_actionformer.files import check_is_file
 
 # Of a processor; a small file takes half a second.
 _SURVEY_SEC, _SURVEY_SEC_PER_GB = 30, 60

@@ -11,8 +11,9 @@ import os
 
 import numpy as np
 
-from keras_actionformer.containers.claims import brief_bytes, check_is_file
+from keras_actionformer.containers.claims import brief_bytes
 from keras_actionformer.containers.zip_files import open_zip, read_entry
+from keras_actionformer.files import check_is_file
 
 _MAGIC = b"\x93NUMPY"
 # Version -> bytes that tell how long the header is, and NumPy's reader of it. A third version is

@@ -7,7 +7,8 @@ may list entries without end, entries within each other, and entries of any size
 import contextlib
 import zipfile
 
-from keras_actionformer.containers.claims import check_claim, check_is_file
+from keras_actionformer.containers.claims import check_claim
+from keras_actionformer.files import check_is_file
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 

@@ -1,5 +1,7 @@
 """When samples were taken: what the time column of a recording says, and an even grid of them."""
 
+import warnings
+
 import numpy as np
 
 from keras_actionformer.errors import UserError, counted
@@ -53,7 +55,9 @@ def unit_sec(name):
 def dates_sec(cells):
     """Seconds, float64 (N,), of dates with times as ISO 8601 writes them; None of other texts."""
     try:
-        dates = np.array([cell.removesuffix("Z") for cell in cells], "datetime64[us]")
+        with warnings.catch_warnings():  # NumPy's: it keeps no time zone, only what it is in UTC
+            warnings.simplefilter("ignore")
+            dates = np.array([cell.removesuffix("Z") for cell in cells], "datetime64[us]")
     except ValueError:
         return None
     # From the first: the seconds since 1970 leave too few digits for small differences.

@@ -7,8 +7,8 @@ features of it.
 import csv
 import dataclasses
 import functools
-import io
 import pathlib
+import re
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from keras_actionformer.datasets.sensor_times import (
     rises_evenly,
     unit_sec,
 )
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, counted
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import read_text, told_if_unreadable
 
@@ -112,7 +112,8 @@ def _as_table(path, samples):
             f"'{path}' must hold numbers of shape (samples, channels), but holds {samples.dtype} "
             f"of shape {samples.shape}."
         )
-    return samples.astype(np.float32)
+    with np.errstate(over="ignore"):  # infinite then, which is refused
+        return samples.astype(np.float32)
 
 
 def _check_finite(path, recording):
@@ -123,6 +124,12 @@ def _check_finite(path, recording):
         raise UserError(
             f"'{path}': sample {rows[0] + 1} of channel {name} is no finite number "
             f"({len(rows)} such values in all); fill or cut out what the sensor did not record."
+        )
+    if recording.time is not None and not np.isfinite(recording.time).all():
+        number = int(np.argmin(np.isfinite(recording.time))) + 1
+        raise UserError(
+            f"'{path}': the time of sample {number} is missing or no finite number; fill it in, or "
+            "cut out the sample."
         )
 
 
@@ -146,33 +153,33 @@ def _read_parquet(path):
 
 
 def _read_text_table(path):
-    text = read_text(path, "Recording")
-    lines = text.splitlines()
+    # Not `splitlines`, which ends a line at characters that a name may hold, too.
+    lines = re.split("\r\n|\n|\r", read_text(path, "Recording"))
+    lines = [line for line in lines if line.strip(",; \t")]
     delimiter, decimal = _separators(path, lines)
-    first = _cells(lines[0], delimiter)
+    lines = [line.rstrip().rstrip(delimiter) for line in lines]
+    first = _cells(path, lines[0], delimiter)
     header = None if all(_is_number(cell, decimal) for cell in first) else first
-    if decimal == ",":
-        text = text.replace(",", ".")
-    skip = 0 if header is None else 1
-    times = [place for place, name in enumerate(header or ()) if is_time(name)]
-    columns = range(len(first))
-    rows = [line for line in lines[skip:] if line.strip()]
+    rows = lines if header is None else lines[1:]
     if not rows:
         raise UserError(f"Recording '{path}' holds no samples.")
-    numeric = _cells(rows[0], delimiter)
-    if len(numeric) < len(first):
-        raise UserError(
-            f"Recording '{path}' is not a table of numbers (of the {len(first)} columns of its "
-            f"header, its first row has {len(numeric)}); every row needs a number in each column."
-        )
+    for number, row in enumerate(rows, start=1):
+        width = row.count(delimiter) + 1 if delimiter else len(row.split())
+        if width != len(first):
+            raise UserError(
+                f"Recording '{path}' is not a table of numbers (its first line has "
+                f"{counted(len(first), 'column')}, but sample {number} {width}); every row needs "
+                "a number in each column, and a header a name for each."
+            )
+    times = [place for place, name in enumerate(header or ()) if is_time(name)]
     # Dates are no numbers, and there is nothing to learn from them.
+    numeric = _cells(path, rows[0], delimiter)
     dates = [place for place in times if not _is_number(numeric[place], decimal)]
-    read = [place for place in columns if place not in dates]
+    read = [place for place in range(len(first)) if place not in dates]
     try:
         table = np.loadtxt(
-            io.StringIO(text),
+            (row.replace(decimal, ".") for row in rows),
             delimiter=delimiter,
-            skiprows=skip,
             usecols=read,
             ndmin=2,
             comments=None,
@@ -192,25 +199,25 @@ def _read_text_table(path):
         raise UserError(f"Recording '{path}' has a time column and no channel beside it.")
     time, unit = None, None
     if times and times[0] in dates:
-        time, unit = dates_sec([_cells(row, delimiter)[times[0]] for row in rows]), 1.0
+        time, unit = dates_sec([row.split(delimiter)[times[0]].strip() for row in rows]), 1.0
     elif times:
         time, unit = numbers[times[0]], unit_sec(names[times[0]])
-    samples = np.stack([numbers[place] for place in channels], axis=1).astype(np.float32)
+    samples = _as_table(path, np.stack([numbers[place] for place in channels], axis=1))
     return Recording(samples, tuple(names[place] for place in channels if header), time, unit)
 
 
-def _cells(line, delimiter):
+def _cells(path, line, delimiter):
     if delimiter is None:
         return line.split()
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+    with told_if_unreadable(f"Recording '{path}' is not a table of numbers"):
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
 
 
 def _separators(path, lines):
     """(delimiter, decimal mark) of a table; a delimiter of None is any space."""
-    rows = [line for line in lines[:20] if line.strip()]
-    if not rows:
+    if not lines:
         raise UserError(f"Recording '{path}' is empty.")
-    sample = rows[1:] or rows  # without the header, which may have any text
+    sample = lines[1:20] or lines  # without the header, which may have any text
     for delimiter in (";", "\t"):
         if all(delimiter in row for row in sample):
             return delimiter, "," if any("," in row for row in sample) else "."

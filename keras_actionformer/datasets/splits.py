@@ -6,11 +6,11 @@ nobody's own table is written to, and says for its videos what that table does n
 
 import csv
 import dataclasses
-import io
 import os
 
 import numpy as np
 
+from keras_actionformer.containers.csv_files import read_rows
 from keras_actionformer.data.annotations import Annotations
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import atomic_write, read_text
@@ -109,13 +109,11 @@ def load_split(path: str | os.PathLike[str]) -> dict[str, str]:
     Raises:
       UserError: the file is no such table, or names a video twice.
     """
-    rows = list(csv.reader(io.StringIO(read_text(path, "Split file"))))
-    if not rows or [cell.strip().lower() for cell in rows[0]] != ["video", "subset"]:
+    rows, _ = read_rows(f"Split file '{path}'", read_text(path, "Split file"))
+    if not rows or [cell.strip().lower() for cell in rows[0][1]] != ["video", "subset"]:
         raise UserError(f"Split file '{path}' must begin with the line video,subset.")
     subset_of = {}
-    for line, row in enumerate(rows[1:], start=2):
-        if not row:
-            continue
+    for line, row in rows[1:]:
         if len(row) != 2 or not all(cell.strip() for cell in row):
             raise UserError(
                 f"Split file '{path}', line {line}: expected a video and its subset, got "

@@ -4,20 +4,27 @@ Two forms, told apart by the suffix, and one that is only read:
 
 * `.json`, the form of ActivityNet submissions:
   `{"results": {video_id: [{"label": name or id, "score": 0.9, "segment": [start_sec, end_sec]}]}}`
-* `.csv` with the header `video,start_sec,end_sec,label,score`, one detection a line;
+* `.csv` with the header `video,start_sec,end_sec,label,score`, one detection a line; written with
+  commas, and read with semicolons (and then decimal commas) or tabs, too;
 * `.jsonl`, as `detect --watch` writes it: in each line what `.json` has for a detection, and its
   `"video"`.
 """
 
 import csv
-import io
 import pathlib
 import re
 
 from keras_actionformer.checks import shown
+from keras_actionformer.containers.csv_files import read_rows
 from keras_actionformer.data.annotations import MAX_CLASSES
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import atomic_write, parse_json, told_if_unreadable, write_json
+from keras_actionformer.files import (
+    atomic_write,
+    parse_json,
+    read_text,
+    told_if_unreadable,
+    write_json,
+)
 
 _CSV_COLUMNS = ("video", "start_sec", "end_sec", "label", "score")
 _INTEGER = re.compile(r"\s*[0-9]{1,9}\s*")
@@ -59,10 +66,7 @@ def read_columns(path, class_names=None):
         and labels; the text names the file and the video.
     """
     suffix = _suffix(path, tuple(_NAME_ERRORS))
-    with told_if_unreadable(f"{path}: cannot read the detections"):
-        if not pathlib.Path(path).exists():
-            raise UserError(f"{path}: there is no such file of detections.")
-        text = pathlib.Path(path).read_text(encoding="utf-8-sig", errors=_NAME_ERRORS[suffix])
+    text = read_text(path, "File of detections", _NAME_ERRORS[suffix])
     if suffix == ".csv":
         columns = _parse_csv(path, text, class_names)
     else:
@@ -148,21 +152,17 @@ def _first_fault(rows):
 
 def _parse_csv(path, text, class_names):
     """Returns {video id: (segments, scores, labels)} as `_parse_json` does."""
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline="")))
-    except csv.Error as error:
-        raise UserError(f"{path}: not a CSV file: {error}.") from error
-    if not rows or tuple(rows[0]) != _CSV_COLUMNS:
+    rows, decimal = read_rows(str(path), text)
+    header = rows[0][1] if rows else ["an empty file"]
+    if tuple(header) != _CSV_COLUMNS:
         raise UserError(
-            f"{path}: the first line must be {','.join(_CSV_COLUMNS)}, got "
-            f"{','.join(rows[0]) if rows else 'an empty file'}."
+            f"{path}: the first line must be {','.join(_CSV_COLUMNS)}, got {','.join(header)}."
         )
     columns = {}
-    for line, row in enumerate(rows[1:], start=2):
-        if not row:
-            continue
+    for line, row in rows[1:]:
         try:
             video_id, start, end, label, score = row
+            start, end, score = (cell.replace(decimal, ".") for cell in (start, end, score))
             segments, scores, labels = columns.setdefault(video_id, ([], [], []))
             segments.append((float(start), float(end)))
             scores.append(float(score))

@@ -11,14 +11,13 @@ Four kinds of files of video scores are read, told apart by the suffix. Class na
 * `.pkl`: a pickled dict of the same form as a JSON file. Nothing in it is executed.
 """
 
-import csv
-import io
 import pathlib
 import re
 
 import numpy as np
 
 from keras_actionformer.checks import check_class_names
+from keras_actionformer.containers.csv_files import read_rows
 from keras_actionformer.containers.numpy_files import read_npz
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import (
@@ -174,12 +173,9 @@ def _split_names(path, content):
 
 
 def _read_csv(path):
-    lines = csv.reader(io.StringIO(read_text(path, "File of video scores"), newline=""))
-    try:
-        rows = [(lines.line_num, [cell.strip() for cell in row]) for row in lines]
-    except csv.Error as error:
-        raise UserError(f"File of video scores '{path}' is not a CSV file: {error}.") from None
-    rows = [(line, row) for line, row in rows if any(row)]
+    source = f"File of video scores '{path}'"
+    rows, decimal = read_rows(source, read_text(path, "File of video scores"))
+    rows = [(line, [cell.strip() for cell in row]) for line, row in rows]
     header = rows[0][1] if rows else []
     if len(header) < 2 or header[0] not in ("video", "video_id"):
         raise UserError(
@@ -193,7 +189,8 @@ def _read_csv(path):
                 f"the first line has, but it has {len(row)}."
             )
     names = () if all(map(_NUMBERED.fullmatch, header[1:])) else header[1:]
-    return _without_repeats(path, [(row[0], row[1:]) for _, row in rows[1:]]), names
+    pairs = [(row[0], [cell.replace(decimal, ".") for cell in row[1:]]) for _, row in rows[1:]]
+    return _without_repeats(path, pairs), names
 
 
 def _read_npz(path):

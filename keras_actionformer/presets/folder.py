@@ -4,9 +4,8 @@ import json
 import os
 import pathlib
 
-from keras_actionformer.containers.claims import check_is_file
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import parse_json, told_if_unreadable
+from keras_actionformer.files import check_is_file, parse_json, told_if_unreadable
 from keras_actionformer.presets.card import CARD, PICTURES, is_card
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"

@@ -14,7 +14,7 @@ from keras_actionformer.checks import check_keywords
 from keras_actionformer.data.torch_files import list_keys, read_torch_file
 from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.errors import UserError, suggest
-from keras_actionformer.files import told_if_unreadable
+from keras_actionformer.files import check_is_file, told_if_unreadable
 from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.presets.builtin import ARCHITECTURES
 
@@ -67,6 +67,7 @@ def read_reference_config(path):
             raise UserError(
                 f"Configuration file '{path}' does not exist{suggest(path, ARCHITECTURES) or '.'}"
             )
+        check_is_file(path)
         if path.stat().st_size > _MAX_CONFIG_BYTES:
             raise UserError(f"{path} is too large for a configuration file.")
         text = path.read_text(encoding="utf-8")

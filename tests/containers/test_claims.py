@@ -1,10 +1,8 @@
 """What a file says of its own size is believed only where it can be true."""
 
-import os
-
 import pytest
 
-from keras_actionformer.containers.claims import brief_bytes, check_claim, check_is_file
+from keras_actionformer.containers.claims import brief_bytes, check_claim
 
 
 def test_a_claim_may_be_two_hundred_times_what_is_stored():
@@ -22,12 +20,3 @@ def test_a_claim_may_be_two_hundred_times_what_is_stored():
 )
 def test_bytes_are_told_briefly(count, text):
     assert brief_bytes(count) == text
-
-
-def test_what_could_block_is_no_file(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path, tmp_path / "pipe", "/dev/null"):
-        with pytest.raises(ValueError, match="it is no file, but a folder, a pipe or a device"):
-            check_is_file(path)
-    with pytest.raises(FileNotFoundError):
-        check_is_file(tmp_path / "nothing")

@@ -36,6 +36,8 @@ def read(tmp_path, text, name="a.csv"):
         ("Time (s),x,y\n0,1.5,-2\n0.02,2.5,0\n0.04,3.5,1\n0.06,4.75,7\n", ("x", "y"), True),
         ("x,t_ms,y\n1.5,0,-2\n2.5,20,0\n3.5,40,1\n4.75,60,7\n", ("x", "y"), True),
         ("date,x,y\n1-1-1,1.5,-2\n1-1-2,2.5,0\n1-1-3,3.5,1\n1-1-4,4.75,7", ("x", "y"), False),
+        ("\n,\nx,y\r1.5,-2\r2.5,0\r3.5,1\r4.75,7", ("x", "y"), False),  # as old Macs end lines
+        ("a\u2028b,y,\n1.5,-2,\n2.5,0,\n3.5,1,\n4.75,7,\n", ("a\u2028b", "y"), False),
         (b"\xef\xbb\xbfx,y\n1.5,-2\n2.5,0\n3.5,1\n4.75,7\n", ("x", "y"), False),
     ],
 )  # fmt: skip
@@ -182,6 +184,12 @@ def test_parquet(tmp_path):
         ("1,2\ninf,4\n", "sample 2 of channel number 1 is no finite number"),
         ("x,y\n1,2\n3,\n", "is not a table of numbers"),
         ("time\n0\n1\n2\n", "has a time column and no channel beside it"),
+        ("x,y\n7,1,2\n8,3,4\n", "first line has 2 columns, but sample 1 3"),  # R's rows have names
+        ("x,y\n1,2\n3,4,5\n", "first line has 2 columns, but sample 2 3"),
+        ("time,x\nnan,1\n1,2\n", "the time of sample 1 is missing or no finite number"),
+        ("time,x\n0,1\n0.02,2\nnan,3\n", "the time of sample 3 is missing"),
+        ("date,x\n2024-01-01,1\n,2\n", "the time of sample 2 is missing"),
+        (200_000 * "x" + ",y\n1,2\n", "is not a table of numbers .field larger"),
         (b"\xff\xfe\x00", "is not UTF-8"),
         ("x,y\n1e999,2\n", "no finite number"),
     ],

@@ -84,11 +84,18 @@ def test_files(tmp_path):
         with_split(Annotations((video("v,1"),), ()), split, "split.csv")
 
 
+def test_a_split_that_a_spreadsheet_has_saved(tmp_path):
+    (tmp_path / "split.csv").write_text("\ufeffvideo;subset\r\nv,1;test\r\n;\r\n")
+    assert load_split(tmp_path / "split.csv") == {"v,1": "test"}
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
         ("", "must begin with the line video,subset"),
         ("v1,training\n", "must begin with the line video,subset"),
+        ("video,subset\n" + 200_000 * "v" + ",a\n", "line 2: no valid CSV"),
+        ('video,subset\n"v1,a\n', "line 2: no valid CSV"),
         ("video,subset\nv1\n", "line 2: expected a video and its subset, got 'v1'"),
         ("video,subset\nv1,\n", "line 2: expected a video and its subset"),
         ("video,subset\nv1,a\n\nv1,b\n", "line 4: 'v1' has a line already"),

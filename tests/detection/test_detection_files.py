@@ -99,6 +99,14 @@ def test_labels_of_csv(tmp_path):
     assert found.labels.tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("row", ["v;0,5;1,25;a, b;0,75", "v;0.5;1.25;a, b;0.75"])
+def test_csv_of_a_spreadsheet_with_semicolons(tmp_path, row):
+    """Where a comma stands in numbers, such programs write semicolons between cells."""
+    (tmp_path / "a.csv").write_text(f"\ufeffvideo;start_sec;end_sec;label;score\r\n{row}\r\n")
+    found = load_detections(tmp_path / "a.csv")["v"]
+    assert_same(found, Detections([[0.5, 1.25]], [0.75], [0], ("a, b",)))
+
+
 ROW = {"label": "run", "score": 0.5, "segment": [0, 1]}
 
 
@@ -153,14 +161,14 @@ def test_broken_csv_is_told(tmp_path, lines, text):
 
 
 def test_files_that_cannot_be_used_are_told(tmp_path):
-    with pytest.raises(UserError, match="absent.json: there is no such file"):
+    with pytest.raises(UserError, match="absent.json' does not exist"):
         load_detections(tmp_path / "absent.json")
     with pytest.raises(UserError, match="must end in .json or .csv"):
         load_detections(tmp_path / "found.pkl")
     with pytest.raises(UserError, match="must end in .json or .csv"):
         save_detections(tmp_path / "found.txt", {})
     (tmp_path / "latin.json").write_bytes(b'{"results": {"\xfc": []}}')
-    with pytest.raises(UserError, match="latin.json: cannot read"):
+    with pytest.raises(UserError, match="latin.json.* is not UTF-8 text in line 1"):
         load_detections(tmp_path / "latin.json")
     unnamed = Detections([[0, 1]], [0.5], [0])
     with pytest.raises(UserError, match="some videos have class names and some only ids"):

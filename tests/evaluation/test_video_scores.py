@@ -74,6 +74,11 @@ def assert_scores(found, expected):
             ),
             NAMES,
         ),
+        (
+            "semicolons.csv",
+            lambda path: write_text(path, "video;run;jump;swim\nv1;0,7;0,2;0,1\nv2;0;0,25;0,75\n"),
+            NAMES,
+        ),
         ("g.npz", lambda path: write_npz(path, **SCORES), ()),
         ("h.npz", lambda path: write_npz(path, **SCORES, class_names=NAMES), NAMES),
         (
