@@ -1,5 +1,6 @@
 """A SavedModel that answers many sequences at a time: of the server, the part with TensorFlow."""
 
+import os
 import pathlib
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ def find_version(model):
     Raises:
       UserError: there is none.
     """
-    folder = pathlib.Path(model).expanduser().resolve()
+    folder = pathlib.Path(os.path.realpath(os.path.expanduser(model)))
     if not folder.is_dir():
         raise UserError(f"The model '{model}' is no folder; give the one that export wrote.")
     if (folder / "saved_model.pb").is_file():

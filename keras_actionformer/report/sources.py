@@ -86,7 +86,7 @@ def results_of_run(workdir: str | os.PathLike) -> Scored:
     config = ml_collections.ConfigDict(settings)
     annotations, video_scores = read_ground_truth(config)
     return Scored(
-        name=workdir.resolve().name,
+        name=os.path.basename(os.path.realpath(workdir)),
         videos=annotations.subset(config.data.eval_subset),
         detections=load_detections(workdir / DETECTIONS, annotations.class_names),
         class_names=annotations.class_names,
@@ -152,7 +152,8 @@ def _instances(scored):
 
 def short_names(paths):
     """What to call several paths: their last parts, or as many parts as tell them apart."""
-    parts = [pathlib.Path(path).resolve().parts for path in paths]
+    # Not `Path.resolve`, which raises a RuntimeError at links that lead to each other.
+    parts = [pathlib.Path(os.path.realpath(path)).parts for path in paths]
     for count in range(1, max(map(len, parts)) + 1):
         names = ["/".join(one[-count:]) for one in parts]
         if len(set(names)) == len(names):

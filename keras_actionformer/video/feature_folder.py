@@ -146,6 +146,12 @@ class _Work:
             shape = write_npy_rows(temporary, steps)
             # First: features that have no word of their timing could be used with another one.
             sidecar.save(feats_path)
+        if read_sidecar(feats_path) != sidecar:
+            feats_path.unlink(missing_ok=True)  # whoever has lost them is to know
+            raise UserError(
+                f"'{feats_path}' was written by another program at the same time, with other "
+                "settings, and is removed: extract to another folder."
+            )
         return shape
 
     def _reach(self, video_id, done_sec):

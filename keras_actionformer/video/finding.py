@@ -1,5 +1,6 @@
 """Which videos are meant: files, those of folders, and those that a table names."""
 
+import os
 import pathlib
 
 from keras_actionformer.data.tables import read_video_names
@@ -29,7 +30,7 @@ def find_video_files(names, tell):
     found = {}
     for path in [path for name in names for path in _files_of(pathlib.Path(name), tell)]:
         other = found.setdefault(path.stem, path)
-        if other.resolve() != path.resolve():
+        if os.path.realpath(other) != os.path.realpath(path):
             raise UserError(
                 f"'{other}' and '{path}' would both have features called {path.stem!r}; rename "
                 "one, or extract them to two folders."

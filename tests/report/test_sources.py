@@ -91,8 +91,10 @@ def test_ground_truths_that_differ():
         check_same_ground_truth([first, renamed])
 
 
-def test_names_are_as_short_as_tells_them_apart():
+def test_names_are_as_short_as_tells_them_apart(tmp_path):
     assert short_names(["runs/a", "runs/b/"]) == ["a", "b"]
     assert short_names(["x/run", "y/run"]) == ["x/run", "y/run"]
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert short_names([tmp_path / "loop", "y/run"]) == ["loop", "run"]
     with pytest.raises(UserError, match="named twice"):
         short_names(["x/run", "x/run"])

@@ -1,5 +1,6 @@
 """Which frames a step of the features sees, and what becomes of many videos."""
 
+import dataclasses
 import fractions
 import os
 import signal
@@ -16,6 +17,7 @@ from helpers.videos import number_in, write_video
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.sidecars import read_sidecar
 from keras_actionformer.errors import UserError
+from keras_actionformer.video import feature_folder
 from keras_actionformer.video.encoder import Sampling
 from keras_actionformer.video.extraction import check_sampling, extract, sidecar_of
 from keras_actionformer.video.feature_folder import extract_videos
@@ -258,3 +260,17 @@ def test_killed_and_started_again(tmp_path, videos):
         other = tmp_path / "feats" / path.name
         assert other.read_bytes() == path.read_bytes(), path.name
     assert sorted(os.listdir(tmp_path / "feats")) == sorted(os.listdir(tmp_path / "whole"))
+
+
+def test_two_programs_that_write_the_same_features_at_one_moment(tmp_path, videos, monkeypatch):
+    """The other one's settings would tell the timing of these features."""
+
+    def write_npy(path, feats):
+        other = read_sidecar(path)
+        dataclasses.replace(other, stride_frames=2 * other.stride_frames).save(path)
+        np.save(path, feats)
+
+    monkeypatch.setattr(feature_folder, "write_npy", write_npy)
+    found = extract_videos({"a": videos / "a.mp4"}, Numbers(), OWN, tmp_path / "feats")
+    assert "a.npy' was written by another program at the same" in str(found.failed["a"])
+    assert not found.shapes and not list((tmp_path / "feats").glob("*.npy"))
