@@ -17,7 +17,7 @@ import numpy as np
 from keras_actionformer.checks import frames_a_second
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
-from keras_actionformer.files import told_if_unreadable
+from keras_actionformer.files import check_is_file, told_if_unreadable
 
 # A frame counts as shown from so much before its time stamp on: many files round to milliseconds.
 _ROUNDING_SEC = 1e-3
@@ -98,7 +98,7 @@ def probe(path):
       UserError: the file does not exist, is no video, has no picture, or ends before the end that
         it states.
     """
-    with _opened(path) as (container, stream):
+    with opened(path) as (container, stream):
         start_sec = _start_sec(container)
         stated_sec = container.duration and container.duration / 1e6
         is_avi = container.format.name == "avi"
@@ -213,7 +213,7 @@ def count_samples(fps, duration_sec):
 
 
 @contextlib.contextmanager
-def _opened(path):
+def opened(path):
     """Yields (PyAV's container of a file, its video stream)."""
     av = import_extra("av", "av", "video", "Reading a video")
     path = pathlib.Path(path)
@@ -224,7 +224,10 @@ def _opened(path):
     options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
     with contextlib.ExitStack() as stack:
         with told_if_unreadable(f"Video '{path}' cannot be read", _FIX):
-            container = stack.enter_context(av.open(os.path.abspath(path), options=options))
+            check_is_file(path)
+            # A title in another encoding, say, is no reason.
+            container = av.open(os.path.abspath(path), options=options, metadata_errors="replace")
+            stack.enter_context(container)
         yield container, video_stream(container, path)
 
 
@@ -242,7 +245,7 @@ def video_stream(container, name):
 
 def _decoded(path):
     """Yields (seconds, PyAV's frame, width of its pixels / height) in the order of a player."""
-    with _opened(path) as (container, stream):
+    with opened(path) as (container, stream):
         yield from _frames_of(container, stream, path)
 
 

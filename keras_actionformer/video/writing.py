@@ -2,11 +2,13 @@
 
 import contextlib
 import fractions
+import os
 import pathlib
 
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import atomic_path, told_if_unreadable
+from keras_actionformer.video.reading import opened
 
 # What a file's ending asks for: FFmpeg's encoder, and its settings for speed.
 _CODECS = {
@@ -48,9 +50,10 @@ def write_video(path, source, height, width, fps, spans_sec=None):
     if source is not None and path.exists() and path.samefile(source):
         raise UserError(f"'{path}' is the video itself, which would be lost: name another file.")
     codec, options = _CODECS[path.suffix.lower()]
-    opened = contextlib.nullcontext() if source is None else av.open(str(source))
-    with atomic_path(path) as part, opened as sound:
-        with told_if_unreadable(f"'{path}' cannot be written"), av.open(str(part), "w") as out:
+    heard = contextlib.nullcontext((None, None)) if source is None else opened(source)
+    with atomic_path(path) as part, heard as (sound, _):
+        target = os.path.abspath(part)  # FFmpeg takes what stands before a colon for a protocol
+        with told_if_unreadable(f"'{path}' cannot be written"), av.open(target, "w") as out:
             rate = fractions.Fraction(fps).limit_denominator(1001)
             stream = out.add_stream(codec, rate=rate, options=options)
             stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"

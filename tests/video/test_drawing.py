@@ -157,20 +157,21 @@ def test_the_program(tmp_path, video):
     (tmp_path / "truth.csv").write_text("video,start,end,label\ncage,1.1,2,eat\n")
     wanted = ("draw", f"--videos={video}", "--detections=bouts.csv")
     done = run_here(
-        tmp_path, *wanted, "--truth=truth.csv", "--score_threshold=0.5", "--output=out.mp4",
+        tmp_path, *wanted, "--truth=truth.csv", "--score_threshold=0.5", "--output=12:30.mp4",
         "--clips=clips",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "Wrote 'out.mp4' with 1 detection.\nWrote 1 clip to 'clips'." in done.stdout
+    assert "Wrote '12:30.mp4' with 1 detection.
+Wrote 1 clip to 'clips'." in done.stdout
     assert "1 detection begins after the end of" in done.stdout
     assert len(list((tmp_path / "clips").iterdir())) == 1
-    assert probe(tmp_path / "out.mp4").num_frames == 200
+    assert probe(tmp_path / "12:30.mp4").num_frames == 200
     (tmp_path / "other.csv").write_text("video,start_sec,end_sec,label,score\ncaga,1,2,eat,0.9\n")
     done = run_here(tmp_path, *wanted[:2], "--detections=other.csv", "--output=a.mp4")
     assert done.returncode == 2 and "has detections of 'caga', but the videos are" in done.stderr
     (tmp_path / "none.csv").write_text("video,start_sec,end_sec,label,score\n")
     done = run_here(tmp_path, *wanted[:2], "--detections=none.csv", "--output=a.mp4")
     assert done.returncode == 2 and "has no detection: there is nothing to draw" in done.stderr
-    both = f"--videos={video},out.mp4"
+    both = f"--videos={video},12:30.mp4"
     done = run_here(tmp_path, "draw", both, "--detections=bouts.csv", "--output=a.mp4")
     assert done.returncode == 2 and "names 2 videos, but --output=a.mp4 is a file" in done.stderr

@@ -1,6 +1,7 @@
 """Reading videos: the right picture at the right time, and a sentence about every bad file."""
 
 import fractions
+import os
 
 import numpy as np
 import pytest
@@ -203,7 +204,16 @@ def test_files_that_are_no_video(tmp_path):
     for name, content in {"empty.mp4": b"", "noise.mp4": bytes(range(256)) * 400}.items():
         (tmp_path / name).write_bytes(content)
         assert "cannot be read (Invalid data" in sentence(tmp_path / name)
+    os.mkfifo(tmp_path / "pipe.mp4")
+    assert "cannot be read (it is no file, but a folder, a pipe" in sentence(tmp_path / "pipe.mp4")
     assert "holds no video, only audio" in sentence(write_sound(tmp_path / "sound.m4a", 1))
+
+
+def test_a_title_that_is_no_utf8(tmp_path):
+    path = write_video(tmp_path / "v.mp4", 9)
+    assert b"Lavf" in path.read_bytes()  # the name of the program that has written it
+    path.write_bytes(path.read_bytes().replace(b"Lavf", b"L\xe4vf"))
+    assert read(path)[1] == list(range(9))
 
 
 def test_a_video_without_a_picture(tmp_path):
