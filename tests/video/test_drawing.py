@@ -161,8 +161,7 @@ def test_the_program(tmp_path, video):
         "--clips=clips",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "Wrote '12:30.mp4' with 1 detection.
-Wrote 1 clip to 'clips'." in done.stdout
+    assert "Wrote '12:30.mp4' with 1 detection.\nWrote 1 clip to 'clips'." in done.stdout
     assert "1 detection begins after the end of" in done.stdout
     assert len(list((tmp_path / "clips").iterdir())) == 1
     assert probe(tmp_path / "12:30.mp4").num_frames == 200
