@@ -43,7 +43,8 @@ def sequences_to_try(model, feats=None):
     channels = model.input["feats"].shape[-1]
     if feats is None:
         rng = np.random.default_rng(0)
-        lengths = [max(1, int(part * model.architecture.max_seq_len) - 1) for part in _PARTS]
+        # Of one step alone, points may tie, and which comes first is a matter of the last digit.
+        lengths = [max(2, int(part * model.architecture.max_seq_len) - 1) for part in _PARTS]
         return [rng.normal(size=(n, channels)).astype("float32") for n in lengths]
     sequences, _ = check_sequences(feats, channels)
     if not sequences:

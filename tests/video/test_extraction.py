@@ -265,12 +265,12 @@ def test_killed_and_started_again(tmp_path, videos):
 def test_two_programs_that_write_the_same_features_at_one_moment(tmp_path, videos, monkeypatch):
     """The other one's settings would tell the timing of these features."""
 
-    def write_npy(path, feats):
+    def write_npy_rows(path, steps):
         other = read_sidecar(path)
         dataclasses.replace(other, stride_frames=2 * other.stride_frames).save(path)
         np.save(path, feats)
 
-    monkeypatch.setattr(feature_folder, "write_npy", write_npy)
+    monkeypatch.setattr(feature_folder, "write_npy_rows", write_npy_rows)
     found = extract_videos({"a": videos / "a.mp4"}, Numbers(), OWN, tmp_path / "feats")
     assert "a.npy' was written by another program at the same" in str(found.failed["a"])
     assert not found.shapes and not list((tmp_path / "feats").glob("*.npy"))
