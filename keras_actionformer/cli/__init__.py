@@ -8,6 +8,7 @@ depends on the machine.
 
 import importlib
 import logging as standard_logging
+import math
 import os
 import signal
 import sys
@@ -135,6 +136,9 @@ def _parse(argv, module):
     # Not flags.Error alone: a configuration file is a program, and anything may happen in it.
     except Exception as error:
         raise UserError(explain.flags_problem(error, argv, options)) from error
+    for name, flag in options.items():
+        if isinstance(flag.value, float) and not math.isfinite(flag.value):
+            raise UserError(f"--{name}={flag.value} must be a finite number.")
     unknown = rest[1 + getattr(module, "MAX_ARGUMENTS", 0) :]
     if unknown:
         raise UserError(f"Unknown arguments {unknown}; write options as --name=value.")

@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import logging
 
-from keras_actionformer.checks import check_keywords, frames_a_second, number, positive_whole, shown
+from keras_actionformer.checks import check_keywords, number, positive_whole, shown
 from keras_actionformer.data.encoder_records import (
     ANY_ENCODER,
     OF_MODEL,
@@ -55,7 +55,7 @@ class Sidecar:
     video: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        frames_a_second("fps", self.fps)
+        number("fps", self.fps)  # no text such as "30000/1001"
         FeatureGrid(self.fps, self.stride_frames, self.window_frames)
         if number("duration_sec", self.duration_sec) <= 0:
             raise UserError(f"duration_sec must be above 0, but it is {self.duration_sec}.")

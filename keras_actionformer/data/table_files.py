@@ -179,8 +179,10 @@ def _csv_cells(where, cells, width):
 def _csv_grids(source, text):
     """Yields (the separator in words, iterator of lines) for each separator that may be meant."""
     told = re.match(r"sep=(.)\r?\n", text)  # as some programs tell Excel
-    for separator, name in _SEPARATORS.items():
-        if told is None or told[1] == separator:
+    meant = [told[1]] if told else [one for one in _SEPARATORS if one in text]
+    for separator in meant or [","]:  # of a single column
+        if separator in _SEPARATORS:
+            name = _SEPARATORS[separator]
             yield name, _csv_lines(source, text, separator, skip=told is not None)
 
 

@@ -151,6 +151,8 @@ def test_of_recordings_a_frame_is_a_sample(recordings):
         (("--feats=feats",), "--feats needs --stride_frames and --window_frames"),
         (("--sensors=raw",), "--sensors needs --rate_hz"),
         (("--sensors=raw", "--rate_hz=-5"), "--sensors needs --rate_hz"),
+        (("--sensors=raw", "--rate_hz=50", "--step_sec=nan"), "--step_sec=nan must be a finite"),
+        (("--sensors=raw", "--rate_hz=inf"), "--rate_hz=inf must be a finite number"),
         (("--sensors=raw", "--rate_hz=50", "--fps=50"), "--fps is for --feats"),
         (("--sensors=none", "--rate_hz=50"), "'none' is no folder"),
         (("--feats=none", *FEATURES[1:]), "none"),

@@ -52,6 +52,7 @@ def test_features_without_one(tmp_path):
     [
         ({"fps": 0}, "fps must be above 0, but it is 0"),
         ({"stride_frames": "4"}, "stride_frames must be a finite number"),
+        ({"fps": "25"}, "fps must be a finite number, but it is '25'"),
         ({"num_frames": 0}, "num_frames must be a whole number from 1 up"),
         ({"duration_sec": -1}, "duration_sec must be above 0"),
         ({"encoder": []}, "encoder must be an object"),

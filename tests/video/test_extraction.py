@@ -1,5 +1,6 @@
 """Which frames a step of the features sees, and what becomes of many videos."""
 
+import contextlib
 import dataclasses
 import fractions
 import os
@@ -204,6 +205,8 @@ def test_tables_name_videos(tmp_path, videos):
     table = videos / "bouts.csv"
     table.write_text("video,start,end,label\na,1,2,x\na,3,4,x\nb.mkv,1,2,x\n")
     assert list(find_video_files([table], print)) == ["a", "b"]
+    table.write_text("video\na\nb.mkv\n")
+    assert list(find_video_files([table], print)) == ["a", "b"]
     table.write_text("video,start,end,label\naa,1,2,x\n")
     with pytest.raises(UserError, match="names the video 'aa', which is not beside it; did you"):
         find_video_files([table], print)
@@ -265,12 +268,13 @@ def test_killed_and_started_again(tmp_path, videos):
 def test_two_programs_that_write_the_same_features_at_one_moment(tmp_path, videos, monkeypatch):
     """The other one's settings would tell the timing of these features."""
 
-    def write_npy_rows(path, steps):
+    @contextlib.contextmanager
+    def atomic_path(path):
+        yield path
         other = read_sidecar(path)
         dataclasses.replace(other, stride_frames=2 * other.stride_frames).save(path)
-        np.save(path, feats)
 
-    monkeypatch.setattr(feature_folder, "write_npy_rows", write_npy_rows)
-    found = extract_videos({"a": videos / "a.mp4"}, Numbers(), OWN, tmp_path / "feats")
+    monkeypatch.setattr(feature_folder, "atomic_path", atomic_path)
+    found = extract_videos({"a": videos / "a.mp4"}, Numbers(), tmp_path / "feats")
     assert "a.npy' was written by another program at the same" in str(found.failed["a"])
     assert not found.shapes and not list((tmp_path / "feats").glob("*.npy"))
