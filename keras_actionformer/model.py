@@ -435,7 +435,6 @@ class ActionFormer(TrainableNetwork):
         Raises:
           UserError: a part of the model is quantized, see `quantization`.
         """
-        mode = quantization(self.layers)
         return {
             **self.config,
             "postprocess": dataclasses.asdict(self.postprocess),
@@ -444,13 +443,13 @@ class ActionFormer(TrainableNetwork):
             "thresholds": self.thresholds and dataclasses.asdict(self.thresholds),
             "encoder": self.encoder,
             "name": self.name,
-            **({"quantized": mode} if mode else {}),
+            **self._changes(),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        arguments = {name: value for name, value in config.items() if name != "quantized"}
+        arguments = dict(config)
+        changes = {x: arguments.pop(x) for x in ("quantized", "frozen") if x in arguments}
         model = cls(**arguments)
-        if "quantized" in config:
-            model.quantize(config["quantized"])
+        model._change(**changes)
         return model

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers.models import CHANNELS, small_model, to_numpy
+from helpers.models import CHANNELS, small_model, to_numpy, without_stochastic_depth
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.layers import layers_within
@@ -153,6 +153,42 @@ def test_detect_heeds_what_is_changed_after_its_first_use(change):
     change(model)
     after = model.detect(feats)
     assert len(after) != len(before) or not np.array_equal(after.scores, before.scores)
+
+
+def with_a_frozen_layer(model):
+    model.get_layer("backbone").trainable = False
+
+
+def with_frozen_variables(model):
+    for variable in model.network_weights:
+        variable.trainable = not variable.path.startswith("neck") and variable.name != "bias"
+
+
+ONE = (
+    {"feats": np.zeros((1, 20, CHANNELS), "float32"), "mask": np.ones((1, 20), bool)},
+    {"segments": np.array([[[2.0, 7.0]]], "float32"), "labels": np.array([[0]])},
+)
+
+
+@pytest.mark.parametrize("change", [with_a_frozen_layer, with_frozen_variables, with_lora])
+@pytest.mark.parametrize("copied", [by_keras_file, by_deep_copy])
+def test_what_was_frozen_and_trained_goes_on_so(change, copied, tmp_path):
+    model = small_model()
+    change(model)
+    model.compile("adam", run_eagerly=True)
+    model.train_on_batch(*ONE)
+    other = copied(model, tmp_path)
+    if change is with_lora:  # merged: its optimizer fits no more
+        assert not other.compiled and len(other.trainable_variables) == len(other.network_weights)
+        return
+    ours, theirs = ([v.path for v in one.trainable_variables] for one in (other, model))
+    assert ours == theirs
+    other.run_eagerly = True
+    for one in (model, other):
+        without_stochastic_depth(one)
+        one.train_on_batch(*ONE)
+    for ours, theirs in zip(other.weights, model.weights, strict=True):
+        np.testing.assert_allclose(to_numpy(ours), to_numpy(theirs), atol=1e-6)
 
 
 @pytest.mark.parametrize("copied", [by_keras_file, by_preset])

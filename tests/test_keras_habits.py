@@ -149,6 +149,15 @@ def test_compile_needs_neither_loss_nor_metrics(experiment, settings):
         compiled(experiment, **settings)
 
 
+@pytest.mark.parametrize("verb", ["fit", "evaluate"])
+def test_averages_are_no_variables_to_swap(experiment, batches, verb):
+    with pytest.raises(UserError, match=r"compile\(keras.optimizers.AdamW\(..., use_ema=True\)\)"):
+        callback = keras.callbacks.SwapEMAWeights()
+        getattr(compiled(experiment), verb)(batches[1], callbacks=[callback])
+    model = compiled(experiment, keras.optimizers.AdamW(1e-2, use_ema=True))
+    model.fit(INPUTS, ACTIONS, verbose=0, callbacks=[keras.callbacks.SwapEMAWeights()])
+
+
 def test_keras_own_optimizers(experiment):
     assert np.isfinite(compiled(experiment, "adam").train_on_batch(INPUTS, ACTIONS)).all()
 

@@ -87,6 +87,11 @@ def quantization(layers):
     )
 
 
+def has_lora(layers):
+    """bool, whether some layers have LoRA weights, which are merged into what is saved."""
+    return any(getattr(layer, "lora_enabled", False) for layer in layers_within(layers))
+
+
 @keras.saving.register_keras_serializable("keras_actionformer")
 class LayerNorm(keras.layers.Layer):
     """Layer normalization over channels (Ba et al. 2016), epsilon 1e-5.

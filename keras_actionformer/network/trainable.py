@@ -9,16 +9,18 @@ from keras import ops
 from keras_actionformer.checks import check_class_weights
 from keras_actionformer.errors import UserError
 from keras_actionformer.network.architecture import Architecture
+from keras_actionformer.network.layers import has_lora, quantization
 from keras_actionformer.network.losses import PositivesAverage, training_losses, weighted_sum
 
 
 class TrainableNetwork(keras.Model):
     """The half of `ActionFormer` that `compile`, `fit` and `evaluate` need.
 
-    Its inputs, outputs and layers, and the attribute `architecture`, come from there.
+    Its inputs, outputs and layers, `architecture` and `network_weights` come from there.
     """
 
     architecture: Architecture
+    network_weights: list[Any]
     _class_weights: tuple[float, ...] | None = None
 
     def _add_losses(self, init_loss_norm):
@@ -65,6 +67,28 @@ class TrainableNetwork(keras.Model):
             value = check_class_weights("class_weights", value, self.architecture.num_classes)
         self._class_weights = value
 
+    def _changes(self):
+        """What was done to the network since it was made, for `_change` to do to another one.
+
+        Returns:
+          dict: how it is `"quantized"`, and the paths of the weights that are `"frozen"`, if any.
+
+        Raises:
+          UserError: see `quantization`.
+        """
+        mode, trainable = quantization(self.layers), {id(v) for v in self.trainable_variables}
+        frozen = [v.path for v in self.network_weights if id(v) not in trainable]
+        if has_lora(self.layers):  # which is merged into what is saved; then all of it trains
+            frozen = []
+        return {**({"quantized": mode} if mode else {}), **({"frozen": frozen} if frozen else {})}
+
+    def _change(self, quantized=None, frozen=()):
+        if quantized is not None:
+            self.quantize(quantized)
+        for variable in self.network_weights:
+            if variable.path in frozen:
+                variable.trainable = False
+
     def compile(self, optimizer: Any = "rmsprop", **kwargs: Any) -> None:
         """As `keras.Model.compile`, without loss and metrics: `compute_loss` has them."""
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
@@ -76,6 +100,10 @@ class TrainableNetwork(keras.Model):
         super().compile(optimizer, **kwargs)
         # Now and not inside the traced step: averages start from the values of the weights.
         self.optimizer.build(self.trainable_variables)
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """As `keras.Model`; None with LoRA weights, whose optimizer does not fit what is saved."""
+        return None if has_lora(self.layers) else super().get_compile_config()
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """As it was compiled before it was saved; of a `compile` like ours Keras does not know."""
@@ -89,7 +117,13 @@ class TrainableNetwork(keras.Model):
                     f"fit({name}=...) weighs whole sequences, which here hold actions of several "
                     "classes: set the model's class_weights before compile."
                 )
+        self._check_callbacks(**kwargs)
         return super().fit(*args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`, of what `train_dataset` returns."""
+        self._check_callbacks(**kwargs)
+        return super().evaluate(*args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.predict`: raw outputs of `{"feats", "mask"}`, and no detections."""
@@ -98,7 +132,21 @@ class TrainableNetwork(keras.Model):
                 "predict takes {'feats': (B, T, C), 'mask': (B, T)} and gives raw outputs: "
                 "detect(feats) takes sequences of any lengths and gives detections."
             )
+        self._check_callbacks(**kwargs)
         return super().predict(x, *args, **kwargs)
+
+    def _check_callbacks(self, callbacks=None, **kwargs):
+        """Raises UserError for Keras' callback that swaps weights with averages of their shapes."""
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        for callback in getattr(callbacks, "callbacks", callbacks) or ():
+            if isinstance(callback, keras.callbacks.SwapEMAWeights) and hasattr(
+                optimizer, "averages"
+            ):
+                raise UserError(
+                    "SwapEMAWeights finds no averages in this optimizer, which keeps them as "
+                    "vectors: compile(keras.optimizers.AdamW(..., use_ema=True)), or take them "
+                    "from optimizer.averages()."
+                )
 
     def compute_loss(
         self,

@@ -121,6 +121,7 @@ def load_model(workdir, model_class, weights=None):
     name = keras.saving.get_registered_name(model_class)
     with told_if_unreadable(f"{path} is damaged", "train with --resume, which writes it again"):
         arguments = read_keras_config(path, name)
+        arguments.pop("frozen", None)  # in its training; what becomes of the model is another thing
     check_keywords(model_class, arguments.keys() - {"name"}, f"{path}")
     with told_if_unreadable(f"{path} is damaged", "train with --resume, which writes it again"):
         model = _built(path, model_class, arguments)
