@@ -407,6 +407,35 @@ def _remove_abandoned(folder):
             os.close(lock)
 
 
+@contextlib.contextmanager
+def only_writer(folder):
+    """Has a folder to itself within the block, where its file system has locks.
+
+    For files that belong together: of two writers each would leave some.
+
+    Args:
+      folder: str or `os.PathLike`, created when missing.
+
+    Raises:
+      UserError: another process writes to it.
+    """
+    os.makedirs(folder, exist_ok=True)
+    try:
+        lock = _lock(folder)
+    except BlockingIOError:
+        raise UserError(
+            f"'{folder}' is being written by another program: wait until it ends, or name another "
+            "folder."
+        ) from None
+    except OSError:
+        lock = None
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
 def _lock(folder):
     """Locks a folder, and returns the file descriptor that holds the lock until its process ends.
 

@@ -14,7 +14,7 @@ from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.datasets.sensor_times import evenly_sampled
 from keras_actionformer.datasets.sensors import read_recording
 from keras_actionformer.errors import UserError, counted
-from keras_actionformer.files import read_json, write_json, write_npy
+from keras_actionformer.files import only_writer, read_json, write_json, write_npy
 
 SETTINGS = "windows.json"
 
@@ -163,15 +163,19 @@ def write_features(recordings, windows, output_dir, progress, tell=print):
       output_dir: str or `os.PathLike`, created when missing.
       progress: function of (number of recordings done, their number, "recordings").
       tell: function of a str; told of recordings that were not sampled evenly.
+
+    Raises:
+      UserError: a recording cannot be read, or another program writes to the folder.
     """
     output_dir, num_uneven = pathlib.Path(output_dir), 0
-    for done, (name, path) in enumerate(recordings.items(), start=1):
-        samples, is_interpolated = evenly_sampled(path, read_recording(path), windows.rate_hz)
-        num_uneven += is_interpolated
-        feats = windows.features(samples, f"'{path}'")
-        write_npy(output_dir / f"{name}.npy", feats)
-        progress(done, len(recordings), "recordings")
-    windows.save(output_dir)
+    with only_writer(output_dir):
+        for done, (name, path) in enumerate(recordings.items(), start=1):
+            samples, is_interpolated = evenly_sampled(path, read_recording(path), windows.rate_hz)
+            num_uneven += is_interpolated
+            feats = windows.features(samples, f"'{path}'")
+            write_npy(output_dir / f"{name}.npy", feats)
+            progress(done, len(recordings), "recordings")
+        windows.save(output_dir)
     if num_uneven:
         tell(
             f"{counted(num_uneven, 'recording')} not sampled evenly: interpolated to "
