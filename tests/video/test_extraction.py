@@ -270,6 +270,7 @@ def test_two_programs_that_write_the_same_features_at_one_moment(tmp_path, video
 
     @contextlib.contextmanager
     def atomic_path(path):
+        path.parent.mkdir()
         yield path
         other = read_sidecar(path)
         dataclasses.replace(other, stride_frames=2 * other.stride_frames).save(path)
