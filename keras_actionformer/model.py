@@ -79,7 +79,7 @@ class ActionFormer(TrainableNetwork):
         n_mha_win_size: int | Sequence[int] = Architecture.n_mha_win_size,
         use_abs_pe: bool = Architecture.use_abs_pe,
         use_rel_pe: bool = Architecture.use_rel_pe,
-        fpn_type: Literal["identity", "fpn"] = Architecture.fpn_type,
+        fpn_type: Literal["identity", "fpn", "full_fpn"] = Architecture.fpn_type,
         fpn_dim: int = Architecture.fpn_dim,
         fpn_with_ln: bool = Architecture.fpn_with_ln,
         fpn_start_level: int = Architecture.fpn_start_level,
@@ -87,6 +87,9 @@ class ActionFormer(TrainableNetwork):
         head_kernel_size: int = Architecture.head_kernel_size,
         head_num_layers: int = Architecture.head_num_layers,
         head_with_ln: bool = Architecture.head_with_ln,
+        conv_ln_epsilon: float = Architecture.conv_ln_epsilon,
+        mask_after_relu: bool = Architecture.mask_after_relu,
+        points_at_centers: bool = Architecture.points_at_centers,
         regression_range: Sequence[Sequence[float]] | None = Architecture.regression_range,
         max_seq_len: int = Architecture.max_seq_len,
         force_upsampling: bool = Architecture.force_upsampling,
@@ -168,7 +171,10 @@ class ActionFormer(TrainableNetwork):
 
     def points(self, num_steps: int) -> Any:
         """Points of a sequence of `num_steps` (padded) steps, `(P, 4)`; see `make_points`."""
-        return make_points(num_steps, self.strides, self.architecture.regression_range)
+        settings = self.architecture
+        return make_points(
+            num_steps, settings.strides, settings.regression_range, settings.point_offset
+        )
 
     # ---- inference ------------------------------------------------------------------------
 

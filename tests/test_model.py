@@ -105,6 +105,7 @@ def test_what_lies_behind_the_mask_does_not_matter(small):
                 {"n_mha_win_size": -1},
                 {"use_abs_pe": True},
                 {"fpn_type": "fpn"},
+                {"fpn_type": "full_fpn", "mask_after_relu": True, "points_at_centers": True},
                 {"backbone_arch": (2, 0, 2)},
                 {"head_kernel_size": 5},
                 {"embd_kernel_size": 9, "head_with_ln": False},

@@ -65,7 +65,8 @@ def paper_multiply_adds(architecture, num_steps):
     num_points = sum(strided_length(num_steps, stride) for stride in architecture.strides)
     hidden = architecture.head_dim * (architecture.head_num_layers - 1)
     counts["embedding"] += 2 * num_steps * width * embeddings * architecture.embd_with_ln
-    counts["neck"] += 2 * num_points * architecture.fpn_dim * architecture.fpn_with_ln
+    norms = 2 if architecture.fpn_type == "full_fpn" else 1
+    counts["neck"] += 2 * norms * num_points * architecture.fpn_dim * architecture.fpn_with_ln
     for head in ("classification head", "regression head"):
         counts[head] += 2 * num_points * hidden * architecture.head_with_ln
     return {**counts, "attention": attention}
@@ -130,7 +131,8 @@ def _neck(architecture):
     """Multiply-adds of a point."""
     if architecture.fpn_type == "identity":
         return 0
-    return (architecture.width + 3) * architecture.fpn_dim
+    taps = 3 * (architecture.fpn_dim if architecture.fpn_type == "full_fpn" else 1)
+    return (architecture.width + taps) * architecture.fpn_dim
 
 
 def _head(architecture, outputs):

@@ -83,23 +83,25 @@ class CandidateDecoder(keras.layers.Layer):
       strides: strides of the levels, in steps.
       regression_range: a pair a level.
       settings: `PostProcess`, or a dict of its fields.
+      point_offset: float, see `make_points`.
 
     Call: `(logits (B, P, K), offsets (B, P, 2), mask (B, T)) -> segments (B, N, 2) in grid
     steps, scores (B, N), labels (B, N) int32, valid (B, N) bool`; see `decode`.
     """
 
-    def __init__(self, strides, regression_range, settings, **kwargs):
+    def __init__(self, strides, regression_range, settings, point_offset=0.0, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})  # half precision would move ends
         self.strides = tuple(strides)
         self.regression_range = regression_range
         self.settings = from_fields("settings", settings, PostProcess)
+        self.point_offset = point_offset
 
     def call(self, logits, offsets, mask):
         num_steps = ops.shape(mask)[1]
         return decode(
             logits,
             offsets,
-            make_points(num_steps, self.strides, self.regression_range),
+            make_points(num_steps, self.strides, self.regression_range, self.point_offset),
             point_mask(mask, self.strides),
             [num_steps // stride for stride in self.strides],
             self.settings,
@@ -114,6 +116,7 @@ class CandidateDecoder(keras.layers.Layer):
             "strides": self.strides,
             "regression_range": self.regression_range,
             "settings": dataclasses.asdict(self.settings),
+            "point_offset": self.point_offset,
         }
 
 

@@ -54,7 +54,11 @@ class Detector:
         architecture = model.architecture
         self._padding = inference_padding(architecture)
         self._decoder = CandidateDecoder(
-            architecture.strides, architecture.regression_range, settings, name="decoder"
+            architecture.strides,
+            architecture.regression_range,
+            settings,
+            architecture.point_offset,
+            name="decoder",
         )
         suppression = Suppression(settings, name="suppression")
 
@@ -252,6 +256,7 @@ class Detector:
             offsets, first = np.asarray(offsets).astype("float32"), 0
             for level, stride in enumerate(architecture.strides):
                 points = np.arange(0, tile.stop - tile.start, stride, dtype="float32")
+                points += np.float32(architecture.point_offset * stride)
                 kept = batch["kept"][0, ::stride]
                 rows = np.arange(first, first + len(points))[kept]
                 first += len(points)

@@ -74,7 +74,7 @@ def receptive_fields(architecture):
 
     strides = architecture.strides
     fields = [(sides[stride], sides[stride]) for stride in strides]
-    if architecture.fpn_type == "fpn":
+    if architecture.fpn_type != "identity":
         # A step takes over that of the next level which begins with it or up to `scale - 1`
         # steps before it; then there is a convolution.
         for level in reversed(range(len(fields) - 1)):

@@ -176,14 +176,23 @@ class Architecture:
       n_mha_win_size: int, attention window in steps (-1: global), or one int a level.
       use_abs_pe: bool, sinusoidal position embedding.
       use_rel_pe: bool, relative position bias (local windows).
-      fpn_type: `"identity"` or `"fpn"`, a feature pyramid network between backbone and heads.
+      fpn_type: `"identity"`; or, between backbone and heads, a feature pyramid network: `"fpn"`
+        of depthwise convolutions, or `"full_fpn"` of full ones, each with a normalization of its
+        own (OpenTAD's).
       fpn_dim: int, width of the heads' input; must equal D for `"identity"`.
-      fpn_with_ln: bool, layer normalization of each level before the heads.
+      fpn_with_ln: bool, layer normalization of each level before the heads; in `"full_fpn"` after
+        each convolution.
       fpn_start_level: int, first level that has points.
       head_dim: int, width of the heads' hidden layers.
       head_kernel_size: odd int, of the heads' convolutions.
       head_num_layers: int, convolutions in each head, the last one included.
       head_with_ln: bool, layer normalization in the heads' hidden layers.
+      conv_ln_epsilon: float, epsilon of the layer normalizations outside of the transformer
+        blocks: in embedding, neck and heads (OpenTAD: 1e-6). Inside of them it is 1e-5.
+      mask_after_relu: bool, embedding, heads and `"full_fpn"` zero invalid steps once more after
+        normalization and ReLU, so that their convolutions never meet padding (OpenTAD).
+      points_at_centers: bool, a point lies in the middle of its level's stride, not at its start
+        (OpenTAD's `use_offset`).
       regression_range: one (min, max) pair in steps for each level that has points; None gives
         (0, 4), (4, 8), ..., (2^L, 10000).
       max_seq_len: int, training length in steps.
@@ -224,7 +233,9 @@ class Architecture:
     n_mha_win_size: int | Sequence[int] = _setting(_windows, default=19)
     use_abs_pe: bool = _setting(flag, default=False)
     use_rel_pe: bool = _setting(flag, default=False)
-    fpn_type: Literal["identity", "fpn"] = _setting(choice, "identity", "fpn", default="identity")
+    fpn_type: Literal["identity", "fpn", "full_fpn"] = _setting(
+        choice, "identity", "fpn", "full_fpn", default="identity"
+    )
     fpn_dim: int = _setting(_whole_from, 1, _MAX_WIDTH, default=512)
     fpn_with_ln: bool = _setting(flag, default=True)
     fpn_start_level: int = _setting(_whole_from, 0, _MAX_STRIDED, default=0)
@@ -232,6 +243,9 @@ class Architecture:
     head_kernel_size: int = _setting(_odd, default=3)
     head_num_layers: int = _setting(_whole_from, 1, _MAX_BLOCKS, default=3)
     head_with_ln: bool = _setting(flag, default=True)
+    conv_ln_epsilon: float = _setting(_number_from, 1e-9, 1, default=1e-5)
+    mask_after_relu: bool = _setting(flag, default=False)
+    points_at_centers: bool = _setting(flag, default=False)
     regression_range: Sequence[Sequence[float]] | None = _setting(_ranges, default=None)
     max_seq_len: int = _setting(_whole_from, 1, _MAX_STEPS, default=2304)
     force_upsampling: bool = _setting(flag, default=False)
@@ -275,6 +289,11 @@ class Architecture:
     def strides(self) -> tuple[int, ...]:
         """Strides of the levels that have points, in steps."""
         return self.level_strides[self.fpn_start_level :]
+
+    @property
+    def point_offset(self) -> float:
+        """float, how far a point lies behind the start of its stride, in strides."""
+        return 0.5 if self.points_at_centers else 0.0
 
     @property
     def coarsest_stride(self) -> int:
@@ -329,6 +348,8 @@ class Architecture:
         embedding = self.embd_kernel_size * (self.channels + convolutions * self.width) * self.width
         backbone = 13 * sum(blocks) * self.width**2  # 4 of the attention, 8 of the MLP, small ones
         neck = self.num_levels * self.width * self.fpn_dim
+        if self.fpn_type == "full_fpn":
+            neck += self.num_levels * 3 * self.fpn_dim**2
         heads = hidden * (2 * self.head_num_layers * hidden + self.num_classes)
         sequence = self.max_seq_len * (self.channels + self.width)
         return embedding + backbone + neck + self.head_kernel_size * heads + sequence

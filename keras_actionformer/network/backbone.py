@@ -70,7 +70,8 @@ class Backbone(Composite):
             self.embd.append(conv)
             shape = (*shape[:2], settings.width)
             if settings.embd_with_ln:
-                self.embd_norm.append(self.add_norm(shape, f"embd_norm_{i}"))
+                norm = self.add_norm(shape, f"embd_norm_{i}", settings.conv_ln_epsilon)
+                self.embd_norm.append(norm)
         if settings.use_abs_pe:
             # As many positions as training sequences have after padding: none is stretched.
             positions = padded_length(settings.max_seq_len, settings.coarsest_stride)
@@ -118,7 +119,9 @@ class Backbone(Composite):
             # Masked before the normalization and not after it, as in the reference: an invalid
             # step now holds relu(bias), which the next convolution lets into the last valid one.
             x = ops.relu(self.embd_norm[i](x, mask) if self.embd_norm else x)
-            if present is not None:
+            if self.architecture.mask_after_relu:
+                x = apply_mask(x, mask)
+            elif present is not None:
                 x = apply_mask(x, present)
         if self.architecture.use_abs_pe:
             x = self.position(x, mask, present)

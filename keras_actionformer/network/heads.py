@@ -27,13 +27,14 @@ _EMPTY_CLASS_PROB = 1e-6  # what a class without training instances starts from
 class _ConvHead(Composite):
     """`num_layers - 1` convolutions with normalization and ReLU, then one to the outputs."""
 
-    def __init__(self, outputs, dim, num_layers, kernel_size, with_ln, bias, **kwargs):
+    def __init__(self, outputs, dim, num_layers, kernel_size, with_ln, epsilon, bias, **kwargs):
         super().__init__(**kwargs)
         self.outputs = outputs
         self.dim = dim
         self.num_layers = num_layers
         self.kernel_size = kernel_size
         self.with_ln = with_ln
+        self.epsilon = epsilon
         self.bias = bias
 
     def build(self, x_shape):
@@ -52,17 +53,16 @@ class _ConvHead(Composite):
             self.head.append(conv)
             shape = (*shape[:2], self.dim)
             if self.with_ln:
-                self.norm.append(self.add_norm(shape, f"norm_{i}"))
+                self.norm.append(self.add_norm(shape, f"norm_{i}", self.epsilon))
         self.out = self.add(MaskedConv1D, shape, self.outputs, self.kernel_size, name="out")
         self.out.bias.assign(self.bias)
         self.built = True
 
-    def call(self, x, mask, on_level):
+    def call(self, x, mask, kept):
         for i, conv in enumerate(self.head):
             x, _ = conv(x, mask)
             if self.with_ln:
-                # Invalid steps of a level keep relu(bias) here (see Backbone), gaps must not.
-                x = apply_mask(self.norm[i](x, mask), on_level)
+                x = apply_mask(self.norm[i](x, mask), kept)
             x = ops.relu(x)
         return self.out(x, mask)[0]
 
@@ -74,6 +74,7 @@ class _ConvHead(Composite):
             "num_layers": self.num_layers,
             "kernel_size": self.kernel_size,
             "with_ln": self.with_ln,
+            "epsilon": self.epsilon,
             "bias": np.asarray(self.bias).tolist(),
         }
 
@@ -105,6 +106,7 @@ class Heads(Composite):
             settings.head_num_layers,
             settings.head_kernel_size,
             settings.head_with_ln,
+            settings.conv_ln_epsilon,
         )
         cls_bias = np.full(settings.num_classes, _logit(settings.cls_prior_prob), "float32")
         cls_bias[list(settings.head_empty_cls)] = _logit(_EMPTY_CLASS_PROB)
@@ -130,8 +132,11 @@ class Heads(Composite):
         if present is not None:  # otherwise the gaps are zeros already
             x = apply_mask(x, on_level)
 
+        # Invalid steps of a level keep relu(bias) in the reference (see Backbone); gaps must not.
+        kept = mask if self.architecture.mask_after_relu else on_level
+
         def outputs(head):
-            return self.maybe_recomputed(lambda x: head(x, mask, on_level), x, training)
+            return self.maybe_recomputed(lambda x: head(x, mask, kept), x, training)
 
         logits = _split(outputs(self.cls_head), lengths, gap)
         # Ends are the sum of a large time and these: half precision would move them by steps.

@@ -39,9 +39,9 @@ class Composite(keras.layers.Layer):
         """Returns `function(x)`; it must draw no random numbers: a second run would draw others."""
         return keras.remat(function)(x) if self.recompute and training else function(x)
 
-    def add_norm(self, input_shape, name):
+    def add_norm(self, input_shape, name, epsilon=1e-5):
         """Layer normalization over channels."""
-        return self.add(LayerNorm, input_shape, name=name)
+        return self.add(LayerNorm, input_shape, epsilon, name=name)
 
     def add_dense(self, input_shape, units, name):
         """Dense layer over channels with the reference's initial values."""
@@ -94,18 +94,22 @@ def has_lora(layers):
 
 @keras.saving.register_keras_serializable("keras_actionformer")
 class LayerNorm(keras.layers.Layer):
-    """Layer normalization over channels (Ba et al. 2016), epsilon 1e-5.
+    """Layer normalization over channels (Ba et al. 2016).
 
     Written out because it takes two thirds of the time of Keras' own layer forward, in
     TensorFlow's graph mode on a CPU, and centers first, so that a large mean costs no digits.
     Computes in float32 whatever it is given.
 
+    Args:
+      epsilon: float, added to the variance.
+
     Call: `(x (B, T, D), mask (B, T) or None) -> (B, T, D)`. Masked steps are normalized as if they
     were zeros, which makes them the bias; that costs less here than zeroing them before.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, epsilon=1e-5, **kwargs):
         super().__init__(**{"autocast": False, **kwargs})
+        self.epsilon = epsilon
 
     def build(self, x_shape, mask_shape=None):
         self.gamma = self.add_weight(name="gamma", shape=(x_shape[-1],), initializer="ones")
@@ -116,34 +120,42 @@ class LayerNorm(keras.layers.Layer):
         dtype = keras.backend.result_type(keras.backend.standardize_dtype(x.dtype), "float32")
         steps = ops.ones((1, 1), dtype) if mask is None else ops.cast(mask, dtype)
         gamma, beta = ops.cast(self.gamma, dtype), ops.cast(self.beta, dtype)
-        return _normalize(x, ops.expand_dims(steps, -1), gamma, beta)
+        return _normalize(x, ops.expand_dims(steps, -1), gamma, beta, self.epsilon)
 
     def compute_output_spec(self, x, mask=None):
         return keras.KerasTensor(x.shape, x.dtype)
 
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}
 
-@ops.custom_gradient
-def _normalize(x, steps, gamma, beta):
+
+def _normalize(x, steps, gamma, beta, epsilon):
     """Layer normalization, zero where `steps` is, then scale and bias.
 
     With a gradient of its own: from the input and two numbers a step, where automatic
     differentiation would keep three more arrays as large as the input.
     """
-    wide = ops.cast(x, steps.dtype)
-    mean = ops.mean(wide, axis=-1, keepdims=True)
-    centered = wide - mean
-    scale = steps * ops.rsqrt(ops.mean(ops.square(centered), axis=-1, keepdims=True) + 1e-5)
 
-    def gradients(*args, upstream=None):
-        dy = ops.cast(args[0] if upstream is None else upstream, steps.dtype)
-        normed = (ops.cast(x, steps.dtype) - mean) * scale
-        slope = dy * gamma
-        common = ops.mean(slope, axis=-1, keepdims=True)
-        common = common + normed * ops.mean(slope * normed, axis=-1, keepdims=True)
-        dx = ops.cast(scale * (slope - common), x.dtype)
-        return dx, ops.zeros_like(steps), ops.sum(dy * normed, (0, 1)), ops.sum(dy, (0, 1))
+    @ops.custom_gradient
+    def normalized(x, steps, gamma, beta):
+        wide = ops.cast(x, steps.dtype)
+        mean = ops.mean(wide, axis=-1, keepdims=True)
+        centered = wide - mean
+        variance = ops.mean(ops.square(centered), axis=-1, keepdims=True)
+        scale = steps * ops.rsqrt(variance + epsilon)
 
-    return ops.cast(centered * (scale * gamma) + beta, x.dtype), gradients
+        def gradients(*args, upstream=None):
+            dy = ops.cast(args[0] if upstream is None else upstream, steps.dtype)
+            normed = (ops.cast(x, steps.dtype) - mean) * scale
+            slope = dy * gamma
+            common = ops.mean(slope, axis=-1, keepdims=True)
+            common = common + normed * ops.mean(slope * normed, axis=-1, keepdims=True)
+            dx = ops.cast(scale * (slope - common), x.dtype)
+            return dx, ops.zeros_like(steps), ops.sum(dy * normed, (0, 1)), ops.sum(dy, (0, 1))
+
+        return ops.cast(centered * (scale * gamma) + beta, x.dtype), gradients
+
+    return normalized(x, steps, gamma, beta)
 
 
 def fan_in_uniform(fan_in):

@@ -68,7 +68,12 @@ def training_losses(architecture, mask, actions, outputs, class_weights=None):
     """
     valid = point_mask(mask, architecture.strides)
     cls_targets, reg_targets = assign_targets(
-        make_points(ops.shape(mask)[1], architecture.strides, architecture.regression_range),
+        make_points(
+            ops.shape(mask)[1],
+            architecture.strides,
+            architecture.regression_range,
+            architecture.point_offset,
+        ),
         actions["segments"],
         actions["labels"],
         architecture.num_classes,

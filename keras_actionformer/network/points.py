@@ -1,6 +1,7 @@
 """The points of the pyramid: where and at what scale the network may see an action.
 
-Level l has one point every `stride_l` steps of the input grid. All levels stand one after
+Level l has one point every `stride_l` steps of the input grid, at the start of its stride or in its
+middle. All levels stand one after
 another on a single axis of P points, the axis of the heads' outputs, the targets, the losses and
 the decoding.
 """
@@ -14,7 +15,7 @@ def padded_length(num_steps, stride):
     return (num_steps + stride - 1) // stride * stride
 
 
-def make_points(num_steps, strides, regression_range):
+def make_points(num_steps, strides, regression_range, offset=0.0):
     """Lists the points of every level (reference: `PointGenerator`).
 
     Args:
@@ -22,13 +23,14 @@ def make_points(num_steps, strides, regression_range):
       strides: L ints, steps between the points of a level.
       regression_range: L pairs of floats; a point regresses actions whose farther boundary lies
         at a distance within this range, in steps.
+      offset: float, how far a point lies behind the start of its stride, in strides.
 
     Returns:
       (P, 4) float32: time in steps, range min, range max, stride.
     """
     levels = []
     for stride, limits in zip(strides, regression_range, strict=True):
-        time = ops.arange(0, num_steps, stride, dtype="float32")
+        time = ops.arange(0, num_steps, stride, dtype="float32") + offset * stride
         constants = np.array([[*limits, stride]], "float32")
         constants = ops.broadcast_to(constants, (ops.shape(time)[0], 3))
         levels.append(ops.concatenate([ops.expand_dims(time, -1), constants], axis=1))

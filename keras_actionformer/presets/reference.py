@@ -282,12 +282,13 @@ def reference_name(path):
     return f"{layer}.conv.{parameter}" if _CONVOLUTION.search(layer) else name
 
 
-def from_reference(variable, parameters):
+def from_reference(variable, parameters, name_of=reference_name):
     """Value of one of our variables from the reference's parameters.
 
     Args:
       variable: Keras variable of an `ActionFormer`.
       parameters: dict of the reference's parameter name to array.
+      name_of: function from a variable's path to the parameter's name.
 
     Returns:
       (array of the variable's shape, names of the parameters it came from).
@@ -295,9 +296,9 @@ def from_reference(variable, parameters):
     Raises:
       UserError: a parameter is missing or has another shape.
     """
-    name = reference_name(variable.path)
-    if name == "scale":  # one number a level there, one vector here
-        names = [f"reg_head.scale.{i}.scale" for i in range(variable.shape[0])]
+    name = name_of(variable.path)
+    if variable.path == "heads/scale":  # one number a level there, one vector here
+        names = [name_of(f"heads/reg_head/scale_{i}/scale") for i in range(variable.shape[0])]
         values = [_take(parameters, n) for n in names]
         for n, value in zip(names, values, strict=True):
             if value.size != 1:
@@ -333,12 +334,13 @@ def _take(parameters, name):
     return np.asarray(parameters[name])
 
 
-def load_reference_parameters(model, parameters):
+def load_reference_parameters(model, parameters, name_of=reference_name):
     """Assigns every weight of an `ActionFormer`'s network from the reference's parameters.
 
     Args:
       model: `ActionFormer`.
       parameters: dict of parameter name to array, all of which must find their place.
+      name_of: function from a variable's path to the parameter's name.
 
     Returns:
       list of (parameter name, its shape, path of the variable it went to), in the order of the
@@ -349,7 +351,7 @@ def load_reference_parameters(model, parameters):
     """
     report = []
     for variable in model.network_weights:
-        value, names = from_reference(variable, parameters)
+        value, names = from_reference(variable, parameters, name_of)
         variable.assign(value)
         report += [(name, np.shape(parameters[name]), variable.path) for name in names]
     left = sorted(set(parameters) - {name for name, _, _ in report})

@@ -97,6 +97,7 @@ def test_a_window_for_each_level():
         {},
         {"backbone_type": "conv"},
         {"fpn_type": "fpn", "fpn_dim": 6, "head_dim": 3, "head_num_layers": 3},
+        {"fpn_type": "full_fpn", "fpn_dim": 6, "head_dim": 3, "fpn_start_level": 1},
         {"input_dim": [3, 5], "embd_dim": [4, 2], "backbone_arch": (2, 0, 3), "fpn_dim": 6},
         {"scale_factor": 4, "fpn_start_level": 1, "embd_kernel_size": 5, "head_kernel_size": 5},
         {"use_rel_pe": True, "use_abs_pe": True, "embd_with_ln": False, "head_with_ln": False},

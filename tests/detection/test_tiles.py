@@ -45,6 +45,9 @@ CASES = {
     "fpn-by-4": dict(
         scale_factor=4, fpn_type="fpn", n_mha_win_size=3, backbone_arch=(2, 0, 2)
     ),
+    "opentad": dict(
+        fpn_type="full_fpn", mask_after_relu=True, points_at_centers=True, n_mha_win_size=3
+    ),
     "windows": dict(n_mha_win_size=(-1, 3, 9, 4), backbone_arch=(2, 0, 3), head_kernel_size=5),
 }  # fmt: skip
 

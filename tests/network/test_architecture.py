@@ -38,10 +38,11 @@ WHOLE = [
 WHOLE_OR_LIST = ["input_dim", "embd_dim", "n_mha_win_size", "backbone_arch"]
 NUMBERS = [
     "input_dropout", "dropout", "droppath", "cls_prior_prob", "center_sample_radius",
-    "loss_weight", "label_smoothing", "init_loss_norm",
+    "loss_weight", "label_smoothing", "init_loss_norm", "conv_ln_epsilon",
 ]  # fmt: skip
 FLAGS = [
     "embd_with_ln", "use_abs_pe", "use_rel_pe", "fpn_with_ln", "head_with_ln", "force_upsampling",
+    "mask_after_relu", "points_at_centers",
 ]  # fmt: skip
 CHOICES = ["backbone_type", "fpn_type", "center_sample"]
 LISTS = ["head_empty_cls", "regression_range", "class_names"]
