@@ -15,7 +15,7 @@ LARGEST = float(np.finfo("float32").max)  # what is not NaN or infinite is at mo
 
 
 def decode(logits, offsets, points, mask, num_points, settings):
-    """Lists the candidates of every level, best first within a level.
+    """Lists the candidates of every level, best first within a level (or of all levels).
 
     Args:
       logits: (B, P, K) float.
@@ -27,7 +27,8 @@ def decode(logits, offsets, points, mask, num_points, settings):
 
     Returns:
       segments (B, N, 2) float32 in grid steps, scores (B, N) float32, labels (B, N) int32,
-      valid (B, N) bool, where N is the sum over levels of `min(pre_nms_topk, T_l * K)`. Where
+      valid (B, N) bool, where N is the sum over levels of `min(pre_nms_topk, T_l * K)`, or,
+      without `topk_per_level`, `min(pre_nms_topk, P * K)`. Where
       the network has computed a NaN or infinity at a valid point, all scores of the sequence are
       NaN and valid: it must not look like one without actions.
     """
@@ -40,7 +41,7 @@ def decode(logits, offsets, points, mask, num_points, settings):
     starts, ends = points[:, 0] - reach[:, :, 0], points[:, 0] + reach[:, :, 1]  # (B, P)
 
     top_scores, top, first = [], [], 0
-    for length in num_points:
+    for length in num_points if settings.topk_per_level else [sum(num_points)]:
         flat = ops.reshape(scores[:, first : first + length], (-1, length * num_classes))
         level_scores, level_top = ops.top_k(
             flat, smaller(settings.pre_nms_topk, length * num_classes)

@@ -17,7 +17,9 @@ class PostProcess:
     Attributes:
       pre_nms_thresh: candidates must score above this.
       pre_nms_topk: most candidates of one level.
-      duration_thresh: candidates must be longer than this, in grid steps.
+      topk_per_level: bool; False takes `pre_nms_topk` of all levels together (OpenTAD).
+      duration_thresh: candidates must be longer than this, in grid steps; below 0 keeps those
+        without any length, too (OpenTAD).
       nms_method: `"soft"`, `"hard"` or `"none"`. `"none"` keeps every candidate, level by level.
       multiclass_nms: bool, suppress within a class only; otherwise across classes.
       iou_threshold: hard NMS drops candidates whose tIoU with a better one reaches this.
@@ -27,6 +29,7 @@ class PostProcess:
       max_seg_num: most detections of a sequence.
       voting_thresh: class-agnostic NMS only: boundaries become a score-weighted mean of the
         candidates whose tIoU reaches this; 0 turns it off.
+      voting_by_tiou: bool, a vote weighs score times tIoU; False: the score alone (OpenTAD).
       drop_empty: bool, leave out what has no length once it is clipped to the sequence's time:
         detections before its start or past its end. The reference keeps them, at 0 or the end.
 
@@ -36,6 +39,7 @@ class PostProcess:
 
     pre_nms_thresh: float = 0.001
     pre_nms_topk: int = 5000
+    topk_per_level: bool = True
     duration_thresh: float = 0.05
     nms_method: str = "soft"
     multiclass_nms: bool = True
@@ -44,6 +48,7 @@ class PostProcess:
     min_score: float = 0.01
     max_seg_num: int = 1000
     voting_thresh: float = 0.75
+    voting_by_tiou: bool = True
     drop_empty: bool = True
 
     def __post_init__(self):

@@ -60,7 +60,9 @@ def suppress(segments, scores, labels, valid, settings):
     out_segments = _gather(segments, index)
     if not settings.multiclass_nms and settings.voting_thresh > 0:
         weights = ops.where(valid, scores, 0.0)
-        out_segments = vote(out_segments, segments, weights, settings.voting_thresh)
+        out_segments = vote(
+            out_segments, segments, weights, settings.voting_thresh, settings.voting_by_tiou
+        )
     return (
         out_segments * ops.cast(ops.expand_dims(kept, -1), "float32"),
         ops.where(picked, picked_scores, 0.0),
@@ -175,10 +177,10 @@ def _rounds(rows, remaining, settings):
     return index, picked_scores
 
 
-def vote(segments, all_segments, all_scores, threshold):
+def vote(segments, all_segments, all_scores, threshold, by_tiou=True):
     """Segment voting: each boundary becomes a weighted mean over overlapping candidates.
 
-    Weights are score times tIoU of the candidates whose tIoU with the segment reaches
+    Weights are score times tIoU, or scores, of the candidates whose tIoU with the segment reaches
     `threshold`. A segment that no candidate reaches stays (a zero-length one, say). Candidates
     vote some at a time: all of them would take B * M * N numbers.
 
@@ -187,6 +189,7 @@ def vote(segments, all_segments, all_scores, threshold):
       all_segments: (B, N, 2) float32.
       all_scores: (B, N) float32, 0 for padding.
       threshold: float.
+      by_tiou: bool, whether tIoU counts beside the score.
 
     Returns:
       (B, M, 2) float32.
@@ -207,7 +210,7 @@ def vote(segments, all_segments, all_scores, threshold):
         # Below 0 where the two do not overlap, and so is tIoU.
         overlap = ops.minimum(end, voter_end) - ops.maximum(start, voter_start)
         tiou = overlap / (length + (voter_end - voter_start) - overlap)
-        weights = ops.where(tiou >= threshold, tiou * score, 0.0)
+        weights = ops.where(tiou >= threshold, tiou * score if by_tiou else score, 0.0)
         # Sums and no matrix product, which accelerators round to fewer digits than times need.
         total, starts, ends = (
             so_far + ops.sum(values, axis=1, keepdims=True)

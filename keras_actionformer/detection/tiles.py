@@ -179,7 +179,7 @@ def cut_tile(feats, tile, present_steps):
 
 
 class BestCandidates:
-    """The candidates of all tiles, of which every level keeps as many as in one pass.
+    """The candidates of all tiles, of which as many are kept as in one pass: of a level, or of all.
 
     Times are counted from the sequence's start in float32, as one pass counts them, and so they
     are multiples of 1/512 of a step at 20,000 steps and of 1/16 at 10^6 steps, where suppression
@@ -196,7 +196,7 @@ class BestCandidates:
         self._strides = strides
         self._num_classes = num_classes
         nothing = np.zeros((0, 2), "float32"), np.zeros(0, "float32"), np.zeros(0, "int32")
-        self._levels = [nothing] * len(strides)
+        self._groups = [nothing] * (len(strides) if settings.topk_per_level else 1)
 
     def add(self, tile, segments, scores, labels):
         """Adds what `decode` returns for a tile; tiles come in their order.
@@ -209,21 +209,21 @@ class BestCandidates:
         """
         segments = (segments.astype("float64") + tile.start).astype("float32")
         limit, first = self._settings.pre_nms_topk, 0
-        for level, stride in enumerate(self._strides):
-            points = (tile.stop - tile.start) // stride
-            rows = slice(first, first + min(limit, points * self._num_classes))
+        points = [(tile.stop - tile.start) // stride for stride in self._strides]
+        for group, count in enumerate(points if self._settings.topk_per_level else [sum(points)]):
+            rows = slice(first, first + min(limit, count * self._num_classes))
             first = rows.stop
             # The others come after all of these and count for nothing.
             counts = ~(scores[rows] <= max(self._settings.pre_nms_thresh, 0.0))
             found = [x[rows][counts] for x in (segments, scores, labels)]
-            merged = [np.concatenate(x) for x in zip(self._levels[level], found, strict=True)]
+            merged = [np.concatenate(x) for x in zip(self._groups[group], found, strict=True)]
             # Equal scores: the earlier point first, as in one pass.
             best = np.argsort(-np.nan_to_num(merged[1], nan=np.inf), kind="stable")[:limit]
-            self._levels[level] = tuple(x[best] for x in merged)
+            self._groups[group] = tuple(x[best] for x in merged)
 
     def valid(self):
         """Segments (N, 2) in steps, scores (N,) and labels (N,): those that may be detected."""
-        segments, scores, labels = map(np.concatenate, zip(*self._levels, strict=True))
+        segments, scores, labels = map(np.concatenate, zip(*self._groups, strict=True))
         # Not before the best are chosen: in one pass, short ones are among them, too.
         duration = segments[:, 1] - segments[:, 0]
         valid = (duration > self._settings.duration_thresh) | np.isnan(scores)

@@ -239,6 +239,13 @@ _EGO4D = {
 ARCHITECTURES = {**_THUMOS14, **_ANET13, **_EPIC100, **_EGO4D}
 
 
+def built_in_arguments(name):
+    """Arguments of `ActionFormer` for a built-in architecture: a dict."""
+    built_in = ARCHITECTURES[name]
+    data = {key: getattr(built_in, key) for key in ("class_names", "grid", "postprocess")}
+    return {**built_in.model, **data}
+
+
 # === Names ===
 
 

@@ -8,6 +8,7 @@ but for three details that change numbers: `conv_ln_epsilon`, `mask_after_relu` 
 import re
 
 from keras_actionformer.checks import shown
+from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.errors import UserError, suggest
 
 # === Settings ===
@@ -105,14 +106,17 @@ def _section(config, path):
             f"The configuration of OpenTAD has {path}.type={section.get('type')!r}; only "
             f"{' and '.join(map(repr, types))} can be opened here."
         )
-    known = _KNOWN[path].split()
+    _check_names(section, path, _KNOWN[path].split())
+    return section
+
+
+def _check_names(section, path, known):
     for name in section:
         if name not in known:
             raise UserError(
                 f"The configuration of OpenTAD has {path}.{name}, which is not known here"
-                f"{suggest(name, known) or '.'}"
+                f"{suggest(str(name), known) or '.'}"
             )
-    return section
 
 
 def _needed(section, path, name):
@@ -128,6 +132,90 @@ def _has_norm(path, norm):
             "can be opened here."
         )
     return norm is not None
+
+
+# === Inference ===
+
+_NMS = "use_soft_nms sigma max_seg_num iou_threshold min_score multiclass voting_thresh".split()
+_POST_PROCESSING = "nms pre_nms_topk pre_nms_thresh external_cls save_dict sliding_window".split()
+
+
+def model_arguments(config):
+    """Arguments of `ActionFormer` for a configuration of OpenTAD.
+
+    Args:
+      config: dict of sections.
+
+    Returns:
+      dict of keyword arguments, timing included; class names are not among them.
+
+    Raises:
+      UserError: it is another network, or has a setting that is not known here.
+    """
+    arguments = architecture_arguments(config)
+    data = _test_data(config)
+    return {
+        **arguments,
+        "postprocess": _postprocess(config, arguments["num_classes"]),
+        "grid": _grid(data),
+    }
+
+
+def keeps_averages(config):
+    """Whether a training of this configuration averages its weights, and a test takes these."""
+    solver = config.get("solver")
+    return bool(isinstance(solver, dict) and solver.get("ema", False))
+
+
+def _test_data(config):
+    """The settings of the data that a test reads, or an empty dict."""
+    data = config.get("dataset")
+    data = data.get("test") if isinstance(data, dict) else None
+    return data if isinstance(data, dict) else {}
+
+
+def _postprocess(config, num_classes):
+    """The `PostProcess` of a configuration."""
+    section = config.get("post_processing", {})
+    _check_names(section, "post_processing", _POST_PROCESSING)
+    nms = section.get("nms")
+    if nms is not None:
+        _check_names(nms, "post_processing.nms", _NMS)
+    nms = nms or {}
+    if num_classes == 1:  # every point is a candidate there
+        candidates = {"pre_nms_thresh": 0.0, "pre_nms_topk": 100_000}
+    else:
+        candidates = {
+            "pre_nms_thresh": section.get("pre_nms_thresh", 0.001),
+            "pre_nms_topk": section.get("pre_nms_topk", 2000),
+        }
+    method = "soft" if nms.get("use_soft_nms", True) else "hard"
+    return PostProcess(
+        **candidates,
+        topk_per_level=False,
+        duration_thresh=-1.0,
+        nms_method=method if nms else "none",
+        multiclass_nms=nms.get("multiclass", True),
+        iou_threshold=nms.get("iou_threshold", 0.0),
+        nms_sigma=nms.get("sigma", 0.5),
+        min_score=nms.get("min_score", 0.0),
+        max_seg_num=nms.get("max_seg_num", 100),
+        voting_thresh=nms.get("voting_thresh", 0.0),
+        voting_by_tiou=False,
+        drop_empty=False,
+    )
+
+
+def _grid(data):
+    """The arguments of `FeatureGrid` of a test's data, or None."""
+    if "feature_stride" not in data:
+        return None
+    return {
+        "fps": data.get("fps"),
+        "stride_frames": data["feature_stride"] * data.get("sample_stride", 1),
+        # It adds the frames from the start of a step to its middle.
+        "window_frames": 2 * data.get("offset_frames", 0),
+    }
 
 
 # === Parameters ===

@@ -16,17 +16,21 @@ import shutil
 
 import keras
 import numpy as np
+from absl import logging
 
 import keras_actionformer
 from keras_actionformer.checks import check_keywords
-from keras_actionformer.data.torch_files import list_keys
 from keras_actionformer.errors import UserError, suggest
-from keras_actionformer.extras import import_extra
 from keras_actionformer.files import atomic_folder, atomic_path, restore_folder, write_json
 from keras_actionformer.network.architecture import Architecture
-from keras_actionformer.presets import reference
-from keras_actionformer.presets.builtin import ARCHITECTURES, bundled_folders, list_presets
+from keras_actionformer.presets.builtin import (
+    ARCHITECTURES,
+    built_in_arguments,
+    bundled_folders,
+    list_presets,
+)
 from keras_actionformer.presets.card import CARD, PICTURES, card_text, check_pictures
+from keras_actionformer.presets.checkpoints import open_checkpoint
 from keras_actionformer.presets.folder import (
     CONFIG,
     METADATA,
@@ -35,6 +39,8 @@ from keras_actionformer.presets.folder import (
     read_part,
     to_json,
 )
+from keras_actionformer.presets.hub import download
+from keras_actionformer.presets.reference import experiment_checkpoint
 from keras_actionformer.presets.runs import MODELS, load_model, model_path, run_scores
 from keras_actionformer.presets.weights import (
     copy_weights,
@@ -43,10 +49,8 @@ from keras_actionformer.presets.weights import (
     transfer_weights,
 )
 
-# Arguments of `ActionFormer` that belong to the data, not to the architecture ...
-_DATA_ARGUMENTS = ("class_names", "grid", "postprocess")
-# ... and to its weights.
-_METADATA_ARGUMENTS = (*_DATA_ARGUMENTS, "thresholds", "encoder")
+# Arguments of `ActionFormer` that belong to the data or the weights, not to the architecture.
+_METADATA_ARGUMENTS = ("class_names", "grid", "postprocess", "thresholds", "encoder")
 _PROVENANCE = ("feature_encoder", "licence", "source")
 _RESULT = ("description", "scores")  # of these weights alone
 
@@ -133,11 +137,12 @@ def _open(cls, preset, load_weights, ema, config):
         if load_weights:
             raise UserError(_where_weights_are(preset))
         encoder = ARCHITECTURES[preset].feature_encoder
-        return _Opened(_built_in_arguments(preset), None, {"feature_encoder": encoder})
+        return _Opened(built_in_arguments(preset), None, {"feature_encoder": encoder})
     if preset in bundled_folders():
         return _open_folder(bundled_folders()[preset])
     if preset.startswith("hf://"):
-        return _open_folder(_download(preset))
+        path = download(preset)
+        return _open_folder(path) if path.is_dir() else _open_checkpoint(path, ema, config)
     path = pathlib.Path(preset).expanduser()
     restore_folder(path)
     if (path / METADATA).exists() or (path / WEIGHTS).exists():
@@ -146,12 +151,13 @@ def _open(cls, preset, load_weights, ema, config):
         return _open_run(cls, path)
     if path.is_file() and path.name in (CONFIG, METADATA, WEIGHTS, *MODELS.values()):
         raise UserError(f"'{preset}' is a part: name its folder, '{path.parent}'.")
-    if path.is_file() or (path.is_dir() and reference.experiment_checkpoints(path)):
+    if path.is_file() or (path.is_dir() and experiment_checkpoint(path)):
         return _open_checkpoint(path, ema, config)
     if path.exists():
         raise UserError(
             f"'{preset}' holds neither a preset ({METADATA}), nor a training run "
-            f"({MODELS['average']}), nor a checkpoint of the reference (epoch_*.pth.tar)."
+            f"({MODELS['average']}), nor a checkpoint of the reference (*.pth.tar) or "
+            "of OpenTAD (*.pth), or several that are not named epoch_*."
         )
     names = list_presets()
     raise UserError(
@@ -169,14 +175,6 @@ def _where_weights_are(name):
         f"Then open it with ActionFormer.from_preset('PATH/{archive}', "
         f"config={name!r}); load_weights=False gives the architecture with fresh weights."
     )
-
-
-def _built_in_arguments(name):
-    built_in = ARCHITECTURES[name]
-    return {
-        **built_in.model,
-        **{key: getattr(built_in, key) for key in _DATA_ARGUMENTS},
-    }
 
 
 def _open_folder(folder):
@@ -204,43 +202,10 @@ def _open_run(cls, folder):
 
 
 def _open_checkpoint(path, ema, config):
-    """Opens a checkpoint of the reference, or an experiment's folder."""
-    checkpoint, config_path = reference.find_checkpoint(path)
-    list_keys(checkpoint)  # or tells that this is another kind of file, before anything else
-    if config is not None and str(config) in ARCHITECTURES:
-        arguments = _built_in_arguments(str(config))
-    elif config or config_path:
-        arguments = reference.model_arguments(
-            reference.read_reference_config(config or config_path)
-        )
-    else:
-        raise UserError(
-            f"'{checkpoint}' does not say what network it is for: put the config.txt or YAML of "
-            "its training beside it, or pass config= (--config= of `convert`) with that file or a "
-            "built-in name."
-        )
-    return _Opened(
-        arguments,
-        lambda model: reference.load_reference_parameters(
-            model, reference.read_parameters(checkpoint, ema)
-        ),
-        {"source": checkpoint.name},
-    )
-
-
-def _download(address):
-    """Gets a preset from the Hugging Face hub, or from its cache; returns the folder."""
-    huggingface_hub = import_extra("huggingface_hub", "huggingface_hub", "hub", address)
-    name, _, revision = address.removeprefix("hf://").partition("@")
-    try:
-        folder = huggingface_hub.snapshot_download(
-            name, revision=revision or None, allow_patterns=[CONFIG, METADATA, WEIGHTS]
-        )
-    # Its errors have many classes: no network, no such name, a private one, a full disk.
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{address} cannot be downloaded: {reason}") from error
-    return pathlib.Path(folder)
+    """Opens a checkpoint of another program, or an experiment's folder."""
+    checkpoint = open_checkpoint(path, ema, config)
+    logging.info("Taken: %s.", checkpoint.source)
+    return _Opened(checkpoint.arguments, checkpoint.load, {"source": checkpoint.source})
 
 
 # === Saving ===

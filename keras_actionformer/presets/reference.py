@@ -16,6 +16,7 @@ from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import check_is_file, told_if_unreadable
 from keras_actionformer.network.architecture import Architecture
+from keras_actionformer.presets import opentad_files
 from keras_actionformer.presets.builtin import ARCHITECTURES
 
 # === Configuration ===
@@ -160,6 +161,9 @@ def model_arguments(config):
 
 # === Checkpoint ===
 
+# Of a file such as checkpoint_ema.pth.tar, whose only weights are averages whatever their key is.
+_NAMED_EMA = re.compile(r"(?<![a-z])ema(?![a-z])", re.IGNORECASE)
+
 
 def find_checkpoint(path):
     """Finds the checkpoint and the configuration of an experiment of the reference.
@@ -178,29 +182,82 @@ def find_checkpoint(path):
         raise UserError(f"Checkpoint '{path}' does not exist.")
     checkpoint = path
     if path.is_dir():
-        found = experiment_checkpoints(path)
-        if not found:
+        checkpoint = experiment_checkpoint(path)
+        if checkpoint is None:
             raise UserError(f"The folder '{path}' holds no checkpoint (epoch_*.pth.tar).")
-        checkpoint = found[-1]
     config = checkpoint.with_name("config.txt")
     if not config.exists():
         choices = [p for p in checkpoint.parent.iterdir() if p.suffix in (".yaml", ".yml")]
-        config = choices[0] if len(choices) == 1 else None
+        config = choices[0] if len(choices) == 1 else opentad_files.find_config(checkpoint)
     return checkpoint, config
 
 
-def experiment_checkpoints(folder):
-    """The `epoch_<number>.pth.tar` files of a folder, by number."""
-    numbered = []
-    for path in folder.glob("epoch_*.pth.tar"):
-        match = re.fullmatch(r"epoch_(\d+)\.pth\.tar", path.name)
-        if match:
-            numbered.append((int(match[1]), path))
-    return [path for _, path in sorted(numbered)]
+def experiment_checkpoint(folder):
+    """The checkpoint of a folder, or of `checkpoint` in it, or None: see `choose_checkpoint`."""
+    files = [path for place in (folder, folder / "checkpoint") for path in place.glob("*.pth*")]
+    by_name = {path.relative_to(folder).as_posix(): path for path in files if path.is_file()}
+    chosen = choose_checkpoint(by_name)
+    return by_name.get(chosen)
 
 
-# What every ActionFormer has; it shows what all names begin with.
-_FIRST_PARAMETER = "backbone.embd.0.conv.weight"
+def choose_checkpoint(names):
+    """Chooses a checkpoint by its name.
+
+    Args:
+      names: iterable of str, paths of files.
+
+    Returns:
+      Of the reference's `epoch_<number>.pth.tar` and OpenTAD's `epoch_<number>.pth` the one of the
+      highest number; where there are none the only `*.pth.tar` or `*.pth`, or the only one of
+      those whose name says `ema`; else None.
+    """
+    names = [name for name in names if name.endswith((".pth.tar", ".pth"))]
+    epochs = {name: re.fullmatch(r"(?:.*/)?epoch_(\d+)\.pth(\.tar)?", name) for name in names}
+    numbered = [(int(match[1]), name) for name, match in epochs.items() if match]
+    if numbered:
+        return max(numbered)[1]
+    averaged = [name for name in names if _NAMED_EMA.search(name.rpartition("/")[2])]
+    return next((found[0] for found in (names, averaged) if len(found) == 1), None)
+
+
+# What every ActionFormer has, of the reference and of OpenTAD; it shows whose it is and what all
+# names begin with.
+_FIRST_PARAMETERS = "backbone.embd.0.conv.weight", "projection.embed.0.conv.weight"
+# A buffer of OpenTAD's losses, which detection does not need.
+_BUFFERS = ("rpn_head.loss_normalizer",)
+
+
+def is_opentad(parameters):
+    """Whether parameters, by name, are those of OpenTAD."""
+    return _FIRST_PARAMETERS[1] in parameters
+
+
+def which_weights(path, ema=True):
+    """Tells which of the weights in a checkpoint are taken.
+
+    Args:
+      path, ema: as for `read_parameters`.
+
+    Returns:
+      (key of the checkpoint, or None where it is a bare state dict; `"averaged"`, `"last"`, or
+      `"only"` where nothing says which these are).
+
+    Raises:
+      UserError: it has others than are asked for.
+    """
+    wanted, other = ("state_dict_ema", "state_dict") if ema else ("state_dict", "state_dict_ema")
+    keys, is_named_ema = list_keys(path), _NAMED_EMA.search(pathlib.Path(path).name)
+    if wanted in keys:
+        is_last = wanted == "state_dict" and not (is_named_ema and other not in keys)
+        return wanted, "last" if is_last else "averaged"
+    if other not in keys:
+        return None, "averaged" if is_named_ema else "only"
+    if ema and is_named_ema:
+        return other, "averaged"
+    raise UserError(
+        f"'{path}' has no {wanted!r}, only {other!r}: pass ema={not ema} "
+        f"(--{'no' if ema else ''}ema of `convert`) to take that."
+    )
 
 
 def read_parameters(path, ema=True):
@@ -210,44 +267,42 @@ def read_parameters(path, ema=True):
 
     Args:
       path: str or `os.PathLike`.
-      ema: bool, take the averaged weights (`state_dict_ema`) and not the last (`state_dict`).
+      ema: bool, take the averaged weights (`state_dict_ema`) and not the last (`state_dict`); a
+        file with `ema` in its name has no others.
 
     Returns:
-      dict of the reference's parameter names, without what all of them begin with (`module.`),
-      to arrays.
+      dict of parameter names of the reference or of OpenTAD, without what all of them begin with
+      (`module.`), to arrays.
 
     Raises:
       UserError: the file is damaged, would execute something, or holds no such weights.
     """
-    wanted, other = ("state_dict_ema", "state_dict") if ema else ("state_dict", "state_dict_ema")
-    keys = list_keys(path)
-    if wanted in keys:
-        parameters = read_torch_file(path, keys=(wanted,))[wanted]
-    elif other in keys:
-        raise UserError(
-            f"'{path}' has no {wanted!r}, only {other!r}: pass ema={not ema} "
-            f"(--{'no' if ema else ''}ema of `convert`) to take that."
-        )
-    else:  # a bare state dict
-        parameters = read_torch_file(path)
+    key, _ = which_weights(path, ema)
+    parameters = read_torch_file(path) if key is None else read_torch_file(path, keys=(key,))[key]
     names = list(parameters) if isinstance(parameters, dict) else []
-    first = next((name for name in names if str(name).endswith(_FIRST_PARAMETER)), None)
+    first = next((name for name in names if str(name).endswith(_FIRST_PARAMETERS)), None)
     if first is None:
+        keys = list_keys(path)
         held = ", ".join(map(repr, keys[:5]))
         raise UserError(
             f"'{path}' does not hold the weights of an ActionFormer: no parameter is called "
-            f"{_FIRST_PARAMETER!r} (it holds {held}{', ...' if len(keys) > 5 else ''})."
+            f"{' or '.join(map(repr, _FIRST_PARAMETERS))} (it holds {held}"
+            f"{', ...' if len(keys) > 5 else ''})."
         )
-    prefix = first[: -len(_FIRST_PARAMETER)]
-    for name, value in parameters.items():
+    prefix = first.removesuffix(next(x for x in _FIRST_PARAMETERS if first.endswith(x)))
+    for name in names:
         if not str(name).startswith(prefix):
             raise UserError(f"'{path}': parameter {name!r} does not start with {prefix!r}.")
+    parameters = {name[len(prefix) :]: value for name, value in parameters.items()}
+    for name in _BUFFERS:
+        parameters.pop(name, None)
+    for name, value in parameters.items():
         if not (isinstance(value, np.ndarray) and value.dtype.kind == "f"):
             raise UserError(f"'{path}': parameter {name!r} is no tensor of real numbers.")
         with np.errstate(over="ignore"):
             if not np.isfinite(value.astype("float32")).all():
                 raise UserError(f"'{path}': parameter {name!r} is NaN or infinite somewhere.")
-    return {name[len(prefix) :]: value for name, value in parameters.items()}
+    return parameters
 
 
 # === Parameters ===

@@ -658,7 +658,10 @@ def test_a_reference_checkpoint_becomes_a_preset_that_detects(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     *lines, summary, written = done.stdout.splitlines()
-    assert summary == "All 142 parameters (19,242 numbers) found their place."
+    assert summary == (
+        "All 142 parameters (19,242 numbers) of epoch_003.pth.tar, averaged weights, found their "
+        "place."
+    )
     assert written == "Wrote preset."
     assert len(lines) == 142
     assert lines[0].split() == [

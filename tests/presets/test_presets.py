@@ -669,7 +669,12 @@ def test_a_preset_on_a_hub(model, feats, detected, tmp_path, monkeypatch):
             shutil.copy(tmp_path / "uploaded" / name, folder)
         return str(folder)
 
-    hub = types.SimpleNamespace(snapshot_download=snapshot_download)
+    def list_repo_files(repo_id, revision=None):
+        return [path.name for path in (tmp_path / "uploaded").iterdir()] + ["more.pth"]
+
+    hub = types.SimpleNamespace(
+        snapshot_download=snapshot_download, list_repo_files=list_repo_files
+    )
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     opened = ActionFormer.from_preset("hf://someone/kitchen")
     assert_same_detections(opened.detect(feats), detected)
@@ -681,7 +686,9 @@ def test_what_can_go_wrong_on_a_hub(monkeypatch):
     def snapshot_download(*arguments, **more):
         raise ConnectionError("no route to host\nmore")
 
-    hub = types.SimpleNamespace(snapshot_download=snapshot_download)
+    hub = types.SimpleNamespace(
+        snapshot_download=snapshot_download, list_repo_files=snapshot_download
+    )
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     with pytest.raises(UserError, match="^hf://a/b cannot be downloaded: no route to host$"):
         ActionFormer.from_preset("hf://a/b")
