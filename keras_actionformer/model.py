@@ -15,7 +15,7 @@ from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.detection.detector import Detector
 from keras_actionformer.detection.detectors import Detectors
-from keras_actionformer.detection.inputs import check_durations, grids_of, one_each, open_sequences
+from keras_actionformer.detection.inputs import open_inputs
 from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.detection.raw_outputs import RawOutputs
 from keras_actionformer.detection.thresholds import ScoreThreshold, Thresholds, check_thresholds
@@ -25,7 +25,7 @@ from keras_actionformer.network.heads import Heads
 from keras_actionformer.network.layers import quantization
 from keras_actionformer.network.neck import Neck
 from keras_actionformer.network.padding import PadToStride
-from keras_actionformer.network.points import make_points
+from keras_actionformer.network.points import points_of
 from keras_actionformer.network.trainable import TrainableNetwork
 from keras_actionformer.quiet import check_process, look_for_devices
 
@@ -93,6 +93,8 @@ class ActionFormer(TrainableNetwork):
         regression_range: Sequence[Sequence[float]] | None = Architecture.regression_range,
         max_seq_len: int = Architecture.max_seq_len,
         force_upsampling: bool = Architecture.force_upsampling,
+        resize_method: Literal["linear", "roi_align"] = Architecture.resize_method,
+        resize_longer: bool = Architecture.resize_longer,
         input_dropout: float = Architecture.input_dropout,
         dropout: float = Architecture.dropout,
         droppath: float = Architecture.droppath,
@@ -171,10 +173,7 @@ class ActionFormer(TrainableNetwork):
 
     def points(self, num_steps: int) -> Any:
         """Points of a sequence of `num_steps` (padded) steps, `(P, 4)`; see `make_points`."""
-        settings = self.architecture
-        return make_points(
-            num_steps, settings.strides, settings.regression_range, settings.point_offset
-        )
+        return points_of(self.architecture, num_steps)
 
     # ---- inference ------------------------------------------------------------------------
 
@@ -188,7 +187,7 @@ class ActionFormer(TrainableNetwork):
         score_threshold: ScoreThreshold | None = None,
         grid: FeatureGrid | dict[str, Any] | None = None,
         window_steps: int | None = None,
-        window_overlap: float = 0.5,
+        window_overlap: float | None = None,
         tile_steps: int | None = None,
         jit_compile: bool | None = None,
         verbose: int = 0,
@@ -197,9 +196,8 @@ class ActionFormer(TrainableNetwork):
 
         Sequences of any length run in batches, padded only as far as the network needs; in any
         batch and order they have the same detections, but for the last digits of scores and times
-        (some 1e-7 of a score), as sums are made in another order. (So it is, on TensorFlow, of a
-        model's first eight batches, which run operation by operation, unless more come at once:
-        tracing takes as long.)
+        (some 1e-7 of a score), as sums are made in another order. (On TensorFlow so are those of a
+        model's first eight batches, which run untraced: tracing takes as long.)
 
         Very long ones run in tiles, which overlap by all that the network sees around a point, so
         that the detections are those of one pass, in memory that does not grow with the length: a
@@ -221,8 +219,9 @@ class ActionFormer(TrainableNetwork):
           grid: `FeatureGrid` of these features (or a dict of its fields), where it differs from
             the model's.
           window_steps: int, length of the windows that longer sequences are cut to (see
-            `sliding_windows`), or None for whole sequences. Not for models that resize.
-          window_overlap: float in [0, 1), the part of a window that the next one repeats.
+            `sliding_windows`), or None for what `postprocess` says: whole sequences, by default.
+            Not for models that resize.
+          window_overlap: float in [0, 1), the part of a window that the next one repeats, or None.
           tile_steps: int, length of the tiles that longer sequences run in: it sets the memory
             that `detect` takes, and changes no more of a result than batches do. None: 16384
             steps, where the model can run in tiles, or whole sequences.
@@ -239,10 +238,7 @@ class ActionFormer(TrainableNetwork):
             too short or for a model that cannot run in tiles.
         """
         check_process()
-        sequences, single = open_sequences(feats, self.architecture.channels)
-        grids = grids_of(from_fields("grid", grid, FeatureGrid) or self.grid, fps, len(sequences))
-        durations_sec = one_each("duration_sec", duration_sec, len(sequences))
-        check_durations(durations_sec)
+        sequences, grids, durations_sec, single = open_inputs(self, feats, grid, fps, duration_sec)
         results = self.detector(max_detections, jit_compile).detect(
             sequences,
             grids,
@@ -261,11 +257,13 @@ class ActionFormer(TrainableNetwork):
         feats: npt.ArrayLike | Iterable[npt.ArrayLike],
         fps: float | Sequence[float] | None = None,
         grid: FeatureGrid | dict[str, Any] | None = None,
+        duration_sec: float | Sequence[float] | None = None,
     ) -> RawOutputs | Any:  # Any is the list for many sequences, as for `detect`
         """Tells what the network says at every point, of which `detect` chooses.
 
         Args:
           feats, fps, grid: as for `detect`; long sequences run in tiles here, too.
+          duration_sec: as for `detect`; for a model that shares it out (`spread_duration`).
 
         Returns:
           `RawOutputs` in seconds; a list of them, in the order of the input, for many.
@@ -274,9 +272,8 @@ class ActionFormer(TrainableNetwork):
           UserError: features of a wrong shape, empty or not finite; no timing known.
         """
         check_process()
-        sequences, single = open_sequences(feats, self.architecture.channels)
-        grids = grids_of(from_fields("grid", grid, FeatureGrid) or self.grid, fps, len(sequences))
-        results = self.detector().raw(sequences, grids)
+        sequences, grids, durations_sec, single = open_inputs(self, feats, grid, fps, duration_sec)
+        results = self.detector().raw(sequences, grids, durations_sec)
         return results[0] if single else results
 
     def detector(

@@ -105,6 +105,13 @@ class FeatureGrid:
         stride_frames = num_frames / new_steps
         return FeatureGrid(self.fps, stride_frames, stride_frames)
 
+    def stretch(self, rate: float) -> FeatureGrid:
+        """Returns the grid of features of which each took the place of `rate` old ones.
+
+        Stride and window grow alike, as OpenTAD has it for what it resizes to a length.
+        """
+        return FeatureGrid(self.fps, self.stride_frames * rate, self.window_frames * rate)
+
     def _known_fps(self):
         if self.fps is None:
             raise UserError("The frame rate of this sequence is not known: pass its fps.")

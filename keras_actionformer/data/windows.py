@@ -165,7 +165,7 @@ def _mostly_inside(segments_grid, left, limit, trunc_thresh):
     return np.flatnonzero(inside >= trunc_thresh), right
 
 
-def sliding_windows(num_steps, window_steps, window_overlap):
+def sliding_windows(num_steps, window_steps, window_overlap, reach_end=True):
     """Covers a sequence with windows of equal length.
 
     Windows start every `window_steps * (1 - window_overlap)` steps, rounded, and at least one; the
@@ -176,6 +176,8 @@ def sliding_windows(num_steps, window_steps, window_overlap):
       num_steps: int, T.
       window_steps: int.
       window_overlap: float in [0, 1), the part of a window that the next one repeats.
+      reach_end: bool; False cuts only as many windows as whole strides fit into the sequence, so
+        that its end may be in none (OpenTAD).
 
     Returns:
       list of (start, length), ascending.
@@ -183,6 +185,10 @@ def sliding_windows(num_steps, window_steps, window_overlap):
     if num_steps <= window_steps:
         return [(0, num_steps)]
     last = num_steps - window_steps
+    if not reach_end:
+        stride = max(int(window_steps * (1 - window_overlap)), 1)
+        starts = (min(i * stride, last) for i in range(max(1, num_steps // stride)))
+        return [(start, window_steps) for start in starts]
     stride = max(round(window_steps * (1 - window_overlap)), 1)
     return [(start, window_steps) for start in [*range(0, last, stride), last]]
 

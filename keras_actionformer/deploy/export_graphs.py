@@ -108,16 +108,22 @@ def detection_graph(model):
 
 def _to_sec(model, segments, num_steps, fps, duration_sec):
     """`FeatureGrid.to_sec` and clipping of `segments (B, M, 2)`; (B, 1, 1) the others."""
-    grid = model.grid
+    grid, settings = model.grid, model.architecture
+    if settings.resize_to is not None and model.postprocess.spread_duration:
+        segments_sec = segments * (duration_sec / settings.resize_to)
+        return ops.minimum(ops.maximum(segments_sec, 0.0), duration_sec)
     if grid is None:  # a video's duration is shared out over its steps
         fps = 1.0
         stride_frames = window_frames = duration_sec / num_steps
     else:
         fps = fps if grid.fps is None else ops.where(fps > 0, fps, grid.fps)
         stride_frames, window_frames = grid.stride_frames, grid.window_frames
-    if model.architecture.resize_to is not None:
+    if settings.resize_to is not None:
         num_frames = (num_steps - 1) * stride_frames + window_frames
-        stride_frames = window_frames = num_frames / model.architecture.resize_to
+        stride_frames = window_frames = num_frames / settings.resize_to
+    elif settings.resize_longer:
+        rate = ops.maximum(num_steps / settings.max_seq_len, 1.0)
+        stride_frames, window_frames = stride_frames * rate, window_frames * rate
     segments_sec = (segments * stride_frames + 0.5 * window_frames) / fps
     limit = ops.where(duration_sec > 0, duration_sec, _UNLIMITED_SEC)
     return ops.minimum(ops.maximum(segments_sec, 0.0), limit)

@@ -7,11 +7,18 @@ import keras
 import numpy as np
 from absl import logging
 
-from keras_actionformer.data.windows import check_windows, sliding_windows
+from keras_actionformer.data.windows import check_windows
 from keras_actionformer.detection.batching import pad_batch, pad_candidates, plan_batches, round_up
 from keras_actionformer.detection.decode import CandidateDecoder, candidates_spec
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.detection.raw_outputs import RawOutputs
+from keras_actionformer.detection.seconds import (
+    SECONDS,
+    clipped_sec,
+    grid_of_steps,
+    rounded,
+    windows_of,
+)
 from keras_actionformer.detection.suppression import Suppression
 from keras_actionformer.detection.tiles import (
     DEFAULT_STEPS,
@@ -23,7 +30,8 @@ from keras_actionformer.detection.tiles import (
     why_not_tiles,
 )
 from keras_actionformer.errors import UserError
-from keras_actionformer.network.padding import ResizeTo, inference_padding
+from keras_actionformer.network.padding import inference_padding
+from keras_actionformer.network.resizing import resizing
 
 # Tracing the network takes about as long as its operations, called one by one, take longer than
 # they do in a graph, of so many batches.
@@ -67,8 +75,9 @@ class Detector:
             "num_steps": keras.Input((), dtype="int32", name="num_steps"),
         }
         feats, num_steps = inputs["feats"], inputs["num_steps"]
-        if architecture.resize_to is not None:
-            feats, num_steps = ResizeTo(architecture.resize_to, name="resize")(feats, num_steps)
+        self._resize = resizing(architecture)
+        if self._resize is not None:
+            feats, num_steps = self._resize(feats, num_steps)
         feats, mask, present = self._padding(feats, num_steps)
         logits, offsets = self.raw_outputs(feats, mask, present)
         candidates = self._decoder(logits, offsets, mask)
@@ -149,7 +158,7 @@ class Detector:
         durations_sec,
         batch_size,
         window_steps=None,
-        window_overlap=0.5,
+        window_overlap=None,
         tile_steps=None,
         verbose=0,
     ):
@@ -157,12 +166,13 @@ class Detector:
 
         Args:
           sequences: list of (T, C) arrays of numbers, or of what gives such when it is sliced.
-          grids: list of `FeatureGrid`, one a sequence, with their frame rates.
+          grids: list of `FeatureGrid`, one a sequence, with their frame rates; or of None where the
+            settings share out durations.
           durations_sec: list of floats or None, one a sequence.
           batch_size: int.
-          window_steps: int, longest sequence the network runs on at once, or None for any; longer
-            ones are cut to windows (see `sliding_windows`).
-          window_overlap: float in [0, 1).
+          window_steps: int, longest sequence the network runs on at once, or None for what the
+            settings say; longer ones are cut to windows (see `sliding_windows`).
+          window_overlap: float in [0, 1), or None for what the settings say.
           tile_steps: int, longer sequences run in tiles of this length, if not in windows; None
             for the default of `tile_length`.
           verbose: 0, or Keras' `verbose` of a progress bar over the tiles of a sequence.
@@ -176,17 +186,23 @@ class Detector:
         """
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, but is {batch_size}.")
-        resize_to = self._model.architecture.resize_to
+        if window_steps is None and tile_steps is None and self._settings.window_steps:
+            window_steps = self._settings.window_steps
+        grids = self._grids_of_steps(grids, sequences, durations_sec)
         if window_steps is not None:
-            check_windows(window_steps, window_overlap)
-            if resize_to is not None:
+            overlap = self._settings.window_overlap if window_overlap is None else window_overlap
+            check_windows(window_steps, overlap)
+            if self._model.architecture.resize_to is not None:
                 raise UserError(
                     "The model resizes sequences to one length (force_upsampling), which leaves no "
                     "windows to cut: leave out window_steps."
                 )
             if tile_steps is not None:
                 raise UserError("Give either window_steps or tile_steps: windows need no tiles.")
-            found = self._detect_in_windows(sequences, batch_size, window_steps, window_overlap)
+            timing = list(zip(grids, durations_sec, strict=True))
+            found = self._detect_in_windows(sequences, timing, batch_size, window_steps, overlap)
+            if self._settings.round_results:
+                grids = [SECONDS] * len(grids)
         else:
             tile_steps = self._tile_length(tile_steps, max(map(len, sequences), default=0))
             found = {
@@ -198,28 +214,24 @@ class Detector:
             whole = self._detect_whole([sequences[i] for i in short], batch_size)
             found.update(zip(short, whole, strict=True))
             found = [found[i] for i in range(len(sequences))]
-        if resize_to is not None:
-            grids = [g.resize(len(x), resize_to) for g, x in zip(grids, sequences, strict=True)]
         results = []
         for i, (segments, scores, labels) in enumerate(found):
             if np.isnan(scores).any():
                 raise UserError(self._not_finite(sequences[i], self._name_of(i, sequences)))
-            grid, duration_sec = grids[i], durations_sec[i]
-            # In float32, as the reference converts and clips.
-            segments_sec = np.maximum(grid.to_sec(segments), 0.0)
-            if duration_sec is not None:
-                segments_sec = np.minimum(segments_sec, duration_sec)
+            segments_sec = clipped_sec(segments, grids[i], durations_sec[i])
+            if self._settings.round_results:
+                segments_sec, scores = rounded(segments_sec, scores)
             detections = Detections(segments_sec, scores, labels, self._model.class_names)
             if self._settings.drop_empty:
                 detections = detections[segments_sec[:, 0] < segments_sec[:, 1]]
             results.append(detections)
         return results
 
-    def raw(self, sequences, grids):
+    def raw(self, sequences, grids, durations_sec):
         """Runs the network alone, in tiles where a sequence is long.
 
         Args:
-          sequences, grids: as for `detect`.
+          sequences, grids, durations_sec: as for `detect`.
 
         Returns:
           List of `RawOutputs`, in the order of the sequences.
@@ -228,6 +240,7 @@ class Detector:
           UserError: the network computes a NaN or infinity.
         """
         results = []
+        grids = self._grids_of_steps(grids, sequences, durations_sec)
         for i, (feats, grid) in enumerate(zip(sequences, grids, strict=True)):
             found = self._raw(feats, grid)
             if not (np.isfinite(found.segments_sec).all() and np.isfinite(found.scores).all()):
@@ -239,10 +252,9 @@ class Detector:
         """The `RawOutputs` of a sequence."""
         architecture = self._model.architecture
         tile_steps = self._tile_length(None, len(feats))
-        if architecture.resize_to is not None:
-            grid = grid.resize(len(feats), architecture.resize_to)
-            resize, num_steps = ResizeTo(architecture.resize_to), np.array([len(feats)], "int32")
-            feats = np.asarray(resize(np.asarray(feats[:], "float32")[None], num_steps)[0])[0]
+        if self._resize is not None:
+            num_steps = np.array([len(feats)], "int32")
+            feats = np.asarray(self._resize(np.asarray(feats[:], "float32")[None], num_steps)[0])[0]
         padded_steps = self._padding.padded_steps(len(feats))
         present_steps = self._padding.reference_length(len(feats))
         tiles = [Tile(0, padded_steps, 0, padded_steps)]
@@ -276,6 +288,14 @@ class Detector:
             segments_sec=seconds[:, 1:],
             class_names=self._model.class_names,
         )
+
+    def _grids_of_steps(self, grids, sequences, durations_sec):
+        """The `FeatureGrid` of the steps that the network sees of each sequence."""
+        architecture = self._model.architecture
+        return [
+            grid_of_steps(architecture, self._settings, grid, len(feats), duration_sec)
+            for grid, feats, duration_sec in zip(grids, sequences, durations_sec, strict=True)
+        ]
 
     @staticmethod
     def _name_of(i, sequences):
@@ -328,9 +348,19 @@ class Detector:
                 found[i] = detected
         return found
 
-    def _detect_in_windows(self, sequences, batch_size, window_steps, window_overlap):
-        """As `_detect_whole`: candidates of all windows of a sequence, suppressed together."""
-        places = [sliding_windows(len(feats), window_steps, window_overlap) for feats in sequences]
+    def _detect_in_windows(self, sequences, timing, batch_size, window_steps, overlap):
+        """As `_detect_whole`: candidates of all windows of a sequence, suppressed together.
+
+        With `round_results` that happens in seconds, which are rounded before, and the result is in
+        seconds, too.
+
+        Args:
+          timing: list of (`FeatureGrid`, duration or None), one a sequence.
+        """
+        places = [
+            windows_of(self._settings, len(feats), *times, window_steps, overlap)
+            for feats, times in zip(sequences, timing, strict=True)
+        ]
         windows = [
             feats[start : start + length]
             for feats, windows in zip(sequences, places, strict=True)
@@ -339,10 +369,12 @@ class Detector:
         candidates = dict(self._candidates(windows, batch_size))
         candidates = map(candidates.get, range(len(windows)))
         found = []
-        for windows in places:
+        for i, windows in enumerate(places):
             parts = [(start, *next(candidates)) for start, _ in windows]
             segments = np.concatenate([segments + start for start, segments, _, _ in parts])
-            scores, labels = (np.concatenate([part[i] for part in parts]) for i in (2, 3))
+            scores, labels = (np.concatenate([part[k] for part in parts]) for k in (2, 3))
+            if self._settings.round_results:
+                segments, scores = rounded(clipped_sec(segments, *timing[i]), scores)
             found += self._suppress([(segments, scores, labels)])
         return found
 

@@ -9,9 +9,35 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from keras_actionformer.checks import number, shown
+from keras_actionformer.checks import from_fields, number, shown
 from keras_actionformer.data.arrays import not_finite
+from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError, counted
+
+
+def open_inputs(model, feats, grid, fps, duration_sec):
+    """Checks what `detect` is told of sequences.
+
+    Args:
+      model: `ActionFormer`.
+      others: as for its `detect`.
+
+    Returns:
+      (sequences, `FeatureGrid` of each, duration of each or None, whether it was a single one). Of
+      a model that shares out durations the grids are None.
+
+    Raises:
+      UserError: see `open_sequences` and `grids_of`, or a duration is not above 0.
+    """
+    sequences, single = open_sequences(feats, model.architecture.channels)
+    count = len(sequences)
+    if model.postprocess.spread_duration and model.architecture.resize_to is not None:
+        grids = [None] * count
+    else:
+        grids = grids_of(from_fields("grid", grid, FeatureGrid) or model.grid, fps, count)
+    durations_sec = one_each("duration_sec", duration_sec, count)
+    check_durations(durations_sec)
+    return sequences, grids, durations_sec, single
 
 
 def open_sequences(feats, channels):

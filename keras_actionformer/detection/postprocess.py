@@ -32,6 +32,15 @@ class PostProcess:
       voting_by_tiou: bool, a vote weighs score times tIoU; False: the score alone (OpenTAD).
       drop_empty: bool, leave out what has no length once it is clipped to the sequence's time:
         detections before its start or past its end. The reference keeps them, at 0 or the end.
+      spread_duration: bool, of a model that resizes (`force_upsampling`): its steps share out the
+        sequence's duration from 0 s on, and not the frames that features have seen (OpenTAD).
+      round_results: bool, seconds have 2 decimals and scores 4, those of windows already before
+        suppression (OpenTAD).
+      window_steps: int, length of the windows that `detect` cuts longer sequences to where it is
+        not told, or 0 for whole sequences.
+      window_overlap: float in [0, 1), the part of a window that the next one repeats.
+      windows_reach_end: bool; False cuts as many windows as whole strides fit into the sequence,
+        whose end may stay unseen then (OpenTAD).
 
     Raises:
       UserError: a value is of another type or out of its range.
@@ -50,6 +59,11 @@ class PostProcess:
     voting_thresh: float = 0.75
     voting_by_tiou: bool = True
     drop_empty: bool = True
+    spread_duration: bool = False
+    round_results: bool = False
+    window_steps: int = 0
+    window_overlap: float = 0.5
+    windows_reach_end: bool = True
 
     def __post_init__(self):
         choice("nms_method", self.nms_method, "soft", "hard", "none")
@@ -57,6 +71,10 @@ class PostProcess:
             if field.type in _KINDS:
                 value = _KINDS[field.type](field.name, getattr(self, field.name))
                 object.__setattr__(self, field.name, value)  # the way round `frozen`
+        if self.window_steps < 0:
+            raise UserError(f"window_steps must be 0 or more, but is {self.window_steps}.")
+        if not 0 <= self.window_overlap < 1:
+            raise UserError(f"window_overlap must lie in [0, 1), but is {self.window_overlap}.")
         for name in ("pre_nms_topk", "max_seg_num"):
             count = getattr(self, name)
             if not 1 <= count <= _MAX_COUNT:

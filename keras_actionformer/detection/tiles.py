@@ -43,6 +43,8 @@ def why_not_tiles(architecture):
     """
     if architecture.force_upsampling:
         return "it resizes all of a sequence to one length (force_upsampling)"
+    if architecture.resize_longer:
+        return "it resizes long sequences (resize_longer)"
     if architecture.use_abs_pe:
         return "its position embedding tells where in a sequence a step lies (use_abs_pe)"
     if any(block.window <= 1 for block in architecture.blocks if block.window is not None):

@@ -198,6 +198,9 @@ class Architecture:
       max_seq_len: int, training length in steps.
       force_upsampling: bool, every sequence is resized to `max_seq_len` steps, in training and by
         `detect` (ActivityNet's fixed length).
+      resize_method: `"linear"`, or `"roi_align"` (OpenTAD), how `detect` resizes to it.
+      resize_longer: bool, `detect` resizes sequences that are longer than `max_seq_len` to it,
+        others not (OpenTAD's `Padding`).
       input_dropout: float, probability that a training step zeroes an input channel (of several
         streams: a channel of their projections) in all of a sequence; the others are divided by
         the probability of being kept (OpenTAD's `input_pdrop`).
@@ -249,6 +252,10 @@ class Architecture:
     regression_range: Sequence[Sequence[float]] | None = _setting(_ranges, default=None)
     max_seq_len: int = _setting(_whole_from, 1, _MAX_STEPS, default=2304)
     force_upsampling: bool = _setting(flag, default=False)
+    resize_method: Literal["linear", "roi_align"] = _setting(
+        choice, "linear", "roi_align", default="linear"
+    )
+    resize_longer: bool = _setting(flag, default=False)
     input_dropout: float = _setting(_number_from, 0, 0.99, default=0.0)
     dropout: float = _setting(_number_from, 0, 0.99, default=0.0)
     droppath: float = _setting(_number_from, 0, 0.99, default=0.1)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_actionformer.network.points import make_points, point_mask
+from keras_actionformer.network.points import point_mask, points_of
 from keras_actionformer.network.targets import assign_targets
 
 _EPSILON = 1e-8
@@ -68,12 +68,7 @@ def training_losses(architecture, mask, actions, outputs, class_weights=None):
     """
     valid = point_mask(mask, architecture.strides)
     cls_targets, reg_targets = assign_targets(
-        make_points(
-            ops.shape(mask)[1],
-            architecture.strides,
-            architecture.regression_range,
-            architecture.point_offset,
-        ),
+        points_of(architecture, ops.shape(mask)[1]),
         actions["segments"],
         actions["labels"],
         architecture.num_classes,

@@ -11,7 +11,6 @@ outside of a convolution's input, so that a sequence gives the reference's numbe
 """
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_actionformer.errors import UserError
@@ -51,54 +50,6 @@ class PadToStride(keras.layers.Layer):
             "ActionFormer.from_config(model.get_config()) makes a model like this one, and "
             "set_weights(model.get_weights()) gives it the same weights."
         )
-
-
-@keras.saving.register_keras_serializable("keras_actionformer")
-class ResizeTo(keras.layers.Layer):
-    """Resizes every sequence to one length, as `resize_feats` does.
-
-    Args:
-      num_steps: int, that length.
-
-    Call: `(feats (B, T, C), num_steps (B,) int32) -> (feats (B, T', C), num_steps (B,))`.
-    """
-
-    def __init__(self, num_steps, **kwargs):
-        super().__init__(**kwargs)
-        self.num_steps = num_steps
-
-    def call(self, feats, num_steps):
-        length = ops.expand_dims(ops.cast(num_steps, "float32"), -1)  # (B, 1)
-        centre = np.arange(self.num_steps, dtype="float32") + 0.5  # (T',)
-        # scale * centre - 0.5, rounded to float32 once, as in the reference: the rounding shows
-        # in long sequences. The product with the first bits of the scale is exact, as float32 has
-        # 24 bits: those of 2 * num_steps for the centre, the others for scales up to 256.
-        scale = length / self.num_steps
-        bits = 2.0 ** max(0, 24 - 8 - (2 * self.num_steps).bit_length())
-        coarse = ops.floor(scale * bits) / bits
-        position = (coarse * centre - 0.5) + (scale - coarse) * centre
-        position = ops.clip(position, 0.0, length - 1.0)
-        left = ops.cast(position, "int32")
-        right = ops.minimum(left + 1, ops.expand_dims(ops.cast(num_steps, "int32") - 1, -1))
-        weight = ops.expand_dims(position - ops.cast(left, "float32"), -1)
-        weight = ops.cast(weight, feats.dtype)
-        feats = _take_steps(feats, left) * (1 - weight) + _take_steps(feats, right) * weight
-        return feats, ops.zeros_like(num_steps) + self.num_steps
-
-    def compute_output_spec(self, feats, num_steps):
-        batch, _, channels = feats.shape
-        return (
-            keras.KerasTensor((batch, self.num_steps, channels), self.compute_dtype),
-            keras.KerasTensor(num_steps.shape, "int32"),
-        )
-
-    def get_config(self):
-        return {**super().get_config(), "num_steps": self.num_steps}
-
-
-def _take_steps(x, index):
-    """`x (B, T, C)`, `index (B, N) int32 -> (B, N, C)`."""
-    return ops.take_along_axis(x, ops.expand_dims(index, -1), axis=1)
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")

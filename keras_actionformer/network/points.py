@@ -37,6 +37,13 @@ def make_points(num_steps, strides, regression_range, offset=0.0):
     return ops.concatenate(levels, axis=0)
 
 
+def points_of(architecture, num_steps):
+    """`make_points` with the settings of an `Architecture`."""
+    return make_points(
+        num_steps, architecture.strides, architecture.regression_range, architecture.point_offset
+    )
+
+
 def point_mask(mask, strides):
     """Validity of every point: `mask (B, T)` bool, T a multiple of the strides -> `(B, P)`."""
     return ops.concatenate([mask[:, ::stride] for stride in strides], axis=1)

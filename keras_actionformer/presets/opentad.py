@@ -5,6 +5,7 @@ but for three details that change numbers: `conv_ln_epsilon`, `mask_after_relu` 
 `Architecture`.
 """
 
+import dataclasses
 import re
 
 from keras_actionformer.checks import shown
@@ -153,12 +154,51 @@ def model_arguments(config):
       UserError: it is another network, or has a setting that is not known here.
     """
     arguments = architecture_arguments(config)
-    data = _test_data(config)
+    data, max_seq_len = _test_data(config), arguments["max_seq_len"]
+    lengths, timing = _lengths(data, max_seq_len)
+    postprocess = _postprocess(config, arguments["num_classes"])
     return {
         **arguments,
-        "postprocess": _postprocess(config, arguments["num_classes"]),
+        **lengths,
+        "postprocess": dataclasses.replace(postprocess, **timing),
         "grid": _grid(data),
     }
+
+
+def _lengths(data, max_seq_len):
+    """How a test makes its sequences: arguments of `Architecture`, and fields of `PostProcess`."""
+    steps = {step.get("type"): step for step in data.get("pipeline", ()) if isinstance(step, dict)}
+    resize, pad = steps.get("ResizeFeat"), steps.get("Padding")
+    if "resize_length" in data:
+        _check_length("dataset.test.resize_length", data["resize_length"], max_seq_len)
+        methods = {"torchvision_align": "roi_align", "interpolate": "linear"}
+        tool = (resize or {}).get("tool")
+        if tool not in methods:
+            raise UserError(
+                f"The configuration of OpenTAD resizes features by ResizeFeat(tool={tool!r}); only "
+                f"{' and '.join(map(repr, methods))} can be opened here."
+            )
+        arguments = {"force_upsampling": True, "resize_method": methods[tool]}
+        return arguments, {"spread_duration": True}
+    if "window_size" in data:
+        return {}, {
+            "window_steps": data["window_size"],
+            "window_overlap": data.get("window_overlap_ratio", 0.25),
+            "windows_reach_end": False,
+            "round_results": True,
+        }
+    if pad is not None:
+        _check_length("Padding.length of dataset.test", pad.get("length"), max_seq_len)
+        return {"resize_longer": True}, {}
+    return {}, {}
+
+
+def _check_length(path, length, max_seq_len):
+    if length != max_seq_len:
+        raise UserError(
+            f"The configuration of OpenTAD has {path}={shown(length)}, but a max_seq_len of "
+            f"{max_seq_len}; only equal ones can be opened here."
+        )
 
 
 def keeps_averages(config):

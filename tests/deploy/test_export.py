@@ -20,7 +20,7 @@ from keras_actionformer.data.examples import resize_feats
 from keras_actionformer.datasets.simulated import simulate_dataset
 from keras_actionformer.deploy import export, export_graphs
 from keras_actionformer.deploy.exported import ExportedModel
-from keras_actionformer.network.padding import ResizeTo
+from keras_actionformer.network.resizing import ResizeTo
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports are made with TensorFlow"
