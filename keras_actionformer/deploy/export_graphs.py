@@ -11,6 +11,7 @@ import dataclasses
 from keras import ops
 
 from keras_actionformer.detection.suppression import compact
+from keras_actionformer.errors import UserError
 
 _UNLIMITED_SEC = 3e38
 
@@ -58,6 +59,13 @@ def detection_graph(model):
       (B, M), "detection_classes" (B, M) int32, "num_detections" (B,) int32}`; the last three
       inputs may have one entry for all sequences.
     """
+    if model.postprocess.window_steps or model.postprocess.round_results:
+        raise UserError(
+            "The model cuts sequences into windows or rounds what it finds (window_steps, "
+            "round_results of postprocess), which an export does not: open it with "
+            "postprocess={'window_steps': 0, 'round_results': False} and export that, and give it "
+            "one window after another."
+        )
     grid, is_suppressed = model.grid, model.postprocess.nms_method != "none"
     # What keeps all candidates moves them to the front once, and in seconds.
     detector = model.detector().graph if is_suppressed else model.detector().candidates

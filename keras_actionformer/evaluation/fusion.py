@@ -20,19 +20,19 @@ import numbers
 import numpy as np
 from absl import logging
 
-from keras_actionformer.checks import check_class_names
+from keras_actionformer.checks import check_class_names, choice
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.evaluation.video_scores import check_scores
 
 
-def fuse_videos(detections, video_scores, num_pred=200, topk=2):
+def fuse_videos(detections, video_scores, num_pred=200, topk=2, rule="sqrt"):
     """Applies `fuse_scores` to many videos.
 
     Args:
       detections: dict, video id to `Detections`.
       video_scores: `VideoScores` of at least these videos.
-      num_pred, topk: see `fuse_scores`.
+      num_pred, topk, rule: see `fuse_scores`.
 
     Returns:
       dict, video id to `Detections`, in the order of `detections`.
@@ -56,16 +56,17 @@ def fuse_videos(detections, video_scores, num_pred=200, topk=2):
         )
     return {
         video_id: fuse_scores(
-            found, video_scores[video_id], num_pred, topk, video_scores.class_names
+            found, video_scores[video_id], num_pred, topk, video_scores.class_names, rule
         )
         for video_id, found in detections.items()
     }
 
 
-def fuse_scores(detections, video_scores, num_pred=200, topk=2, class_names=()):
+def fuse_scores(detections, video_scores, num_pred=200, topk=2, class_names=(), rule="sqrt"):
     """Repeats the best segments of one video for the best classes of the video.
 
-    A repeated segment has the score sqrt(score of the class in the video * score of the segment).
+    A repeated segment has the score sqrt(score of the class in the video * score of the segment),
+    or what another `rule` says.
     As in the reference, the labels of the detections do not matter, and the result is ordered by
     class, best class first, then by score; `Detections.top_k` orders it by score alone. Of equal
     scores, the later one counts as the better.
@@ -87,6 +88,8 @@ def fuse_scores(detections, video_scores, num_pred=200, topk=2, class_names=()):
       num_pred: int, how many segments are kept at most, 1 or larger.
       topk: int in 1..K, for how many classes each is repeated.
       class_names: sequence of K str, the names of the classes, or empty.
+      rule: `"sqrt"`; `"product"`, without the root (OpenTAD for ActivityNet); or
+        `"twice_product"` (OpenTAD for HACS), which may pass 1.
 
     Returns:
       `Detections`, `topk * min(M, num_pred)` of them, whose labels are places in `video_scores`
@@ -96,6 +99,7 @@ def fuse_scores(detections, video_scores, num_pred=200, topk=2, class_names=()):
       UserError: a score is negative, NaN or infinite, `num_pred` or `topk` is out of range, or the
         number of names is not K.
     """
+    choice("rule", rule, *_RULES)
     class_scores = check_scores("video_scores", video_scores)
     class_names = check_class_names(class_names, len(class_scores))
     for name, value, most in (("num_pred", num_pred, None), ("topk", topk, len(class_scores))):
@@ -111,10 +115,13 @@ def fuse_scores(detections, video_scores, num_pred=200, topk=2, class_names=()):
     kept = detections[_best(detections.scores, num_pred)]
     return Detections(
         segments_sec=np.tile(kept.segments_sec, (topk, 1)),
-        scores=np.sqrt(np.outer(class_scores[classes], kept.scores)).ravel(),
+        scores=_RULES[rule](np.outer(class_scores[classes], kept.scores)).ravel(),
         labels=np.repeat(classes, len(kept)),
         class_names=class_names,
     )
+
+
+_RULES = {"sqrt": np.sqrt, "product": np.asarray, "twice_product": lambda x: 2.0 * x}
 
 
 def _best(scores, count):

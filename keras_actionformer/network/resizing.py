@@ -80,12 +80,27 @@ class ResizeTo(keras.layers.Layer):
         }
 
 
+_WIDE = range(11, 16)  # powers of two from which on float16 leaves out whole numbers
+
+
+def _to_half(x):
+    """Rounds float32 to the 11 bits of float16 (Veltkamp 1968).
+
+    Two casts would do it, too, but converters take two in a row for none.
+    """
+    x = ops.cast(x, "float32")
+    scaled = x * (2.0**13 + 1)
+    # The maximum changes nothing but keeps optimizers of graphs from taking this for `x`.
+    return scaled - ops.maximum(scaled - x, -3e38)
+
+
 def _roi_align(feats, num_steps, new_steps):
     """`"roi_align"` of `ResizeTo`: `(B, T, C), (B,), int -> (B, new_steps, C)`."""
-    feats = ops.cast(ops.cast(feats, "float16"), "float32")
+    feats = _to_half(feats)
     length = ops.expand_dims(ops.cast(num_steps, "float32"), -1)  # (B, 1)
     # float16 has no number between 2048 and 2050: a box may end beyond the sequence.
-    box = ops.cast(ops.cast(length, "float16"), "float32") / new_steps  # old steps a new one
+    spacing = sum(ops.cast(length > 2.0**bits, "float32") * 2.0 ** (bits - 11) for bits in _WIDE)
+    box = ops.round(length / (1 + spacing)) * (1 + spacing) / new_steps  # old steps a new one
     samples = ops.ceil(box)  # (B, 1), of each new step
     most = (ops.shape(feats)[1] + new_steps) // new_steps  # that a sequence of the batch may need
     sample = ops.expand_dims(ops.arange(new_steps * most, dtype="int32"), 0)

@@ -87,6 +87,7 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     fusion.video_scores = ""  # file of the class scores of whole videos; "": no fusion
     fusion.num_pred = 200  # most segments of a video
     fusion.topk = 2  # classes that each is repeated for
+    fusion.rule = "sqrt"  # of both scores: "sqrt" of the product, "product", "twice_product"
 
     train = config.train = ml_collections.ConfigDict()
     train.batch_size = 2  # sequences

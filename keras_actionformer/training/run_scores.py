@@ -101,7 +101,8 @@ def fuse_where_set(detections, video_scores, config):
     """Fuses detections with what `Experiment.read_ground_truth` returned: scores, or None."""
     if video_scores is None:
         return detections
-    return fuse_videos(detections, video_scores, config.fusion.num_pred, config.fusion.topk)
+    fusion = config.fusion
+    return fuse_videos(detections, video_scores, fusion.num_pred, fusion.topk, fusion.rule)
 
 
 def evaluate_workdir(

@@ -47,10 +47,29 @@ KINDS = {
     "voting across classes": {"postprocess": postprocess(multiclass_nms=False, min_score=0.1)},
     "hard": {"postprocess": postprocess(nms_method="hard", iou_threshold=0.4, drop_empty=False)},
     "no suppression": {"postprocess": postprocess(nms_method="none", pre_nms_thresh=0.05)},
+    "OpenTAD": {
+        "fpn_type": "full_fpn",
+        "conv_ln_epsilon": 1e-6,
+        "mask_after_relu": True,
+        "points_at_centers": True,
+        "resize_longer": True,
+        "postprocess": postprocess(topk_per_level=False, duration_thresh=-1.0, drop_empty=False),
+    },
+    "OpenTAD, resized": {
+        "conv_ln_epsilon": 1e-6,
+        "mask_after_relu": True,
+        "force_upsampling": True,
+        "resize_method": "roi_align",
+        "use_abs_pe": True,  # as they have, and so that steps of a short sequence differ
+        "grid": None,
+        "postprocess": postprocess(
+            multiclass_nms=False, voting_by_tiou=False, spread_duration=True, pre_nms_topk=5000
+        ),
+    },
     "no names": {"class_names": None, "num_classes": 1, "thresholds": None},
 }
 # A conversion to ONNX takes long; the others are made of the same parts.
-IN_ONNX = ("resized", "no timing", "voting across classes", "no suppression")
+IN_ONNX = ("OpenTAD, resized", "resized", "no timing", "voting across classes", "no suppression")
 
 
 @pytest.fixture(scope="module")

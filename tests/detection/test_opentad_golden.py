@@ -8,6 +8,8 @@ import pytest
 from helpers.golden_files import GOLDEN, cases, group, load
 from helpers.opentad_models import opentad_model
 from keras_actionformer.data.windows import sliding_windows
+from keras_actionformer.detection.detections import Detections
+from keras_actionformer.evaluation.fusion import fuse_scores
 from keras_actionformer.network.resizing import ResizeTo
 from keras_actionformer.presets.opentad import model_arguments
 
@@ -110,6 +112,33 @@ def test_golden_windows(path):
             ours = sliding_windows(steps, window, case["window_overlap_ratio"], reach_end=False)
             ours = [(start, start + size - 1, size) for start, size in ours]
             assert windows[: len(ours)] == ours, (name, frames)
+
+
+RULES = {"CUHKANETClassifier": "product", "TCANetHACSClassifier": "twice_product",
+         "StandardClassifier": "sqrt"}  # fmt: skip
+
+
+@pytest.mark.parametrize("path, name", list(_variants()))
+def test_golden_fusion_with_a_video_classifier(path, name):
+    golden = load(path)
+    meta, stored = golden["meta_json"], group(golden, f"{name}/")
+    classifier = meta["variants"][name]["post_processing"].get("external_cls")
+    if classifier is None:
+        pytest.skip("no classifier")
+    scores = json.loads((path.parent / meta["data_folder"] / classifier["path"]).read_text())
+    for i, item in enumerate(meta["items"]):
+        of_video = np.ravel(scores["results"][item["video_name"]])
+        if classifier["type"] == "TCANetHACSClassifier":  # which has logits in its file
+            of_video = np.exp(of_video) / np.exp(of_video).sum()
+        labels = stored[f"nms/{i}/labels"].astype(int)
+        found = Detections(stored[f"sec/{i}/segments"], stored[f"nms/{i}/scores"], labels)
+        fused = fuse_scores(
+            found, of_video, topk=classifier["topk"], rule=RULES[classifier["type"]]
+        )
+        np.testing.assert_allclose(fused.scores, stored[f"ext/{i}/scores"], atol=1e-6)
+        np.testing.assert_array_equal(fused.segments_sec, stored[f"ext/{i}/segments"])
+        expected = meta["variants"][name]["ext_labels"][i]
+        assert [scores["class"][label] for label in fused.labels] == expected
 
 
 def test_every_stored_data_folder_is_there():
