@@ -313,8 +313,8 @@ class ActionFormer(TrainableNetwork):
         Args:
           preset: str or path: a built-in name (`list_presets`), a preset's folder, the folder of
             a training run, `hf://ORGANIZATION/NAME` or `hf://ORGANIZATION/NAME@REVISION` (needs
-            the extra `hub`), or a checkpoint of the reference: a `.pth.tar` file, or the folder
-            of its experiment, whose last epoch is taken. No code in a checkpoint is run.
+            the extra `hub`), or a checkpoint of the reference or of OpenTAD: a `.pth.tar` or `.pth`
+            file, or the folder of its experiment, whose last epoch is taken. No code is run.
           num_classes: int or sequence of class names: replaces the last layer of the
             classification head by a fresh one for these classes, and keeps all other weights. A
             class of the same name as one of the preset keeps what that has learnt; without names
@@ -322,7 +322,7 @@ class ActionFormer(TrainableNetwork):
             same.
           load_weights: bool, False gives the architecture with fresh weights.
           ema: bool, of a reference checkpoint take the averaged weights, not the last ones.
-          config: str or path, for a reference checkpoint without a `config.txt` or YAML beside
+          config: str or path, for a checkpoint without a `config.txt`, YAML or `log.json` beside
             it: where that is, or the built-in name of its architecture.
           **overrides: arguments of `ActionFormer` in place of the preset's; a dict for
             `postprocess` or `grid` changes the fields it names. Another `input_dim` replaces the
