@@ -59,11 +59,11 @@ def detection_graph(model):
       (B, M), "detection_classes" (B, M) int32, "num_detections" (B,) int32}`; the last three
       inputs may have one entry for all sequences.
     """
-    if model.postprocess.window_steps or model.postprocess.round_results:
+    if model.postprocess.sliding_steps or model.postprocess.round_results:
         raise UserError(
-            "The model cuts sequences into windows or rounds what it finds (window_steps, "
+            "The model cuts sequences into windows or rounds what it finds (sliding_steps, "
             "round_results of postprocess), which an export does not: open it with "
-            "postprocess={'window_steps': 0, 'round_results': False} and export that, and give it "
+            "postprocess={'sliding_steps': 0, 'round_results': False} and export that, and give it "
             "one window after another."
         )
     grid, is_suppressed = model.grid, model.postprocess.nms_method != "none"

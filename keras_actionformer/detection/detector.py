@@ -186,11 +186,11 @@ class Detector:
         """
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, but is {batch_size}.")
-        if window_steps is None and tile_steps is None and self._settings.window_steps:
-            window_steps = self._settings.window_steps
+        if window_steps is None and tile_steps is None and self._settings.sliding_steps:
+            window_steps = self._settings.sliding_steps
         grids = self._grids_of_steps(grids, sequences, durations_sec)
         if window_steps is not None:
-            overlap = self._settings.window_overlap if window_overlap is None else window_overlap
+            overlap = self._settings.sliding_overlap if window_overlap is None else window_overlap
             check_windows(window_steps, overlap)
             if self._model.architecture.resize_to is not None:
                 raise UserError(

@@ -36,10 +36,10 @@ class PostProcess:
         sequence's duration from 0 s on, and not the frames that features have seen (OpenTAD).
       round_results: bool, seconds have 2 decimals and scores 4, those of windows already before
         suppression (OpenTAD).
-      window_steps: int, length of the windows that `detect` cuts longer sequences to where it is
+      sliding_steps: int, length of the windows that `detect` cuts longer sequences to where it is
         not told, or 0 for whole sequences.
-      window_overlap: float in [0, 1), the part of a window that the next one repeats.
-      windows_reach_end: bool; False cuts as many windows as whole strides fit into the sequence,
+      sliding_overlap: float in [0, 1), the part of a window that the next one repeats.
+      sliding_reaches_end: bool; False cuts as many windows as whole strides fit into the sequence,
         whose end may stay unseen then (OpenTAD).
 
     Raises:
@@ -61,9 +61,9 @@ class PostProcess:
     drop_empty: bool = True
     spread_duration: bool = False
     round_results: bool = False
-    window_steps: int = 0
-    window_overlap: float = 0.5
-    windows_reach_end: bool = True
+    sliding_steps: int = 0
+    sliding_overlap: float = 0.5
+    sliding_reaches_end: bool = True
 
     def __post_init__(self):
         choice("nms_method", self.nms_method, "soft", "hard", "none")
@@ -71,10 +71,10 @@ class PostProcess:
             if field.type in _KINDS:
                 value = _KINDS[field.type](field.name, getattr(self, field.name))
                 object.__setattr__(self, field.name, value)  # the way round `frozen`
-        if self.window_steps < 0:
-            raise UserError(f"window_steps must be 0 or more, but is {self.window_steps}.")
-        if not 0 <= self.window_overlap < 1:
-            raise UserError(f"window_overlap must lie in [0, 1), but is {self.window_overlap}.")
+        if self.sliding_steps < 0:
+            raise UserError(f"sliding_steps must be 0 or more, but is {self.sliding_steps}.")
+        if not 0 <= self.sliding_overlap < 1:
+            raise UserError(f"sliding_overlap must lie in [0, 1), but is {self.sliding_overlap}.")
         for name in ("pre_nms_topk", "max_seg_num"):
             count = getattr(self, name)
             if not 1 <= count <= _MAX_COUNT:

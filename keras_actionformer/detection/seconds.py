@@ -49,7 +49,7 @@ def windows_of(settings, num_steps, grid, duration_sec, window_steps, overlap):
         end, counts the steps of a video and not its features.
       window_steps, overlap: as for `sliding_windows`.
     """
-    if settings.windows_reach_end:
+    if settings.sliding_reaches_end:
         return sliding_windows(num_steps, window_steps, overlap)
     steps = num_steps
     if duration_sec is not None:

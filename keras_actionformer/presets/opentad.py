@@ -182,9 +182,9 @@ def _lengths(data, max_seq_len):
         return arguments, {"spread_duration": True}
     if "window_size" in data:
         return {}, {
-            "window_steps": data["window_size"],
-            "window_overlap": data.get("window_overlap_ratio", 0.25),
-            "windows_reach_end": False,
+            "sliding_steps": data["window_size"],
+            "sliding_overlap": data.get("window_overlap_ratio", 0.25),
+            "sliding_reaches_end": False,
             "round_results": True,
         }
     if pad is not None:

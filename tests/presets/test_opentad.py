@@ -80,7 +80,7 @@ def test_an_experiment_of_a_published_configuration_opens(name, tmp_path):
     else:
         assert model.grid.stride_frames == data["feature_stride"]
         assert model.grid.window_frames == 2 * data["offset_frames"]
-    assert model.postprocess.window_steps == data.get("window_size", 0)
+    assert model.postprocess.sliding_steps == data.get("window_size", 0)
 
 
 @pytest.fixture
