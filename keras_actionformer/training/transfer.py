@@ -17,6 +17,8 @@ _NOT_OF_NETWORK = (
     "num_classes",
     "max_seq_len",
     "force_upsampling",
+    "resize_method",
+    "resize_longer",
     "input_dropout",
     "dropout",
     "droppath",
