@@ -23,6 +23,7 @@ _TIME_NAMES = (
 _NUMBER_NAMES = ("", "unnamed: 0", "index", "nr", "no", "number", "sample", "row", "frame")
 _UNITS_SEC = {"ms": 1e-3, "us": 1e-6, "ns": 1e-9, "s": 1.0}
 _RATE_TOLERANCE = 0.05  # of the frame rate that a time column tells
+_DAY_SEC = 86_400
 _LONGEST_GAP_SEC = 1.0  # over which samples are made up between two
 
 
@@ -53,15 +54,24 @@ def unit_sec(name):
 
 
 def dates_sec(cells):
-    """Seconds, float64 (N,), of dates with times as ISO 8601 writes them; None of other texts."""
+    """Seconds, float64 (N,), of dates with times as ISO 8601 writes them, or of times of a day.
+
+    A day may end between two times. The mark before parts of a second may be a comma. None of other
+    texts.
+    """
+    cells = [cell.removesuffix("Z").replace(",", ".") for cell in cells]
+    is_clock = all(":" in cell[:3] for cell in cells)
+    if is_clock:  # 9:05:01 or 09:05:01, of any day
+        cells = [f"1970-01-01T{'0' * (2 - cell.index(':'))}{cell}" for cell in cells]
     try:
         with warnings.catch_warnings():  # NumPy's: it keeps no time zone, only what it is in UTC
             warnings.simplefilter("ignore")
-            dates = np.array([cell.removesuffix("Z") for cell in cells], "datetime64[us]")
+            dates = np.array(cells, "datetime64[us]")
     except ValueError:
         return None
     # From the first: the seconds since 1970 leave too few digits for small differences.
-    return (dates - dates[0]) / np.timedelta64(1, "s")
+    seconds = (dates - dates[0]) / np.timedelta64(1, "s")
+    return np.unwrap(seconds, period=_DAY_SEC) if is_clock else seconds
 
 
 def evenly_sampled(path, recording, rate_hz):

@@ -162,16 +162,20 @@ def write_features(recordings, windows, output_dir, progress, tell=print):
       windows: `SensorWindows`.
       output_dir: str or `os.PathLike`, created when missing.
       progress: function of (number of recordings done, their number, "recordings").
-      tell: function of a str; told of recordings that were not sampled evenly.
+      tell: function of a str; told of recordings that were not sampled evenly, or whose times
+        cannot be read.
 
     Raises:
       UserError: a recording cannot be read, or another program writes to the folder.
     """
-    output_dir, num_uneven = pathlib.Path(output_dir), 0
+    output_dir, num_uneven, unread = pathlib.Path(output_dir), 0, []
     with only_writer(output_dir):
         for done, (name, path) in enumerate(recordings.items(), start=1):
-            samples, is_interpolated = evenly_sampled(path, read_recording(path), windows.rate_hz)
+            recording = read_recording(path)
+            samples, is_interpolated = evenly_sampled(path, recording, windows.rate_hz)
             num_uneven += is_interpolated
+            if recording.unread_time is not None:
+                unread.append(f"{recording.unread_time!r} in '{path}'")
             feats = windows.features(samples, f"'{path}'")
             write_npy(output_dir / f"{name}.npy", feats)
             progress(done, len(recordings), "recordings")
@@ -180,6 +184,12 @@ def write_features(recordings, windows, output_dir, progress, tell=print):
         tell(
             f"{counted(num_uneven, 'recording')} not sampled evenly: interpolated to "
             f"{windows.rate_hz:g} Hz by the time column."
+        )
+    if unread:
+        tell(
+            f"The times of {counted(len(unread), 'recording')} cannot be read, such as "
+            f"{unread[0]}, so that gaps would go unseen; samples are taken to follow at "
+            f"{windows.rate_hz:g} Hz. Times can be numbers, 10:20:30.5 or 2024-01-31 10:20:30.5."
         )
 
 

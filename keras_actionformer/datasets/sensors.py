@@ -37,12 +37,14 @@ class Recording:
       time: float64 (N,), what its time column says; None without one, or where it is neither
         numbers nor dates.
       time_unit_sec: float, the unit of `time` in seconds; None where its header tells none.
+      unread_time: str, the first cell of a time column that is neither; None without one.
     """
 
     samples: np.ndarray
     channels: tuple[str, ...] = ()
     time: np.ndarray | None = None
     time_unit_sec: float | None = None
+    unread_time: str | None = None
 
 
 def find_recordings(folder):
@@ -197,13 +199,17 @@ def _read_text_table(path):
     channels = [place for place in read if place not in times]
     if not channels:
         raise UserError(f"Recording '{path}' has a time column and no channel beside it.")
-    time, unit = None, None
+    time, unit, unread = None, None, None
     if times and times[0] in dates:
-        time, unit = dates_sec([row.split(delimiter)[times[0]].strip() for row in rows]), 1.0
+        parts = [[cell.strip() for cell in row.split(delimiter)] for row in rows]
+        texts = [" ".join(cells[place] for place in dates) for cells in parts]  # date and time
+        time, unit = dates_sec(texts), 1.0
+        unread = texts[0] if time is None else None
     elif times:
         time, unit = numbers[times[0]], unit_sec(names[times[0]])
     samples = _as_table(path, np.stack([numbers[place] for place in channels], axis=1))
-    return Recording(samples, tuple(names[place] for place in channels if header), time, unit)
+    channel_names = tuple(names[place] for place in channels if header)
+    return Recording(samples, channel_names, time, unit, unread)
 
 
 def _cells(path, line, delimiter):

@@ -134,6 +134,29 @@ def test_dates(tmp_path):
         evenly_sampled("a.csv", late, 50)
 
 
+@pytest.mark.parametrize(
+    "header, before, after",
+    [
+        ("time", "9:59:59.{}00", "10:00:00.{}00"),
+        ("Zeit", "23:59:59,{}", "00:00:00,{}"),  # another day
+        ("date;time", "2024-05-01;23:59:59,{}", "2024-05-02;00:00:00,{}"),
+    ],
+)
+def test_times_of_a_day(tmp_path, header, before, after):
+    times = [text.format(tenth) for text in (before, after) for tenth in range(10)]
+    found = read(tmp_path, f"{header};x\n" + "".join(f"{time};1,5\n" for time in times))
+    np.testing.assert_allclose(found.time, np.arange(20) / 10, atol=1e-9)
+
+
+def test_times_that_cannot_be_read_are_told(tmp_path):
+    rows = "".join(f"05/01/24 10.20.{i:02d},{i % 7}\n" for i in range(60))
+    (tmp_path / "a.csv").write_text(f"time,x\n{rows}")
+    recordings, told = find_recordings(tmp_path), []
+    windows = SensorWindows(1, 10, 10, (3.0,), (2.0,))
+    write_features(recordings, windows, tmp_path / "f", lambda *args: None, told.append)
+    assert "times of 1 recording cannot be read, such as '05/01/24 10.20.00' in" in told[0]
+
+
 def test_features_tell_of_clocks(tmp_path):
     rng = np.random.default_rng(0)
     for name, step_sec in (("a", 0.02), ("b", 0.0205)):
