@@ -12,6 +12,8 @@ from keras_actionformer.errors import UserError
 from keras_actionformer.video.encoder import Sampling
 from keras_actionformer.video.reading import count_samples, sample_frames
 
+_LONGEST_WINDOW = 10_000  # frames
+
 
 def check_sampling(encoder, sampling):
     """Returns a `Sampling` with what is None taken from an encoder's own.
@@ -27,6 +29,11 @@ def check_sampling(encoder, sampling):
         positive_whole("stride_frames", stride),
     )
     least = 2 if encoder.clip_frames is None else encoder.clip_frames
+    if window > _LONGEST_WINDOW:
+        raise UserError(
+            f"window_frames is {window}, whose pictures are in memory at once; the most are "
+            f"{_LONGEST_WINDOW}."
+        )
     if window < least:
         raise UserError(
             f"window_frames is {window}, but the encoder {encoder.record['name']} looks at "

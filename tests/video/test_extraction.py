@@ -109,6 +109,8 @@ def test_a_video_shorter_than_a_window(tmp_path):
 
 
 def test_settings_that_do_not_fit():
+    with pytest.raises(UserError, match="window_frames is 1000000, .* the most are 10000"):
+        check_sampling(Numbers(), Sampling(None, 10**6, 4))
     with pytest.raises(UserError, match="window_frames is 8, but the encoder numbers looks at 16"):
         check_sampling(Numbers(16), Sampling(None, 8, None))
     with pytest.raises(UserError, match="fps must be above 0"):
