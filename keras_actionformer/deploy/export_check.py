@@ -127,43 +127,17 @@ def _timing(model, sequences):
 
 
 def _expected(model, sequences, fps, durations_sec):
-    """What the model detects: for each sequence `Detections`, and of each of them `_tied`."""
+    """What the model detects."""
     grids = [model.grid] * len(sequences)
     if model.grid is None:
         grids = [
             FeatureGrid(1.0, d / len(x), d / len(x))
             for x, d in zip(sequences, durations_sec, strict=True)
         ]
-    expected = []
-    for x, rate, duration_sec, grid in zip(sequences, fps, durations_sec, grids, strict=True):
-        detections = model.detect(x, fps=rate, duration_sec=duration_sec, grid=grid)
-        raw = model.raw(x, fps=rate, grid=grid)
-        expected.append((detections, _tied(detections, raw, duration_sec)))
-    return expected
-
-
-def _tied(detections, raw, duration_sec):
-    """Which segments may be detected instead: those that have its own score within its class.
-
-    Which of them comes first is a matter of the last digit. A network that has not been trained
-    says at a point much the same on every level.
-
-    Args:
-      detections: `Detections`.
-      raw: `RawOutputs` of the same sequence.
-      duration_sec: float or None, where its detections are clipped.
-
-    Returns:
-      list of (n, 2) arrays, one a detection, with its own segment.
-    """
-    segments_sec, tied = np.clip(raw.segments_sec, 0.0, duration_sec), []
-    for segment_sec, label in zip(detections.segments_sec, detections.labels, strict=True):
-        scores = raw.scores[:, label]
-        is_own = (np.abs(segments_sec - segment_sec) <= _SEC_TOLERANCE).all(axis=1)
-        score = scores[is_own].max(initial=-np.inf)
-        others = segments_sec[np.abs(scores - score) <= _SCORE_TOLERANCE]
-        tied.append(np.concatenate([segment_sec[None], others]))
-    return tied
+    return [
+        model.detect(x, fps=rate, duration_sec=duration_sec, grid=grid)
+        for x, rate, duration_sec, grid in zip(sequences, fps, durations_sec, grids, strict=True)
+    ]
 
 
 def _padded(sequences, num_steps):
@@ -271,7 +245,7 @@ def _compare_detections(settings, expected, pairs, precision):
 
     Args:
       settings: `PostProcess`.
-      expected: list of (`Detections`, their `_tied`), one a sequence.
+      expected: list of `Detections`, one a sequence.
       pairs: list of (index of a sequence, outputs of a call, its row in them).
       precision: str, of the export's weights.
 
@@ -287,12 +261,12 @@ def _compare_detections(settings, expected, pairs, precision):
         segments_sec, scores, labels = (
             outputs[f"detection_{name}"][row, :count] for name in ("segments", "scores", "classes")
         )
-        detections, tied = expected[i]
+        detections = expected[i]
         if precision != "float32":
             clear = _CLEAR_SCORE * detections.scores.max(initial=0.0)
             detections = detections.filter(min_score=clear)
             num_clear += int(np.sum(scores >= clear))
-        (score_off, sec_off), is_more = _differences(detections, tied, segments_sec, scores, labels)
+        (score_off, sec_off), is_more = _differences(detections, segments_sec, scores, labels)
         if precision == "float32":
             is_same = (score_off <= _SCORE_TOLERANCE) & (sec_off <= _SEC_TOLERANCE)
             counts = is_same | ~_may_lack(detections.scores, scores, settings)
@@ -327,10 +301,8 @@ def _may_lack(scores, others, settings):
     return may_lack
 
 
-def _differences(expected, tied, segments_sec, scores, labels):
+def _differences(expected, segments_sec, scores, labels):
     """Of each expected detection, how far the nearest one of its class is that is not taken yet.
-
-    Its times are compared with those of the segment that is nearest of those that tie.
 
     Returns:
       (2, M) differences in score and in seconds, infinite where there is none; and, of those that
@@ -342,7 +314,7 @@ def _differences(expected, tied, segments_sec, scores, labels):
         others = np.flatnonzero(is_free & (labels == expected.labels[k]))
         if len(others):
             score_off = np.abs(scores[others] - expected.scores[k])
-            sec_off = np.abs(segments_sec[others, None] - tied[k]).max(axis=2).min(axis=1)
+            sec_off = np.abs(segments_sec[others] - expected.segments_sec[k]).max(axis=1)
             nearest = np.argmin(score_off / _SCORE_TOLERANCE + sec_off / _SEC_TOLERANCE)
             differences[:, k] = score_off[nearest], sec_off[nearest]
             is_free[others[nearest]] = False
