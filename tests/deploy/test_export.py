@@ -100,18 +100,21 @@ def quickly(function_of, checked_by_one_process, monkeypatch):
         yield
 
 
-def each_format_of_each_kind():
-    """All of them; continuous integration leaves out every second, of the other format a kind."""
-    for place, kind in enumerate(KINDS):
-        for other, format in enumerate(("saved_model", "tflite")):
-            marks = [pytest.mark.exhaustive] if (place + other) % 2 else []
-            yield pytest.param(format, kind, marks=marks)
-    for kind in IN_ONNX:
-        yield "onnx", kind
+def slow_by_turns(values, others):
+    """All pairs, of which every second is slow, in turns, and the others exhaustive."""
+    for i, value in enumerate(values):
+        for j, other in enumerate(others):
+            mark = pytest.mark.exhaustive if (i + j) % 2 else pytest.mark.slow
+            yield pytest.param(value, other, marks=mark)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("format, kind", list(each_format_of_each_kind()))
+@pytest.mark.parametrize(
+    "kind, format",
+    [
+        *slow_by_turns(KINDS, ["saved_model", "tflite"]),
+        *(pytest.param(kind, "onnx", marks=pytest.mark.slow) for kind in IN_ONNX),
+    ],
+)
 def test_an_export_detects_what_keras_detects(quickly, of_kind, tmp_path, format, kind):
     model = of_kind(kind)
     folder, manifest = model.export_detector(tmp_path / "export", format)
@@ -143,10 +146,12 @@ def test_an_export_detects_what_keras_detects(quickly, of_kind, tmp_path, format
         assert path.exists() == (kind != "no names")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("format", ["saved_model", "tflite"])
-@pytest.mark.parametrize("batch_size, num_steps", [(4, None), (None, 70), (4, 70)])
-def test_fixed_sizes(quickly, model, tmp_path, format, batch_size, num_steps):
+@pytest.mark.parametrize(
+    "sizes, format",
+    slow_by_turns([(4, None), (None, 70), (4, 70)], ["saved_model", "tflite"]),
+)
+def test_fixed_sizes(quickly, model, tmp_path, sizes, format):
+    batch_size, num_steps = sizes
     folder, manifest = model.export_detector(
         tmp_path / "export", format, batch_size=batch_size, num_steps=num_steps
     )
@@ -178,9 +183,7 @@ def export_simulated(simulated, function_of, tmp_path_factory):
     return export_simulated
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float16", "int8"])
-@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("precision, raw", slow_by_turns(["float16", "int8"], [False, True]))
 def test_fewer_digits_tell_what_they_find(
     quickly, simulated, export_simulated, tmp_path, monkeypatch, precision, raw
 ):

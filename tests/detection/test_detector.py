@@ -159,13 +159,18 @@ def test_batches_and_order_change_no_more_than_last_digits(model, batch_size):
         *(
             pytest.param(changes, marks=pytest.mark.slow)
             for changes in (
-                {"use_abs_pe": True},
                 {"use_rel_pe": True, "backbone_arch": (2, 0, 2)},
-                {"fpn_type": "fpn", "fpn_start_level": 1},
                 {"fpn_type": "full_fpn", "mask_after_relu": True, "points_at_centers": True},
+                {"n_mha_win_size": (5, -1, 5, 7), "head_with_ln": False},
+            )
+        ),
+        *(
+            pytest.param(changes, marks=pytest.mark.exhaustive)
+            for changes in (
+                {"use_abs_pe": True},
+                {"fpn_type": "fpn", "fpn_start_level": 1},
                 {"backbone_type": "conv", "embd_kernel_size": 5, "scale_factor": 4},
                 {"n_mha_win_size": -1, "embd_with_ln": False, "head_kernel_size": 5},
-                {"n_mha_win_size": (5, -1, 5, 7), "head_with_ln": False},
             )
         ),
     ],

@@ -119,9 +119,13 @@ def field_case(changes):
     return model, feats, levels
 
 
-def few_fast(fast, names):
-    """All cases, of which those that are not in `fast` are slow."""
-    return [x if x in fast else pytest.param(x, marks=pytest.mark.slow) for x in names]
+def few_fast(fast, names, turn=0):
+    """All cases, of which those that are not in `fast` are slow, or exhaustive by turns."""
+    marks = (pytest.mark.slow, pytest.mark.exhaustive)
+    return [
+        x if x in fast else pytest.param(x, marks=marks[(place + turn) % 2])
+        for place, x in enumerate(names)
+    ]
 
 
 @on_tensorflow
@@ -179,7 +183,7 @@ def test_tiles_show_every_kept_point_all_it_sees(name):
                 assert tile.stop == num_steps or last - 1 + right < tile.stop
 
 
-@pytest.mark.parametrize("name", few_fast(("plain", "windows"), [*CASES, "thumos14"]))
+@pytest.mark.parametrize("name", few_fast(("plain", "windows"), [*CASES, "thumos14"], turn=1))
 def test_every_point_of_a_tile_is_that_of_one_pass(name):
     """In float64, where whatever a tile lacks shows, at the ends of sequences of all kinds."""
     model = small_model("float64", **DETECTORS[name])
