@@ -129,14 +129,14 @@ class Overlay:
                     continue
                 left = max(now + (bar.start_sec - time_sec) * per_sec, 0)
                 right = min(now + (bar.end_sec - time_sec) * per_sec, width - 1)
-                upper = height + top + bar.row * self._row
-                lower = upper + self._row - 3
+                upper, high = height + top + bar.row * self._row, self._row - 2
+                lower = upper + high - 1  # which belongs to it
                 drawing.rectangle((left, upper, max(right, left + 1), lower), fill=bar.colour)
                 room = int(right - left) - 4
                 plate = self._plate(bar.label, bar.colour)
                 if room > self._text_size:
-                    part = plate.crop((0, 0, min(room, plate.width), min(plate.height, self._row)))
-                    canvas.paste(part, (int(left) + 2, upper + 1))
+                    size = min(room, plate.width), min(plate.height, high)
+                    canvas.paste(plate.crop((0, 0, *size)), (int(left) + 2, upper))
         bottom = self.height - self._row
         for second in range(int(np.ceil(max(first_sec, 0) / 5)) * 5, int(last_sec) + 1, 5):
             mark = self._plate(f"{second // 60}:{second % 60:02d}", _PAPER, _FAINT)

@@ -91,6 +91,21 @@ def test_what_is_drawn_when():
     assert columns.max() == pytest.approx(WIDTH / 2 + per_sec, abs=1.5)
 
 
+@pytest.mark.parametrize("height", [HEIGHT, 360])
+def test_rows_of_the_timeline_stay_apart(height):
+    """The letters stay in their bar, whatever their size."""
+    bars, _ = bars_of(np.array([[0.0, 20], [0, 20]]), ["eat gyp", "groom"], [BLUE, RED])
+    overlay = Overlay(bars, None, height, 2 * height)
+    drawn = overlay.draw(np.zeros((height, 2 * height, 3), np.uint8), 10.0)[height:]
+    blue, red = (
+        np.flatnonzero((drawn[:, 1] == colour).all(axis=-1))
+        for colour in ((0, 0, 255), (255, 0, 0))
+    )
+    gap = drawn[blue.max() + 1 : red.min()]
+    assert len(gap) == 2 and np.ptp(blue) == np.ptp(red)
+    assert (np.delete(gap, range(height - 2, height + 3), axis=1) == gap[:, :1]).all()  # but now
+
+
 def test_what_overlaps_has_rows_and_the_surest_place():
     segments = np.array([[0, 10], [1, 9], [2, 8], [3, 7], [10, 11.0]])
     bars, left_out = bars_of(
