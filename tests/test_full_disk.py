@@ -14,19 +14,23 @@ import pytest
 from helpers.golden_files import GOLDEN
 from helpers.programs import run_here
 from helpers.recordings import Bouts, write_recordings
+from helpers.videos import write_video
 from keras_actionformer import (
     ActionFormer,
     AdamW,
     Annotations,
+    Detections,
     FeatureGrid,
     Video,
     default_config,
     save_annotations,
     save_detections,
+    save_drafts,
     simulate_dataset,
 )
 from keras_actionformer.cli.explain import file_problem
 from keras_actionformer.datasets.prepare import prepare_dataset
+from keras_actionformer.errors import UserError
 from keras_actionformer.training import callbacks
 from keras_actionformer.training.validation import WeightsCopy
 
@@ -118,6 +122,42 @@ def test_little_room(tmp_path, name, capfd, monkeypatch):
     assert failed
     write(tmp_path)
     assert contents(tmp_path).keys() == before.keys()
+
+
+@needs_tensorflow
+@pytest.mark.parametrize(("format_name", "name"), [("elan", "drafts"), ("boris", "a.boris")])
+def test_little_room_for_drafts(tmp_path, format_name, name):
+    write = functools.partial(
+        save_drafts, tmp_path / name, format_name, detections(), media="films/{}.mp4"
+    )
+    for num_bytes in (0, 1_000):
+        with pytest.raises(OSError) as raised, room(num_bytes):
+            write()
+        assert pathlib.Path(raised.value.filename) == tmp_path / name
+        assert not list(tmp_path.iterdir())
+    write()
+    assert len(contents(tmp_path)) == (200 if format_name == "elan" else 1)
+
+
+def test_little_room_for_videos(tmp_path):
+    """And for their features: a text of Python or one of FFmpeg tells, which knows no name."""
+    pytest.importorskip("av")
+    from keras_actionformer import draw_video, extract_videos, open_encoder
+
+    video = write_video(tmp_path / "a.mp4", 100)
+    found = Detections([[1.0, 2.0]], [1.0], [0], ("eat",))
+    writers = (
+        lambda: draw_video(video, found, tmp_path / "drawn" / "a.mp4", colours=("#0000FF",)),
+        lambda: extract_videos({"a": video}, open_encoder("motion"), tmp_path / "feats"),
+    )
+    for write, name in zip(writers, ("drawn", "feats"), strict=True):
+        for num_bytes in (0, 2_000):
+            with pytest.raises((OSError, UserError)) as raised, room(num_bytes):
+                write()
+            assert str(tmp_path / name) in str(raised.value), (name, raised.value)
+            assert not list((tmp_path / name).iterdir()), (name, num_bytes)
+        write()
+        assert list((tmp_path / name).iterdir())
 
 
 def write_archive(folder):

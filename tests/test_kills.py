@@ -23,11 +23,13 @@ from helpers.programs import run_here
 from helpers.recordings import Bouts, write_recordings
 from keras_actionformer import (
     ActionFormer,
+    Detections,
     FeatureFiles,
     load_annotations,
     load_config,
     save_annotations,
     save_detections,
+    save_drafts,
 )
 from keras_actionformer.data.annotations import Annotations
 from keras_actionformer.datasets.prepare import prepare_dataset
@@ -127,6 +129,36 @@ def test_exports(tmp_path, num_kills, monkeypatch):
             assert (folder / file).stat().st_size == 10**6
         write()
         assert not hidden(tmp_path)
+
+
+@many
+def test_drafts(tmp_path, num_kills):
+    """Which are never written over, so that each call has a folder and a file of its own."""
+    found = {f"v{i}": Detections([[0.0, 1.0], [2, 3]], [0.9, 0.8], [0, 1]) for i in range(20)}
+
+    def write(number, i):
+        folder = tmp_path / f"out{number}" / str(i)
+        save_drafts(folder / "drafts", "vtt", found)
+        save_drafts(folder / "a.boris", "boris", found, "films/{}.mp4")
+
+    write("", 0)
+    texts = contents(tmp_path / "out" / "0" / "drafts")
+    project = contents_but_dates(tmp_path / "out" / "0" / "a.boris")
+    for number, i in kills(write, num_kills):
+        folder = tmp_path / f"out{number}" / str(i)
+        if (folder / "drafts").exists():
+            assert contents(folder / "drafts") == texts
+        else:
+            save_drafts(folder / "drafts", "vtt", found)
+        if (folder / "a.boris").exists():
+            assert contents_but_dates(folder / "a.boris") == project
+        else:
+            save_drafts(folder / "a.boris", "boris", found, "films/{}.mp4")
+        assert not hidden(folder)
+
+
+def contents_but_dates(path):
+    return re.sub("20[0-9]{2}-[-0-9T:. ]+", "", path.read_text())
 
 
 def write_archive(folder):
