@@ -65,7 +65,8 @@ by --config.postprocess.nms_sigma=0.4 and the like, and told; files of the model
 --server asks a model that TensorFlow Serving runs somewhere else: over REST with an address as
 above, or over gRPC with grpc://localhost:8500/thumos14 (this needs the extra `grpc`); /versions/N
 behind either asks for one version. Such a model gives ids of classes, which --classes names: with
-labels.txt of the export or, where the recommended scores are to be known, too, its manifest.json.
+labels.txt of the export or, best, its manifest.json, which also tells the recommended scores and
+what features the model wants.
 """
 
 import os

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from keras_actionformer.cli.classes import read_classes
+from keras_actionformer.cli.classes import Exported, read_classes
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.grid import FeatureGrid, Timing
 from keras_actionformer.deploy.client import ServedModel
@@ -60,16 +60,24 @@ def served_model(address, classes, timeout_sec, settings, fuses):
     """
     fusion = default_fusion()
     override(settings, fusion=fusion if fuses else None)
-    class_names, thresholds = read_classes(classes) if classes else ((), None)
+    known = read_classes(classes) if classes else Exported()
     timeout = {} if timeout_sec is None else {"timeout_sec": timeout_sec}
     with quiet_start():  # gRPC's messages import TensorFlow
-        model = ServedModel(address, class_names, **timeout)
+        model = ServedModel(address, known.class_names, **timeout)
 
     def detect(video_id, feats, fps, duration_sec):
         return model.detect(feats, fps=fps, duration_sec=duration_sec)
 
     return DetectingModel(
-        detect, model.input_dim, 1, False, None, None, NO_DATA, fusion, thresholds
+        detect,
+        model.input_dim,
+        num_streams=1,
+        needs_duration=False,
+        grid=known.grid,
+        encoder=known.encoder,
+        data=NO_DATA,
+        fusion=fusion,
+        thresholds=known.thresholds,
     )
 
 

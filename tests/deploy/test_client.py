@@ -23,6 +23,7 @@ from helpers.served_detector import (
     tensor_info,
 )
 from keras_actionformer import Detections, ServedModel, Thresholds
+from keras_actionformer.data.sidecars import Sidecar
 from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
 
@@ -483,6 +484,25 @@ def test_detect_knows_what_the_manifest_tells(server, folder):
     assert 0 < len(found) == len(written) and written.names == found.names
     (folder / "manifest.json").write_text("{}")
     assert_told(detect(folder, *options), "manifest.json is no manifest of an export that names")
+
+
+def test_detect_compares_encoders(server, folder):
+    """That of the features with that of the manifest, and the timing of their steps."""
+    manifest = {
+        "class_names": CLASSES,
+        "grid": {"fps": 10, "stride_frames": 2, "window_frames": 4},
+        "encoder": {"name": "i3d"},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    options = (f"--server={server.url}", "--feats=a.npy", "--classes=manifest.json")
+    Sidecar(10, 2, 4, 6.4, 64, {"name": "motion"}).save(folder / "a.npy")
+    assert_told(detect(folder, *options), "encoder.name='motion'", "trained on is 'i3d'")
+    assert detect(folder, *options, "--any_encoder").returncode == 0
+    Sidecar(10, 4, 4, 6.4, 64, {"name": "i3d"}).save(folder / "a.npy")
+    assert_told(detect(folder, *options), "stride_frames=4", "trained on is 2")
+    for name, value in (("grid", {"fps": 10}), ("grid", 3), ("encoder", [1])):
+        (folder / "manifest.json").write_text(json.dumps({**manifest, name: value}))
+        assert_told(detect(folder, *options), "manifest.json", name)
 
 
 def test_detect_without_names(server, folder):
