@@ -54,8 +54,8 @@ joins those that follow each other closely, and --min_length_sec drops short one
 --format=elan, boris, via, label_studio, audacity, srt or vtt writes drafts, to be corrected in the
 tool of that name or with subtitles, and what comes of it trains the next model. --output names a
 new folder for elan, audacity, srt and vtt, which have a file a video, and a new file for the
-others. --media tells where the tool finds the videos; in place of {} comes the id. It is best with
---bouts, or at least a --score_threshold.
+others. --media tells where the tool finds the videos; in place of {} comes the id. Of --videos it is
+known, but for label_studio. It is best with --bouts, or at least a --score_threshold.
 
   detect --workdir=runs/mice --feats=new --bouts --format=elan --media=films/{}.mp4 --output=drafts
 
@@ -82,7 +82,13 @@ from keras_actionformer.cli.videos import check_exist, find_videos, read_times
 from keras_actionformer.data.sidecars import check_as_trained
 from keras_actionformer.detection.bouts import bout_table, count_bouts, save_bout_counts
 from keras_actionformer.detection.detections import save_detections
-from keras_actionformer.detection.drafts import FORMATS, check_draft_ids, check_drafts, save_drafts
+from keras_actionformer.detection.drafts import (
+    FORMATS,
+    check_draft_ids,
+    check_drafts,
+    save_drafts,
+    takes_paths,
+)
 from keras_actionformer.errors import UserError, counted
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.evaluation.video_scores import load_video_scores
@@ -231,7 +237,7 @@ def main():
     print(_told(found, recommended if threshold is None else None))
     if _OUTPUT.value:
         if _FORMAT.value in FORMATS:
-            save_drafts(_OUTPUT.value, _FORMAT.value, found, _MEDIA.value)
+            save_drafts(_OUTPUT.value, _FORMAT.value, found, _media(files))
         else:
             save_detections(_OUTPUT.value, found)
         print(f"Wrote {_OUTPUT.value}.")
@@ -359,7 +365,7 @@ def _check_format():
     if _FORMAT.value in FORMATS:
         if not _OUTPUT.value:
             raise UserError(f"--format={_FORMAT.value} is of a file: say which in --output, too.")
-        check_drafts(_OUTPUT.value, _FORMAT.value, _MEDIA.value)
+        check_drafts(_OUTPUT.value, _FORMAT.value, _media({}))
         _check_writable(_OUTPUT, FORMATS[_FORMAT.value].is_folder)
         return
     if _MEDIA.value is not None:
@@ -373,6 +379,13 @@ def _check_format():
             f"tools are written by a --format of {', '.join(FORMATS)}."
         )
     _check_writable(_OUTPUT)
+
+
+def _media(files):
+    """What --media says; or else the paths of --videos (a dict by their ids), if --format takes
+    such."""
+    takes_files = _MEDIA.value is None and _VIDEOS.value and takes_paths(_FORMAT.value)
+    return files if takes_files else _MEDIA.value
 
 
 def _times_of(videos, model):

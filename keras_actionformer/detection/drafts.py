@@ -50,7 +50,18 @@ FORMATS = {
 }
 
 
-def check_drafts(path: str | os.PathLike[str], format_name: str, media: str | None = None) -> None:
+# Where videos are: an address or a path with {} for their ids, or the path of each.
+Media = str | Mapping[str, str | os.PathLike[str]]
+
+
+def takes_paths(format_name: str) -> bool:
+    """Whether a file of a format can name the paths of its videos; Label Studio wants addresses."""
+    return FORMATS[format_name].media is not False and format_name != "label_studio"
+
+
+def check_drafts(
+    path: str | os.PathLike[str], format_name: str, media: Media | None = None
+) -> None:
     """Checks what `save_drafts` is given before anything is detected.
 
     Raises:
@@ -82,7 +93,12 @@ def check_drafts(path: str | os.PathLike[str], format_name: str, media: str | No
             f"The format {format_name} needs media: where the tool finds the videos, with {{}} for "
             "their ids, as films/{}.mp4."
         )
-    if media is not None and "{}" not in media:
+    if isinstance(media, Mapping):
+        if not takes_paths(format_name):
+            raise UserError(
+                f"The format {format_name} needs the address of videos in media, not their paths."
+            )
+    elif media is not None and "{}" not in media:
         raise UserError(f"media must have {{}} for the id of a video, but it is {media!r:.200}.")
 
 
@@ -102,7 +118,7 @@ def save_drafts(
     path: str | os.PathLike[str],
     format_name: str,
     detections: Mapping[str, Detections],
-    media: str | None = None,
+    media: Media | None = None,
 ) -> None:
     """Writes detections for a labelling tool, all at once; `load_annotations` reads them back.
 
@@ -114,8 +130,8 @@ def save_drafts(
         has a file, or else a file.
       format_name: str, one of `FORMATS`.
       detections: dict, video id to `Detections`.
-      media: str, the path or address at which the tool finds a video, with `{}` for its id; or None
-        where the format needs none.
+      media: str, the path or address at which the tool finds a video, with `{}` for its id; or
+        dict, video id to path; or None where the format needs none.
 
     Raises:
       UserError: see `check_drafts` and `check_draft_ids`; or class names are empty or the same once
@@ -164,6 +180,10 @@ def _lines(names):
 
 
 def _media_of(video_id, media, format_name):
+    if isinstance(media, Mapping):
+        if video_id not in media:
+            raise UserError(f"media lacks the path of the video {video_id!r:.200}.")
+        return str(media[video_id])
     if "://" in media or format_name == "label_studio":  # an address
         video_id = urllib.parse.quote(os.fsencode(video_id))
     return media.replace("{}", video_id)

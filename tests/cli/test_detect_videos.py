@@ -97,6 +97,7 @@ def test_with_the_other_options(videos, presets):
     assert (videos / "found.svg").exists() and not (videos / "drafts_feats").exists()
     drafts = load_annotations(videos / "drafts", default_subset="all")
     assert len(drafts.videos[0].labels) == 5
+    assert (videos / "videos" / "a.mp4").as_uri() in (videos / "drafts" / "a.eaf").read_text()
 
 
 @pytest.mark.parametrize(

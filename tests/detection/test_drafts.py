@@ -134,6 +134,30 @@ def test_elan_by_pympi(tmp_path):
     assert nothing.get_tier_names() and not nothing.annotations
 
 
+def test_paths_of_videos(tmp_path):
+    """Of each its own, as `detect --videos` knows them."""
+    media = {
+        "cage 1": tmp_path / "a b.MKV",
+        "é#2 50%.a": "films/é#2 50%.a.webm",
+        "nothing": "n.avi",
+    }
+    paths = [os.path.abspath(path) for path in media.values()]
+    save_drafts(tmp_path / "a.boris", "boris", FOUND, media)
+    boris = json.loads((tmp_path / "a.boris").read_text())
+    assert [one["file"]["1"] for one in boris["observations"].values()] == [[p] for p in paths]
+    save_drafts(tmp_path / "elan", "elan", FOUND, media)
+    for video_id, path in zip(media, paths, strict=True):
+        (linked,) = Eaf(str(tmp_path / "elan" / f"{video_id}.eaf")).get_linked_files()
+        assert urllib.parse.unquote(urllib.parse.urlsplit(linked["MEDIA_URL"]).path) == path
+    for name, given, text in (
+        ("label_studio", media, "needs the address of videos in media, not their paths"),
+        ("via", {"cage 1": "a.mp4"}, "media lacks the path of the video 'é#2 50%.a'"),
+        ("vtt", media, "does not name its video: leave out media"),
+    ):
+        with pytest.raises(UserError, match=text):
+            save_drafts(tmp_path / f"new{'' if name == 'vtt' else '.json'}", name, FOUND, given)
+
+
 def test_elan_tiers_hold_no_overlap_and_have_names_of_their_own(tmp_path):
     names = ("a", "a 2", "a: score")
     found = Detections([[0, 2], [1, 3], [0, 1], [0, 1]], [1] * 4, [0, 0, 1, 2], names)
