@@ -54,8 +54,8 @@ joins those that follow each other closely, and --min_length_sec drops short one
 --format=elan, boris, via, label_studio, audacity, srt or vtt writes drafts, to be corrected in the
 tool of that name or with subtitles, and what comes of it trains the next model. --output names a
 new folder for elan, audacity, srt and vtt, which have a file a video, and a new file for the
-others. --media tells where the tool finds the videos; in place of {} comes the id. Of --videos it is
-known, but for label_studio. It is best with --bouts, or at least a --score_threshold.
+others. --media tells where the tool finds the videos; in place of {} comes the id. Of --videos it
+is known, but for label_studio. It is best with --bouts, or at least a --score_threshold.
 
   detect --workdir=runs/mice --feats=new --bouts --format=elan --media=films/{}.mp4 --output=drafts
 
