@@ -89,9 +89,10 @@ def check_drafts(
             f"A file of the format {format_name} does not name its video: leave out media."
         )
     if media is None and format_.media:
+        example = "films/{}.mp4" if takes_paths(format_name) else "https://host/films/{}.mp4"
         raise UserError(
             f"The format {format_name} needs media: where the tool finds the videos, with {{}} for "
-            "their ids, as films/{}.mp4."
+            f"their ids, as {example}."
         )
     if isinstance(media, Mapping):
         if not takes_paths(format_name):
