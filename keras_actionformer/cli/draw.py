@@ -7,7 +7,8 @@
 
 --videos names video files, folders of them, or a table with a column `video`; a detection belongs
 to the file of the video's name. Of one video --output names the file (.mp4, .mkv, .mov or .webm),
-of several a folder. Sound stays, and every picture has the time that it had.
+of several a folder. Sound stays, and every picture has the time that it had. Of several videos, one
+that cannot be read is told, and costs itself alone; the exit status is then 1.
 
 --only leaves out what is more than --pad_sec from every detection; --clips writes a file a
 detection, in a folder. `detect --bouts` gives detections that are worth drawing; of raw ones
@@ -55,6 +56,7 @@ def main():
     found = load_detections(_DETECTIONS.value, truth.class_names if truth else None)
     _check_names(videos, found)
     happened = {video.video_id: video for video in truth.videos} if truth else {}
+    num_failed = 0
     for video_id, path in videos.items():
         detections = found.get(video_id, Detections(np.zeros((0, 2)), [], []))
         if _SCORE_THRESHOLD.value is not None:
@@ -67,7 +69,14 @@ def main():
         output = _OUTPUT.value and pathlib.Path(_OUTPUT.value)
         if output and len(videos) > 1:
             output = path_inside(output, f"{video_id}.mp4")
-        _draw(path, detections, named, output)
+        try:
+            _draw(path, detections, named, output)
+        except UserError as error:
+            if len(videos) == 1:
+                raise
+            num_failed += 1
+            logging.error("%s", error)
+    return 1 if num_failed else 0
 
 
 def _check_output(num_videos):
@@ -101,18 +110,20 @@ def _draw(path, detections, truth, output):
     def progress(done_sec, total_sec):
         line.count(int(done_sec), int(total_sec), "s", path.name)
 
-    done = draw_video(
-        path,
-        detections,
-        output,
-        _CLIPS.value,
-        colours=colours,
-        truth=truth,
-        only=_ONLY.value,
-        pad_sec=_PAD_SEC.value,
-        progress=progress,
-    )
-    line.clear()
+    try:
+        done = draw_video(
+            path,
+            detections,
+            output,
+            _CLIPS.value,
+            colours=colours,
+            truth=truth,
+            only=_ONLY.value,
+            pad_sec=_PAD_SEC.value,
+            progress=progress,
+        )
+    finally:
+        line.clear()
     if output:
         count = len(detections) - done.beyond
         print(f"Wrote '{output}' with {counted(count, 'detection')}.", flush=True)

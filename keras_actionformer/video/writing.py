@@ -17,6 +17,8 @@ _CODECS = {
     ".mov": ("libx264", {"preset": "veryfast", "crf": "21"}),
     ".webm": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "crf": "32", "b": "0"}),
 }
+# What sound becomes that a file of this ending does not take as it is.
+_SOUND_CODECS = {".mp4": "aac", ".mkv": "aac", ".mov": "aac", ".webm": "libopus"}
 # 90,000 parts of a second hold the frames of all usual rates exactly.
 _TIME_BASE = fractions.Fraction(1, 90_000)
 
@@ -31,9 +33,11 @@ def check_suffix(path):
 def write_video(path, source, height, width, fps, spans_sec=None):
     """Writes a video, whole or not at all, with the sound of another or none.
 
+    Sound is copied, unless a file of this ending does not take it: then it is encoded anew.
+
     Args:
       path: str or `os.PathLike`, which ends as `_CODECS` does.
-      source: str or `os.PathLike`, the video whose sound is kept, as it is; None: no sound.
+      source: str or `os.PathLike`, the video whose sound is kept; None: no sound.
       height, width: ints, both even.
       fps: float, frames a second; a frame has its own time, this only guides the encoder.
       spans_sec: list of (start, end), rising and apart: what of the source's time is written, one
@@ -43,7 +47,7 @@ def write_video(path, source, height, width, fps, spans_sec=None):
       `VideoWriter`.
 
     Raises:
-      UserError: it is the source itself, cannot hold the sound, or cannot be written.
+      UserError: it is the source itself, or cannot be written.
     """
     check_suffix(path)
     path, av = pathlib.Path(path), import_extra("av", "av", "video", "Writing a video")
@@ -95,24 +99,29 @@ class VideoWriter:
     def finish(self):
         """Writes what the encoder holds back, and the end of the sound."""
         self._sound.copy(float("inf"), self.out_sec)
+        self._sound.finish()
         self._out.mux(self._stream.encode(None))
 
 
 class _Sound:
-    """The sound of a video, which is copied as it is."""
+    """The sound of a video."""
 
     def __init__(self, container, out, path):
-        self._out, self._packet = out, None
+        self._out, self._packet, self._is_encoded, self._next_pts = out, None, False, 0
         if container is None or not container.streams.audio:
             return
         self._start_sec = (container.start_time or 0) / 1e6
         theirs = container.streams.audio[0]
-        if theirs.codec_context.name not in out.supported_codecs:
-            raise UserError(
-                f"The sound of the video ({theirs.codec_context.name}) does not go into "
-                f"'{path.name}'; choose the ending .mkv, which takes all."
-            )
-        self._ours = out.add_stream_from_template(theirs)
+        name, suffix = theirs.codec_context.name, path.suffix.lower()
+        # MP4 takes raw sound of known places of speakers alone, which files of cameras do not tell.
+        self._is_encoded = name not in out.supported_codecs or (
+            name.startswith("pcm") and suffix == ".mp4"
+        )
+        if self._is_encoded:
+            codec, layout = _SOUND_CODECS[suffix], ("mono", "stereo")[theirs.channels > 1]
+            self._ours = out.add_stream(codec, rate=48_000, layout=layout)
+        else:
+            self._ours = out.add_stream_from_template(theirs)
         self._packets = container.demux(theirs)
         self._packet = next(self._packets, None)
 
@@ -125,8 +134,24 @@ class _Sound:
                 if time_sec > until_sec:
                     return
                 shown_sec = out_sec(time_sec)
-                if shown_sec is not None:
+                if shown_sec is not None and self._is_encoded:
+                    self._encode(packet, shown_sec)
+                elif shown_sec is not None:
                     packet.pts = packet.dts = round(shown_sec / packet.time_base)
                     packet.stream = self._ours
                     self._out.mux(packet)
             self._packet = next(self._packets, None)
+
+    def _encode(self, packet, shown_sec):
+        for frame in packet.decode():
+            # Sound of a span may reach into the next, but the encoder wants times that rise.
+            frame.pts = max(round(shown_sec * frame.sample_rate), self._next_pts)
+            frame.time_base = fractions.Fraction(1, frame.sample_rate)
+            self._next_pts = frame.pts + frame.samples
+            shown_sec += frame.samples / frame.sample_rate
+            self._out.mux(self._ours.encode(frame))
+
+    def finish(self):
+        """Writes what the encoder holds back."""
+        if self._is_encoded:
+            self._out.mux(self._ours.encode(None))
