@@ -3,7 +3,7 @@
 import shutil
 import sys
 
-_BAR = 20  # characters of a bar
+_BAR, _LEAST_BAR = 20, 4  # characters of a bar; of less a narrow terminal has none
 
 
 class RunningLine:
@@ -26,6 +26,8 @@ class RunningLine:
     def count(self, done, total, what, task="", left_sec=None):
         """Shows how much of a task is done, as a bar; nothing stays when it is all.
 
+        In a narrow terminal the bar makes room for the numbers.
+
         Args:
           done, total: ints.
           what: str, what is counted, e.g. `"videos"`.
@@ -35,9 +37,12 @@ class RunningLine:
         if done >= total:
             self.clear()
             return
-        filled = _BAR * done // max(total, 1)
         left = "" if left_sec is None else f", {clock(left_sec)} left"
-        self.show(f"{task and f'{task} '}[{'#' * filled:.<{_BAR}}] {done} of {total} {what}{left}")
+        task, numbers = task and f"{task} ", f"{done} of {total} {what}{left}"
+        length = min(_columns() - 1 - len(f"{task}[] {numbers}"), _BAR)
+        filled = length * done // max(total, 1)
+        bar = f"[{'#' * filled:.<{length}}] " if length >= _LEAST_BAR else ""
+        self.show(f"{task}{bar}{numbers}")
 
     def clear(self):
         """Takes it away: what is printed next stands in its place."""

@@ -41,8 +41,23 @@ def test_nothing_stays_of_a_bar(terminal):
         for done in range(5):
             line.count(done, 4, "videos", "Reading")
             if done == 2:
-                assert terminal.screen() == ["Reading [##########"]
+                assert terminal.screen() == ["Reading 2 of 4 vide"]
     assert terminal.screen() == [""]
+
+
+@pytest.mark.parametrize(
+    ("columns", "text"),
+    [
+        (80, "[#####...............] 1 of 4 s, 0:30 left"),
+        (30, "[#......] 1 of 4 s, 0:30 left"),
+        (20, "1 of 4 s, 0:30 left"),
+    ],
+)
+def test_numbers_have_room_before_a_bar(terminal, monkeypatch, columns, text):
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((columns, 24)))
+    with contextlib.redirect_stdout(terminal):
+        RunningLine().count(1, 4, "s", left_sec=30)
+    assert terminal.screen() == [text]
 
 
 def test_nothing_stays_before_a_message(terminal):

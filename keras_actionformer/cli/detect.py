@@ -371,13 +371,11 @@ def _check_format():
     if _MEDIA.value is not None:
         raise UserError(f"--media is for a --format of {', '.join(FORMATS)}.")
     suffixes = (f".{_FORMAT.value}",) if _FORMAT.value else (".json", ".csv")
+    drafts = f"; drafts for labelling tools are written by a --format of {', '.join(FORMATS)}"
     if _WATCH.value:
-        suffixes = (".jsonl",)
+        suffixes, drafts = (".jsonl",), ", a line of JSON for each detection"
     if _OUTPUT.value and not _OUTPUT.value.lower().endswith(suffixes):
-        raise UserError(
-            f"--output={_OUTPUT.value} must end in {' or '.join(suffixes)}; drafts for labelling "
-            f"tools are written by a --format of {', '.join(FORMATS)}."
-        )
+        raise UserError(f"--output={_OUTPUT.value} must end in {' or '.join(suffixes)}{drafts}.")
     _check_writable(_OUTPUT)
 
 

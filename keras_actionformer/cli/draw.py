@@ -129,8 +129,8 @@ def _draw(path, detections, truth, output):
         print(f"Wrote '{output}' with {counted(count, 'detection')}.", flush=True)
         if done.left_out:
             print(
-                f"{done.left_out} of them are not in the timeline, which has room for three at a "
-                "time: --score_threshold leaves out the unsure ones, as detect --bouts does."
+                f"Left out of the timeline, which has room for three at a time: {done.left_out} of "
+                "them. --score_threshold drops the unsure ones, as detect --bouts does."
             )
     if _CLIPS.value:
         print(f"Wrote {counted(len(done.clips), 'clip')} to '{_CLIPS.value}'.", flush=True)

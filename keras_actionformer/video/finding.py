@@ -28,7 +28,14 @@ def find_video_files(names, tell):
       UserError: there is nothing of a name, or two files would have features of one name.
     """
     found = {}
-    for path in [path for name in names for path in _files_of(pathlib.Path(name), tell)]:
+    names = [pathlib.Path(name) for name in names]
+    for path in names:
+        if not path.exists():
+            comma = "; of one with a comma in its name, name the folder" if len(names) > 1 else ""
+            raise UserError(
+                f"'{path}' does not exist; name a video, a folder of them or a table{comma}."
+            )
+    for path in [path for name in names for path in _files_of(name, tell)]:
         other = found.setdefault(path.stem, path)
         if os.path.realpath(other) != os.path.realpath(path):
             raise UserError(
@@ -44,8 +51,6 @@ def _files_of(path, tell):
         if not inside:
             raise UserError(f"The folder '{path}' holds no video ({', '.join(_SUFFIXES)}).")
         return inside
-    if not path.exists():
-        raise UserError(f"'{path}' does not exist; name a video, a folder of them or a table.")
     if path.suffix.lower() in _TABLES:
         beside = _in_folder(path.parent)
         return [_named(path, name, beside) for name in read_video_names(path, tell)]

@@ -47,7 +47,7 @@ def open_live(source, quiet_sec, is_stopped):
                 )
             arguments["format"], name = _CAMERAS[sys.platform]
             opened, options = name.format(source), {}
-            fix = f"is {opened} a camera that you may read"
+            fix = f"check that {opened} is a camera, and that you may read it"
         elif _ADDRESS.match(source):
             opened = source
             options = {"protocol_whitelist": _PROTOCOLS, "format_whitelist": _NET_FORMATS}

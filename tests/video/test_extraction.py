@@ -223,6 +223,8 @@ def test_tables_name_videos(tmp_path, videos):
         find_video_files([tmp_path / "empty"], print)
     with pytest.raises(UserError, match="does not exist; name a video"):
         find_video_files([tmp_path / "no.mp4"], print)
+    with pytest.raises(UserError, match="'a' does not exist; .*a comma in its name, name the fol"):
+        find_video_files(["a", "left.mp4"], print)
 
 
 # === The program ===

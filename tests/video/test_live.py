@@ -84,7 +84,7 @@ def test_what_cannot_be_watched(tmp_path):
     (tmp_path / "noise.ts").write_bytes(bytes(range(256)) * 40)
     cases[str(tmp_path / "noise.ts")] = "cannot be watched .* as .ts, .mkv or .flv"
     if sys.platform == "linux":
-        cases["987"] = "'987' cannot be watched .*; is /dev/video987 a camera"
+        cases["987"] = "'987' cannot be watched .*; check that /dev/video987 is a camera"
     for source, text in cases.items():
         with pytest.raises(UserError, match=text):
             with open_live(source, 0.1, lambda: False):
