@@ -68,11 +68,14 @@ def extract_videos(
       `Extracted`.
 
     Raises:
-      UserError: a setting does not fit, or features of other settings are in the folder.
+      UserError: a setting does not fit, `output_dir` is a file, or features of other settings are
+        in it.
     """
     sampling = check_sampling(encoder, sampling)
     tell = tell or (lambda video_id, result: None)
     output_dir = pathlib.Path(output_dir)
+    if output_dir.is_file():
+        raise UserError(f"'{output_dir}' is a file, but features are a folder's: name one.")
     result, sidecars, conflicts = Extracted({}, [], {}), {}, []
     for video_id, path in videos.items():
         feats_path = path_inside(output_dir, f"{video_id}.npy")

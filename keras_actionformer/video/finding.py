@@ -28,7 +28,9 @@ def find_video_files(names, tell):
       UserError: there is nothing of a name, or two files would have features of one name.
     """
     found = {}
-    names = [pathlib.Path(name) for name in names]
+    names = [pathlib.Path(name) for name in names if os.fspath(name)]
+    if not names:
+        raise UserError("--videos names no video: give files, folders of them, or a table.")
     for path in names:
         if not path.exists():
             comma = "; of one with a comma in its name, name the folder" if len(names) > 1 else ""

@@ -174,6 +174,8 @@ def test_a_damaged_video_costs_itself(tmp_path, videos):
         find_video_files([videos], print), Numbers(), tmp_path / "f", tell=told.__setitem__
     )
     assert "a" in result.shapes and "b" in result.failed
+    with pytest.raises(UserError, match="a.npy' is a file, but features are a folder's"):
+        extract_videos({}, Numbers(), tmp_path / "f" / "a.npy")
     assert told.keys() == {"a", "b", "c"}
     assert not (tmp_path / "f" / "b.npy").exists()
 
@@ -223,6 +225,8 @@ def test_tables_name_videos(tmp_path, videos):
         find_video_files([tmp_path / "empty"], print)
     with pytest.raises(UserError, match="does not exist; name a video"):
         find_video_files([tmp_path / "no.mp4"], print)
+    with pytest.raises(UserError, match="names no video: give files, folders"):
+        find_video_files([""], print)
     with pytest.raises(UserError, match="'a' does not exist; .*a comma in its name, name the fol"):
         find_video_files(["a", "left.mp4"], print)
 
