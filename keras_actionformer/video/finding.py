@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+from keras_actionformer.data.entries import file_name
 from keras_actionformer.data.tables import read_video_names
 from keras_actionformer.errors import UserError, suggest
 
@@ -73,7 +74,7 @@ def _named(table, name, beside):
     path = table.parent / name
     if path.is_file():
         return path
-    short = pathlib.PurePath(name).name
+    short = file_name(name)
     fitting = [other for other in beside if short in (other.name, other.stem)]
     if len(fitting) == 1:
         return fitting[0]

@@ -211,6 +211,8 @@ def test_tables_name_videos(tmp_path, videos):
     assert list(find_video_files([table], print)) == ["a", "b"]
     table.write_text("video\na\nb.mkv\n")
     assert list(find_video_files([table], print)) == ["a", "b"]
+    table.write_text("video,start,end,label\nC:\\films\\a.mp4,1,2,x\n/else/where/b.mkv,1,2,x\n")
+    assert list(find_video_files([table], print)) == ["a", "b"]
     table.write_text("video,start,end,label\naa,1,2,x\n")
     with pytest.raises(UserError, match="names the video 'aa', which is not beside it; did you"):
         find_video_files([table], print)
