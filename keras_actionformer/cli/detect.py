@@ -280,9 +280,9 @@ def _check_options():
     for flag in (_MERGE_GAPS, _MIN_LENGTH, _SUMMARY):
         if flag.value and not _BOUTS.value:
             raise UserError(f"--{flag.name} is for --bouts: give that, too.")
-    _check_source()
     if _TABLE.value and (_FPS.value is not None or _DURATION.value is not None):
         raise UserError("Give either --table, or --fps and --duration.")
+    _check_source()
 
 
 def _check_source():
