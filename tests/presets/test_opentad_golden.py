@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from helpers.golden_files import GOLDEN, cases, group, load
+from helpers.golden_files import GOLDEN, group, in_opentad_folder, load
 from keras_actionformer import ActionFormer
 from keras_actionformer.presets.checkpoints import open_checkpoint
 from keras_actionformer.presets.opentad import model_arguments
@@ -15,10 +15,10 @@ from keras_actionformer.presets.reference import read_parameters
 
 # The experiment of each stored run: the folder that has logs and checkpoints.
 EXPERIMENTS = [
-    pytest.param(case.values[0], log.parent, id=f"{case.values[0].parent.name}-{log.parent.name}")
-    for case in cases("j_outputs")
-    if case.values[0].parent.name.startswith("o_")
-    for log in sorted(case.values[0].parent.rglob("log.json"))
+    pytest.param(path, log.parent, id=f"{path.parent.name}-{log.parent.name}")
+    for path in sorted(GOLDEN.rglob("j_outputs*.npz"))
+    if in_opentad_folder(path)
+    for log in sorted(path.parent.rglob("log.json"))
 ]
 CONFIGS = [
     pytest.param(path, id=str(path.relative_to(GOLDEN)))
