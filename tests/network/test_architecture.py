@@ -67,7 +67,7 @@ def refused(**arguments):
 
 
 def test_every_argument_is_checked():
-    groups = [WHOLE, WHOLE_OR_LIST, NUMBERS, FLAGS, CHOICES, LISTS, PARTS]
+    groups = [WHOLE, WHOLE_OR_LIST, NUMBERS, FLAGS, CHOICES, LISTS, PARTS, ["encoder"]]
     assert sorted(sum(groups, [])) == sorted({"input_dim", "num_classes", *DEFAULTS})
 
 
@@ -86,6 +86,7 @@ def test_every_argument_is_checked():
         (["class_names"], ["abc", {"a", "b", "c"}, dict(a=1, b=2, c=3), 5, "", {}, ["a", "b"]]),
         (["class_names"], [[None] * 3, ["a", "b", 1], ["a", "b", ""], ["a", "b", "a"]]),
         (PARTS, [[1, 2, 3], 5, "x", {"a": 1}, {1: 1}, (), True]),
+        (["encoder"], [[1], 5, "motion", True]),
         (["grid"], [{}, {"fps": 1, "stride_frames": 1}, PostProcess()]),
         (["postprocess"], [FeatureGrid(1, 1, 1), {"nms_sigma": "a"}]),
     ],
