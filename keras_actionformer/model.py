@@ -102,6 +102,7 @@ class ActionFormer(TrainableNetwork):
         head_empty_cls: Sequence[int] = Architecture.head_empty_cls,
         center_sample: Literal["radius", "none"] = Architecture.center_sample,
         center_sample_radius: float = Architecture.center_sample_radius,
+        point_classes: Literal["shortest", "all"] = Architecture.point_classes,
         loss_weight: float = Architecture.loss_weight,
         label_smoothing: float = Architecture.label_smoothing,
         init_loss_norm: float = Architecture.init_loss_norm,

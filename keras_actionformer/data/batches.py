@@ -133,9 +133,7 @@ def train_dataset(
     for video in videos:
         timing.grid_of(video, num_steps=1)
     steps_per_epoch(count_items(videos, features, timing, lengths), batch_size)
-    sequences = read_sequences(
-        videos, features, timing.downsample_rate, lengths.resize_to, cache_bytes
-    )
+    sequences = read_sequences(videos, features, timing.downsample_rate, lengths, cache_bytes)
     num_steps = [sequence.num_steps for sequence in sequences]
     grids = [timing.grid_of(video, n) for video, n in zip(videos, num_steps, strict=True)]
     problem = length_problem(videos, grids, num_steps)
@@ -222,6 +220,7 @@ class _BatchMaker:
             item.offset_grid,
             self.lengths.crop_ratio,
             np.random.default_rng([self.seed, epoch, index]),
+            self.lengths.cut_keeps,
         )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from absl import logging
 
 from keras_actionformer.data.feature_checks import constant_problem, stop_at_error
+from keras_actionformer.data.grid import spread_grid
 from keras_actionformer.data.windows import cut_segments, cut_to_features, sliding_windows
 from keras_actionformer.errors import UserError, counted
 
@@ -38,7 +39,7 @@ class Item:
       feats_dim, window: see `Sequence`.
       segments_grid: float32 (N, 2) in grid units.
       labels: int32 (N,).
-      offset_grid: float, `FeatureGrid.offset_grid`.
+      offset_grid: float, how far beyond the ends of a window actions are kept.
     """
 
     feats_len: int
@@ -49,7 +50,7 @@ class Item:
     offset_grid: float
 
 
-def read_sequences(videos, features, downsample_rate, resize_to, cache_bytes):
+def read_sequences(videos, features, downsample_rate, lengths, cache_bytes):
     """Reads and checks every feature file once, and keeps those that fit into `cache_bytes`.
 
     Args: see `train_dataset`.
@@ -70,16 +71,16 @@ def read_sequences(videos, features, downsample_rate, resize_to, cache_bytes):
                 f"{features.describe(video.video_id)} has {feats_dim} channels but that of "
                 f"{videos[0].video_id!r} has {sequences[0].feats_dim}; all must be equal."
             )
-        if resize_to is not None:
-            feats = resize_feats(feats, resize_to)
+        if lengths.resize_to is not None:
+            feats = resize_feats(feats, lengths.resize_to, lengths.resize_method)
         feats_len = len(feats)
         if cached_bytes + feats.nbytes <= cache_bytes:
             cached_bytes += feats.nbytes
             window = _window_of(np.ascontiguousarray(feats))
-        elif resize_to is None:
+        elif lengths.resize_to is None:
             window = _window_of_file(features, video.video_id, downsample_rate)
         else:
-            window = _window_of_resized(features, video.video_id, downsample_rate, resize_to)
+            window = _window_of_resized(features, video.video_id, downsample_rate, lengths)
         sequences.append(Sequence(num_steps, feats_len, feats_dim, window))
     logging.info(
         "Features of %d videos read, %.0f MB of them kept in memory.",
@@ -100,22 +101,24 @@ def _window_of_file(features, video_id, rate):
     ]
 
 
-def _window_of_resized(features, video_id, rate, num_steps):
-    return lambda start, length: resize_feats(features.open(video_id)[::rate], num_steps)[
-        start : start + length
-    ]
+def _window_of_resized(features, video_id, rate, lengths):
+    return lambda start, length: resize_feats(
+        features.open(video_id)[::rate], lengths.resize_to, lengths.resize_method
+    )[start : start + length]
 
 
-def resize_feats(feats, num_steps):
-    """Resizes features in time by linear interpolation.
+def resize_feats(feats, num_steps, method="linear"):
+    """Resizes features in time, as `Architecture.resize_method` says.
 
-    Steps are taken for intervals of equal length that fill the sequence before and after, and
-    values beyond the centres of the first and the last step are theirs (the rule that other
-    libraries call `align_corners=False`).
+    `"linear"` interpolates: steps are taken for intervals of equal length that fill the sequence
+    before and after, and values beyond the centres of the first and the last step are theirs (the
+    rule that other libraries call `align_corners=False`). `"roi_align"` takes the mean of as many
+    interpolated samples as a new step has old ones, rounded up, of float16 (OpenTAD).
 
     Args:
       feats: float (T, C).
       num_steps: int, the T to return.
+      method: `"linear"` or `"roi_align"`.
 
     Returns:
       float32 (num_steps, C).
@@ -126,6 +129,8 @@ def resize_feats(feats, num_steps):
     if not isinstance(num_steps, numbers.Integral) or num_steps < 1:
         raise UserError(f"num_steps must be a whole number above 0, but it is {num_steps!r}.")
     feats = np.asarray(feats, np.float32)
+    if method == "roi_align":
+        return _roi_align(feats, num_steps)
     if len(feats) == num_steps:
         return feats
     # As the reference: a scale in float32, and positions that are rounded to float32 once, at the
@@ -137,6 +142,26 @@ def resize_feats(feats, num_steps):
     right = np.minimum(left + 1, len(feats) - 1)
     weight = (position - left.astype(np.float32))[:, None]
     return feats[left] * (1 - weight) + feats[right] * weight
+
+
+def _roi_align(feats, num_steps):
+    """`"roi_align"` of `resize_feats`; the sequence's end is rounded to float16, too."""
+    feats = feats.astype(np.float16).astype(np.float32)
+    box = np.float32(np.float16(len(feats))) / np.float32(num_steps)  # old steps of a new one
+    samples = int(np.ceil(box))
+    place = np.arange(num_steps, dtype=np.float32)[:, None]
+    nth = np.arange(samples, dtype=np.float32)
+    position = (place * box - np.float32(0.5)) + (nth + np.float32(0.5)) * box / samples
+    counts = position <= len(feats)  # a rounded end may lie behind the sequence's
+    position = np.clip(position, 0, len(feats) - 1)
+    left = position.astype(np.int64)
+    right = np.minimum(left + 1, len(feats) - 1)
+    total = np.zeros((num_steps, feats.shape[1]), np.float32)
+    for i in range(samples):
+        weight = (position[:, i] - left[:, i].astype(np.float32))[:, None]
+        values = feats[left[:, i]] * (1 - weight) + feats[right[:, i]] * weight
+        total += values * counts[:, i, None]
+    return total / np.float32(samples)
 
 
 def segments_to_grid(segments_sec, grid):
@@ -166,10 +191,15 @@ def make_items(videos, sequences, grids, lengths):
     items, num_dropped = [], []
     for video, sequence, grid in zip(videos, sequences, grids, strict=True):
         length, resize_to = sequence.feats_len, lengths.resize_to
-        if resize_to is not None:
+        is_spread = resize_to is not None and lengths.spread_duration
+        if is_spread:
+            grid = spread_grid(_duration_of(video), resize_to)
+        elif resize_to is not None:
             grid = grid.resize(sequence.num_steps, resize_to)
         segments = segments_to_grid(video.segments_sec, grid)
-        if resize_to is not None:
+        if is_spread:
+            segments = np.minimum(segments, np.float32(length))
+        if resize_to is not None and not is_spread:
             kept, segments = cut_to_features(
                 segments, length, lengths.trunc_thresh, grid.offset_grid
             )
@@ -177,9 +207,8 @@ def make_items(videos, sequences, grids, lengths):
             kept = np.flatnonzero(segments[:, 0] < length + grid.offset_grid)
             segments = segments[kept]
         labels = np.asarray(video.labels, np.int32)[kept]
-        items.append(
-            Item(length, sequence.feats_dim, sequence.window, segments, labels, grid.offset_grid)
-        )
+        reach = grid.offset_grid if lengths.cut_beyond_ends else 0.0
+        items.append(Item(length, sequence.feats_dim, sequence.window, segments, labels, reach))
         num_dropped.append(len(video.labels) - len(labels))
     if any(num_dropped):
         logging.warning(
@@ -193,6 +222,15 @@ def make_items(videos, sequences, grids, lengths):
     if lengths.window_steps is not None:
         items = _cut_to_windows(items, lengths)
     return items * lengths.repeats
+
+
+def _duration_of(video):
+    if video.duration_sec is None:
+        raise UserError(
+            f"Video {video.video_id!r} has no 'duration' in the annotations, which the steps of "
+            "a resized sequence share out (spread_duration); add it there."
+        )
+    return video.duration_sec
 
 
 def _cut_to_windows(items, lengths):

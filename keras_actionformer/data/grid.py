@@ -118,6 +118,11 @@ class FeatureGrid:
         return self.fps
 
 
+def spread_grid(duration_sec: float, num_steps: int) -> FeatureGrid:
+    """Returns the grid of steps that share out a duration from 0 s on, as OpenTAD has it."""
+    return FeatureGrid(1.0, duration_sec / num_steps, 0.0)
+
+
 @dataclasses.dataclass(frozen=True)
 class Timing:
     """How the feature files of a data set lie in time: what makes the `FeatureGrid` of each video.

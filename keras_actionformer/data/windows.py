@@ -5,10 +5,11 @@ import dataclasses
 
 import numpy as np
 
-from keras_actionformer.checks import entries, number, positive_whole, shown, whole
+from keras_actionformer.checks import choice, entries, flag, number, positive_whole, shown, whole
 from keras_actionformer.errors import UserError
 
-_MAX_TRIALS = 200  # windows that `truncate` draws before it takes one without an action
+_MAX_TRIALS = 200  # windows that `truncate` draws before it takes one that is not right
+_CUT_KEEPS = ("an_action", "whole_actions", "anything")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +24,14 @@ class Lengths:
       max_seq_len: int, T: longer sequences are truncated, shorter ones padded with zeros.
       trunc_thresh: float in (0, 1], share of an action that must stay in a window.
       crop_ratio: (low, high) or None, see `truncate`.
+      cut_keeps: `"an_action"`, `"whole_actions"` or `"anything"`, see `truncate`.
+      cut_beyond_ends: bool, a window keeps of an action what lies up to half a feature window
+        beyond its ends, where the action still leaves traces; False cuts at the ends (OpenTAD).
       resize_to: int, steps that every sequence is resized to before it is cut (`resize_feats`),
         or None; segments are then cut to the features as well (`cut_to_features`).
+      resize_method: `"linear"` or `"roi_align"`, see `resize_feats`.
+      spread_duration: bool, the steps of a resized sequence share out the video's duration from
+        0 s on, and not the frames that features have seen; segments end there, too (OpenTAD).
       window_steps: int, length of sliding windows, up to `max_seq_len`, or None: every sequence is
         cut to windows of this length (`sliding_windows`), each an item of its own.
       window_overlap: float in [0, 1), the part of a sliding window that the next one repeats.
@@ -41,7 +48,11 @@ class Lengths:
     max_seq_len: int
     trunc_thresh: float = 0.5
     crop_ratio: tuple[float, float] | None = None
+    cut_keeps: str = "an_action"
+    cut_beyond_ends: bool = True
     resize_to: int | None = None
+    resize_method: str = "linear"
+    spread_duration: bool = False
     window_steps: int | None = None
     window_overlap: float = 0.5
     repeats: int = 1
@@ -53,6 +64,10 @@ class Lengths:
         if not 0 < number("trunc_thresh", self.trunc_thresh) <= 1:
             raise UserError(f"trunc_thresh must lie in (0, 1], but it is {self.trunc_thresh}.")
         _check_crop_ratio(self.crop_ratio)
+        choice("cut_keeps", self.cut_keeps, *_CUT_KEEPS)
+        choice("resize_method", self.resize_method, "linear", "roi_align")
+        for name in ("cut_beyond_ends", "spread_duration"):
+            flag(name, getattr(self, name))
         positive_whole("repeats", self.repeats)
         if self.resize_to is not None:
             positive_whole("resize_to", self.resize_to)
@@ -79,6 +94,7 @@ def truncate(
     offset_grid,
     crop_ratio,
     rng,
+    cut_keeps="an_action",
 ):
     """Chooses the random window of a training sequence (the reference's truncation rule).
 
@@ -89,7 +105,8 @@ def truncate(
        feature window (`offset_grid`) over both its ends, where actions still leave traces.
     3. A segment is kept when at least `trunc_thresh` of its length lies in that reach.
     4. Windows that keep no segment are drawn again, 200 times at most; then the last one
-       stands. A sequence without segments takes the first.
+       stands. With `cut_keeps="whole_actions"` so are windows that cut a segment; with
+       `"anything"` none. A sequence without segments takes the first.
     5. Kept segments are cut to the reach and counted from the window's start.
 
     Args:
@@ -100,6 +117,7 @@ def truncate(
       offset_grid: float, `FeatureGrid.offset_grid`.
       crop_ratio: (low, high), or None.
       rng: `np.random.Generator`, or anything with its `integers(low, high, endpoint=True)`.
+      cut_keeps: `"an_action"`, `"whole_actions"` or `"anything"`.
 
     Returns:
       (start, length, kept, segments): two ints, the int (M,) indices of kept segments, and these
@@ -119,9 +137,21 @@ def truncate(
     for _ in range(_MAX_TRIALS):
         start = int(rng.integers(0, feats_len - length, endpoint=True))
         kept, segments = cut_segments(segments_grid, start, length, trunc_thresh, offset_grid)
-        if len(kept) or not len(segments_grid):
+        if not len(segments_grid) or cut_keeps == "anything":
+            break
+        is_cut = cut_keeps == "whole_actions" and _cuts_one(
+            segments_grid, start - offset_grid, start + length + offset_grid
+        )
+        if len(kept) and not is_cut:
             break
     return start, length, kept, segments
+
+
+def _cuts_one(segments_grid, first, last):
+    """Whether one of the segments lies partly in [first, last]."""
+    start, end = segments_grid.T
+    is_inside = (start < last) & (end > first)
+    return bool(np.any(is_inside & ((start < first) | (end > last))))
 
 
 def cut_segments(segments_grid, start, length, trunc_thresh, offset_grid):

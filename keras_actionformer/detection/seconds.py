@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from keras_actionformer.data.grid import FeatureGrid
+from keras_actionformer.data.grid import FeatureGrid, spread_grid
 from keras_actionformer.data.windows import sliding_windows
 from keras_actionformer.errors import UserError
 
@@ -31,7 +31,7 @@ def grid_of_steps(architecture, settings, grid, num_steps, duration_sec):
                 "The model shares out the duration of a sequence over its steps (spread_duration): "
                 "pass duration_sec."
             )
-        return FeatureGrid(1.0, duration_sec / resize_to, 0.0)
+        return spread_grid(duration_sec, resize_to)
     if resize_to is not None:
         return grid.resize(num_steps, resize_to)
     if architecture.resize_longer and num_steps > longest:

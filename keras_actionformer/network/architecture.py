@@ -211,6 +211,9 @@ class Architecture:
       center_sample: `"radius"`: of the points inside an action, those near its middle learn it; or
         `"none"`: all of them.
       center_sample_radius: float, how near, in strides.
+      point_classes: `"shortest"`: a point that several actions claim learns the classes of the
+        shortest, and of others as short; or `"all"`: those of all of them (OpenTAD's
+        `filter_similar_gt=False`). It regresses the shortest in any case.
       loss_weight: float, weight of the regression loss; 0 or less balances the two losses.
       label_smoothing: float, share s: class targets t become `t * (1 - s) + s / (K + 1)`.
       init_loss_norm: float, positive points of a batch, by whose running average losses are
@@ -263,6 +266,9 @@ class Architecture:
     head_empty_cls: Sequence[int] = _setting(_class_ids, default=())
     center_sample: Literal["radius", "none"] = _setting(choice, "radius", "none", default="radius")
     center_sample_radius: float = _setting(_number_from, 1e-6, 1e6, default=1.5)
+    point_classes: Literal["shortest", "all"] = _setting(
+        choice, "shortest", "all", default="shortest"
+    )
     loss_weight: float = _setting(_number_from, -1e6, 1e6, default=1.0)
     label_smoothing: float = _setting(_number_from, 0, 1, default=0.0)
     init_loss_norm: float = _setting(_number_from, 1e-6, 1e9, default=2000.0)

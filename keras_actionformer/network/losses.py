@@ -74,6 +74,7 @@ def training_losses(architecture, mask, actions, outputs, class_weights=None):
         architecture.num_classes,
         architecture.center_sample,
         architecture.center_sample_radius,
+        architecture.point_classes,
     )
     num_positive = ops.sum(ops.cast(positive_points(cls_targets, valid), "float32"))
     losses = detection_losses(

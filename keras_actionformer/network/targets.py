@@ -5,7 +5,15 @@ from keras import ops
 from keras_actionformer.network.architecture import TIE_STEPS
 
 
-def assign_targets(points, segments, labels, num_classes, center_sample, center_sample_radius):
+def assign_targets(
+    points,
+    segments,
+    labels,
+    num_classes,
+    center_sample,
+    center_sample_radius,
+    point_classes="shortest",
+):
     """Assigns ground-truth actions to points.
 
     A point is positive for an action when
@@ -14,7 +22,8 @@ def assign_targets(points, segments, labels, num_classes, center_sample, center_
       2. the farther of the action's two boundaries lies at a distance within the regression
          range of its level;
       3. no shorter action fulfils 1 and 2 at this point. Actions that tie (lengths within 1e-3
-         steps) all give it their class; the first of the shortest gives it its offsets.
+         steps) all give it their class; the first of the shortest gives it its offsets. Where
+        `point_classes` is `"all"`, longer actions give it their class, too.
 
     Args:
       points: (P, 4) float32: time, range min, range max, stride, see `make_points`.
@@ -23,6 +32,7 @@ def assign_targets(points, segments, labels, num_classes, center_sample, center_
       num_classes: int, K.
       center_sample: `"radius"` or `"none"`.
       center_sample_radius: float, in strides.
+      point_classes: `"shortest"` or `"all"`.
 
     Returns:
       cls_targets (B, P, K) float32 of zeros and ones, reg_targets (B, P, 2) float32: distances
@@ -48,7 +58,9 @@ def assign_targets(points, segments, labels, num_classes, center_sample, center_
 
     length = ops.where(candidate, end - start, float("inf"))
     shortest = ops.min(length, axis=2, keepdims=True)
-    chosen = ops.logical_and(length <= shortest + TIE_STEPS, candidate)
+    chosen = candidate
+    if point_classes == "shortest":
+        chosen = ops.logical_and(length <= shortest + TIE_STEPS, candidate)
     one_hot = ops.one_hot(labels, num_classes, dtype="float32")  # a label of -1 gives zeros
     cls_targets = ops.minimum(ops.matmul(ops.cast(chosen, "float32"), one_hot), 1.0)
 

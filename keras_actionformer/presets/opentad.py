@@ -90,6 +90,8 @@ def architecture_arguments(config):
         "droppath": projection.get("path_pdrop", 0.0),
         "init_loss_norm": head.get("loss_normalizer", 100),
     }
+    if not head.get("filter_similar_gt", True):
+        arguments["point_classes"] = "all"
     same = "cls_prior_prob center_sample center_sample_radius label_smoothing loss_weight".split()
     return {**arguments, **{name: head[name] for name in same if name in head}}
 

@@ -67,7 +67,19 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     # Frames that one feature sees; "auto": as the features tell, or 1.
     data.window_frames = config_dict.FieldReference("auto", field_type=object)
     data.downsample_rate = 1  # keeps every n-th feature
+    data.whole_frames = False  # actions are learned from whole frames to whole frames (OpenTAD)
+    data.min_action_share = 0.0  # of its video that an action must last more than, to be learned
+    data.drop_repeated_actions = (
+        False  # those of the same times and class are learned once (OpenTAD)
+    )
+    data.drop_without_actions = False  # leaves out training videos that have none (OpenTAD)
     data.trunc_thresh = 0.5  # share of an action that must stay in a random window
+    # What a random window keeps, or is drawn again: "an_action", "whole_actions" (it cuts none), or
+    # "anything".
+    data.cut_keeps = "an_action"
+    # A window keeps of an action what lies half a feature window beyond its ends, too; or (False,
+    # as OpenTAD) it cuts at its ends.
+    data.cut_beyond_ends = True
     data.repeats = 1  # times that an epoch sees each training video: more where they are few
     data.crop_ratio = config_dict.placeholder(tuple)  # (0.9, 1.0): short videos are cropped too
     data.window_steps = 0  # cuts every sequence to sliding windows of so many features; 0: none
@@ -94,6 +106,9 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     train.accumulate_batches = 1  # whose mean gradient makes a step of the optimizer
     train.epochs = 30  # after the warm-up
     train.warmup_epochs = 5  # in which the learning rate rises from 0
+    # Its last step has the full rate already, as the one after it; False: that has it first, as in
+    # OpenTAD's multistep.
+    train.warmup_holds = True
     train.stop_after = 0  # ends the schedule after so many epochs, warm-up included; 0: never
     train.optimizer = "AdamW"  # or "SGD"
     train.learning_rate = 1e-4  # reached at the end of the warm-up
@@ -225,6 +240,10 @@ def _check_values(config):
     weights = config.train.class_weights
     if weights is not None and weights != "balanced":
         check_class_weights("train.class_weights", weights, config.model.num_classes)
+    if not 0 <= config.data.min_action_share < 1:
+        raise UserError(
+            f"data.min_action_share must lie in [0, 1), but is {config.data.min_action_share}."
+        )
     ema = config.train.ema
     if ema != "auto" and not 0 <= number("train.ema", ema) < 1:
         raise UserError(f'train.ema must be in [0, 1) or "auto", but is {ema}.')
@@ -284,7 +303,11 @@ def lengths_of(config):
         max_seq_len=max_seq_len,
         trunc_thresh=data.trunc_thresh,
         crop_ratio=data.crop_ratio,
+        cut_keeps=data.cut_keeps,
+        cut_beyond_ends=data.cut_beyond_ends,
         resize_to=max_seq_len if config.model.force_upsampling else None,
+        resize_method=config.model.resize_method,
+        spread_duration=config.postprocess.spread_duration,
         window_steps=data.window_steps or None,
         window_overlap=data.window_overlap,
         repeats=data.repeats,

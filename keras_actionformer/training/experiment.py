@@ -16,6 +16,7 @@ from keras_actionformer.data.encoder_records import (
 )
 from keras_actionformer.data.features import FeatureFiles, videos_with_features
 from keras_actionformer.data.grid import Timing
+from keras_actionformer.data.learned_actions import learned_videos
 from keras_actionformer.data.sidecars import with_own_timing
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
@@ -103,8 +104,21 @@ class Experiment:
         )
 
     def training_videos(self, annotations):
-        """The videos of the training subset to use, see `present_videos`."""
-        return self.present_videos(annotations.subset(self.config.data.train_subset))
+        """The videos of the training subset to use, with the actions to learn."""
+        videos = annotations.subset(self.config.data.train_subset)
+        return self.learned_videos(self.present_videos(videos))
+
+    def learned_videos(self, videos):
+        """Videos with the actions that are learned, see `learned_actions.learned_videos`."""
+        data = self.config.data
+        return learned_videos(
+            videos,
+            self.timing,
+            data.whole_frames,
+            data.min_action_share,
+            data.drop_repeated_actions,
+            data.drop_without_actions,
+        )
 
     def present_videos(self, videos):
         """The videos to use: all, or (`data.missing_features`) those that have features."""
@@ -281,6 +295,7 @@ class Experiment:
                 for epoch in settings.milestones
             ],
             gamma=settings.gamma,
+            warmup_holds=settings.warmup_holds,
         )
         common = dict(
             learning_rate=schedule,

@@ -22,7 +22,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up from 0, then cosine or multistep decay, a value for every optimizer step.
 
     The first step has rate 0; the base rate is reached at the last step of the warm-up and held
-    for one more.
+    for one more or, without `warmup_holds`, at the step after the warm-up.
 
     Args:
       learning_rate: float, base rate.
@@ -33,6 +33,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         (multistep only).
       gamma: float.
       min_learning_rate: float, rate at the end of the cosine.
+      warmup_holds: bool.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         milestones=(),
         gamma=0.1,
         min_learning_rate=1e-8,
+        warmup_holds=True,
     ):
         if decay not in ("cosine", "multistep"):
             raise ValueError(f"decay must be 'cosine' or 'multistep'. Received: decay={decay!r}")
@@ -59,6 +61,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self.milestones = tuple(milestones)
         self.gamma = gamma
         self.min_learning_rate = min_learning_rate
+        self.warmup_holds = warmup_holds
 
     def __call__(self, step):
         step = ops.cast(step, "float32")
@@ -70,7 +73,8 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         else:
             passed = sum(ops.cast(after >= m, "float32") for m in self.milestones)
             rate = self.learning_rate * self.gamma ** ops.convert_to_tensor(passed, "float32")
-        rising = self.learning_rate * step / max(self.warmup_steps - 1, 1)
+        last = self.warmup_steps - 1 if self.warmup_holds else self.warmup_steps
+        rising = self.learning_rate * step / max(last, 1)
         return ops.where(step < self.warmup_steps, rising, rate)
 
     def get_config(self):
@@ -82,6 +86,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
             "milestones": self.milestones,
             "gamma": self.gamma,
             "min_learning_rate": self.min_learning_rate,
+            "warmup_holds": self.warmup_holds,
         }
 
 

@@ -61,7 +61,7 @@ class Validation:
         videos = experiment.present_videos(annotations.subset(subset))
         if not any(len(video.labels) for video in videos):
             raise UserError(f"data.val_subset is {subset!r}, but no video in it has an action.")
-        self._batches = experiment.validation_stream(videos)
+        self._batches = experiment.validation_stream(experiment.learned_videos(videos))
         self._items = evaluation_items(videos, experiment.features, experiment.timing)
         self._loss_step = self._traced_loss_step()
         self.every = config.train.val_every or max(
