@@ -19,4 +19,5 @@ def get_config():
     config.data.feats = "data/fineaction/feats_videomaev2_g"
     config.model.input_dim = 1408
     config.train.epochs = 10
+    config.train.val_from = 8
     return config

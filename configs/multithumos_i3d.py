@@ -13,7 +13,8 @@ from keras_actionformer import load_config
 
 
 def get_config():
-    config = load_config(pathlib.Path(__file__).with_name("multithumos_i3d_rgb.py"))
+    base = pathlib.Path(__file__).with_name("multithumos_i3d_rgb.py")
+    config = load_config(base)
     config.data.annotations = "data/multithumos/annotations.json"
     config.data.feats = "data/multithumos/feats"
     config.model.input_dim = 2048

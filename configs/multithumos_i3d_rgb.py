@@ -7,8 +7,8 @@ folder:
     keras-actionformer prepare --dataset=multithumos_rgb --from=FOLDER --to=data/multithumos_rgb
     keras-actionformer train --config=multithumos_i3d_rgb --workdir=runs/multithumos_i3d_rgb
 
-What OpenTAD does that is not done here: all that `configs/thumos14_i3d_strong.py` lists for every
-data set. As there, training ends after 45 of the 65 epochs.
+What OpenTAD does that is not done here: what `configs/thumos14_i3d_strong.py` lists for every data
+set. As there, training ends after 45 of the 65 epochs.
 
 Published by OpenTAD, not measured here: mAP 53.52 39.05 19.69 at tIoU 0.2, 0.5 and 0.7, 34.02 on
 average over 0.1 to 0.9.
@@ -18,29 +18,22 @@ from keras_actionformer import default_config
 
 
 def get_config():
-    config = default_config()
+    config = default_config("multithumos_i3d_rgb")
     config.data.annotations = "data/multithumos_rgb/annotations.json"
     config.data.feats = "data/multithumos_rgb/feats"
     config.data.missing_features = "skip"
     config.data.eval_subset = "validation"
     config.data.outside = "keep"
-    config.data.stride_frames = 4.0
-    config.data.window_frames = 16.0
+    config.data.whole_frames = True
+    config.data.drop_repeated_actions = True
+    config.data.drop_without_actions = True
+    config.data.cut_beyond_ends = False
     config.data.crop_ratio = (0.9, 1.0)
-
-    config.model.input_dim = 1024
-    config.model.num_classes = 65
-    config.model.backbone_arch = (3, 0, 5)
-    config.model.init_loss_norm = 100.0
-
-    config.postprocess.pre_nms_topk = 8000
-    config.postprocess.duration_thresh = 0.0
-    config.postprocess.max_seg_num = 8000
-    config.postprocess.min_score = 0.001
-    config.postprocess.drop_empty = False
 
     config.train.epochs = 60
     config.train.stop_after = 45
     config.train.ema = 0.999
+    config.train.val_every = 1
+    config.train.val_from = 36
     config.tiou_thresholds = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     return config

@@ -206,12 +206,13 @@ PUBLISHED = {
                 "EPIC_100_train.csv": _read_epic(target),
             }
             for target in ("verb", "noun")
-        },
+        }
+        | {"annotations_noun_293.json": {"epic_kitchens_noun.json": _read_database}},
         (
             Features(
                 ("features",),
                 2304,
-                ("annotations_verb.json", "annotations_noun.json"),
+                ("annotations_verb.json", "annotations_noun.json", "annotations_noun_293.json"),
                 suffix=".npz",
             ),
         ),
@@ -247,6 +248,12 @@ PUBLISHED = {
             Features(("slowfast_features",), 2304, target="feats_slowfast"),
             Features(("omnivore_features",), 1536, target="feats_omnivore"),
             Features(("egovlp_features",), 256, target="feats_egovlp"),
+            *(
+                Features(
+                    (f"mq_{name}",), channels, ("annotations_clips.json",), f"feats_clips_{name}"
+                )
+                for name, channels in (("slowfast", 2304), ("egovlp", 256))
+            ),
             Features(
                 ("videomae_large_internvideo_img256_stride8_len16_interval1_ego4d",),
                 1024,

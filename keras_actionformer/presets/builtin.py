@@ -1,56 +1,18 @@
-"""The built-in architectures: one for each benchmark configuration of the reference.
+"""The built-in architectures: one for each benchmark configuration of the reference and OpenTAD's.
 
 Each is stated by what differs from the defaults of `ActionFormer` and `PostProcess`. Facts are
 those of the reference's configuration files and README (happyharrycn/actionformer_release); the
 scores are its published ones, on the features and the split that `description` names.
 """
 
-import dataclasses
 import fnmatch
 import pathlib
 from typing import Any
 
 from keras_actionformer.datasets.formats import THUMOS14_CLASSES
+from keras_actionformer.presets.benchmarks import BuiltIn, overlapping_ranges, scores_of
+from keras_actionformer.presets.builtin_opentad import OPENTAD
 from keras_actionformer.presets.folder import CONFIG, METADATA, read_part
-
-
-@dataclasses.dataclass(frozen=True)
-class BuiltIn:
-    """An architecture with the timing, classes and published scores of its benchmark.
-
-    Attributes:
-      description: str, one sentence.
-      num_parameters: int, trainable numbers.
-      model: dict of arguments of `ActionFormer`.
-      grid: dict of arguments of `FeatureGrid`.
-      postprocess: dict of arguments of `PostProcess`.
-      scores: dict, published mAP in percent by tIoU, and `"average"`.
-      feature_encoder: str, the network that computed the features.
-      archive: str, what the authors' file with the weights unpacks to.
-      class_names: tuple of str, where they are known.
-    """
-
-    description: str
-    num_parameters: int
-    model: dict
-    grid: dict
-    postprocess: dict
-    scores: dict
-    feature_encoder: str
-    archive: str
-    class_names: tuple = ()
-
-
-def _scores(thresholds, *percent):
-    """Published mAP by threshold; the last number is their average."""
-    return dict(zip([*map(str, thresholds), "average"], percent, strict=True))
-
-
-def _regression_range(num_levels):
-    """Ranges that overlap by half: (0, 4), (2, 8), (4, 16), ... and no upper limit at the end."""
-    pairs = [(2**level if level else 0, 2 ** (level + 2)) for level in range(num_levels)]
-    return [*pairs[:-1], (pairs[-1][0], 10000)]
-
 
 # === THUMOS14 ===
 
@@ -64,7 +26,7 @@ _THUMOS14 = {
         postprocess=dict(
             pre_nms_topk=2000, max_seg_num=200, min_score=0.001, voting_thresh=0.7, drop_empty=False
         ),
-        scores=_scores((0.3, 0.4, 0.5, 0.6, 0.7), 82.13, 77.80, 70.95, 59.40, 43.87, 66.83),
+        scores=scores_of((0.3, 0.4, 0.5, 0.6, 0.7), 82.13, 77.80, 70.95, 59.40, 43.87, 66.83),
         feature_encoder="I3D (rgb + flow) trained on Kinetics",
         archive="thumos_i3d_reproduce",
         class_names=THUMOS14_CLASSES,
@@ -105,7 +67,7 @@ _ANET13 = {
         model=dict(input_dim=512, **_ACTIVITYNET),
         grid=dict(fps=15, stride_frames=16, window_frames=16),
         postprocess=_ACTIVITYNET_POSTPROCESS,
-        scores=_scores((0.5, 0.75, 0.95), 54.67, 37.81, 8.36, 36.56),
+        scores=scores_of((0.5, 0.75, 0.95), 54.67, 37.81, 8.36, 36.56),
         feature_encoder="R(2+1)D-34 trained with TSP on ActivityNet",
         archive="anet_tsp_reproduce",
         class_names=("action",),
@@ -117,7 +79,7 @@ _ANET13 = {
         model=dict(input_dim=2048, **_ACTIVITYNET),
         grid=dict(fps=25, stride_frames=16, window_frames=16),
         postprocess=_ACTIVITYNET_POSTPROCESS,
-        scores=_scores((0.5, 0.75, 0.95), 54.29, 36.71, 8.24, 36.03),
+        scores=scores_of((0.5, 0.75, 0.95), 54.29, 36.71, 8.24, 36.03),
         feature_encoder="I3D trained on Kinetics",
         archive="anet_i3d_reproduce",
         class_names=("action",),
@@ -136,13 +98,13 @@ def _epic(target, num_classes, num_parameters, scores, **model):
             input_dim=2304,
             num_classes=num_classes,
             n_mha_win_size=9,
-            regression_range=_regression_range(6),
+            regression_range=overlapping_ranges(6),
             init_loss_norm=250,
             **model,
         ),
         grid=dict(fps=30, stride_frames=16, window_frames=32),
         postprocess=dict(max_seg_num=2000, min_score=0.001, nms_sigma=0.4, drop_empty=False),
-        scores=_scores((0.1, 0.2, 0.3, 0.4, 0.5), *scores),
+        scores=scores_of((0.1, 0.2, 0.3, 0.4, 0.5), *scores),
         feature_encoder="SlowFast trained on EPIC-Kitchens-100 (action classification)",
         archive=f"epic_slowfast_{target}_reproduce",
     )
@@ -170,7 +132,7 @@ def _ego4d(encoders, num_parameters, scores, window_frames=32, num_branches=7, *
             backbone_arch=(2, 2, num_branches),
             n_mha_win_size=9,
             use_abs_pe=True,
-            regression_range=_regression_range(num_branches + 1),
+            regression_range=overlapping_ranges(num_branches + 1),
             max_seq_len=1024,
             fpn_dim=dim,
             head_dim=dim,
@@ -182,7 +144,7 @@ def _ego4d(encoders, num_parameters, scores, window_frames=32, num_branches=7, *
         postprocess=dict(
             max_seg_num=2000, min_score=0.001, nms_sigma=0.9, voting_thresh=0.95, drop_empty=False
         ),
-        scores=_scores((0.1, 0.2, 0.3, 0.4, 0.5), *scores),
+        scores=scores_of((0.1, 0.2, 0.3, 0.4, 0.5), *scores),
         feature_encoder=encoders,
         archive=f"ego4d_{encoders.lower().replace(' + ', '_')}_reproduce",
     )
@@ -236,7 +198,7 @@ _EGO4D = {
     ),
 }
 
-ARCHITECTURES = {**_THUMOS14, **_ANET13, **_EPIC100, **_EGO4D}
+ARCHITECTURES = {**_THUMOS14, **_ANET13, **_EPIC100, **_EGO4D, **OPENTAD}
 
 
 def built_in_arguments(name):

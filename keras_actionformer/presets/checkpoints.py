@@ -72,7 +72,8 @@ def open_checkpoint(path, ema=True, config=None):
     checkpoint, beside = reference.find_checkpoint(path)
     list_keys(checkpoint)  # or tells that this is another kind of file, before anything else
     if config is not None and str(config) in ARCHITECTURES:
-        return Checkpoint(checkpoint, built_in_arguments(str(config)), ema, is_opentad=False)
+        is_opentad = ARCHITECTURES[str(config)].is_opentad
+        return Checkpoint(checkpoint, built_in_arguments(str(config)), ema, is_opentad)
     config = config or beside
     if config is None:
         raise UserError(

@@ -124,6 +124,7 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     # the steps, (1 + t) / (10 + t) at step t, to 0.999.
     train.ema = config_dict.FieldReference("auto", field_type=object)
     train.val_every = 0  # epochs from one validation to the next; 0: by the number of videos
+    train.val_from = 0  # the first epoch that is validated; 0: as `val_every` says
     train.patience = 0  # epochs without a better validation that end the training; 0: no number
     train.keep_epochs = ()  # whose models are kept, as model_epoch_10.keras
     # Preset, run or checkpoint whose weights to start from, see `ActionFormer.from_preset`.
@@ -144,7 +145,7 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
         built_in = ARCHITECTURES[architecture]
         config.model.update(built_in.model)
         config.postprocess.update(built_in.postprocess)
-        data.update(built_in.grid)
+        data.update(built_in.grid or {})
     return config
 
 
@@ -232,7 +233,8 @@ def _check_values(config):
         if value < 1:
             raise UserError(f"{section}.{name} must be at least 1, but is {value}.")
     for name in (
-        "learning_rate", "weight_decay", "warmup_epochs", "stop_after", "val_every", "patience",
+        "learning_rate", "weight_decay", "warmup_epochs", "stop_after", "val_every", "val_from",
+        "patience",
     ):  # fmt: skip
         if not config.train[name] >= 0:
             raise UserError(f"train.{name} must be 0 or more, but is {config.train[name]}.")

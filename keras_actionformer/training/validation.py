@@ -64,6 +64,7 @@ class Validation:
         self._batches = experiment.validation_stream(experiment.learned_videos(videos))
         self._items = evaluation_items(videos, experiment.features, experiment.timing)
         self._loss_step = self._traced_loss_step()
+        self._first = config.train.val_from
         self.every = config.train.val_every or max(
             1, round(_TRAINED_FOR_ONE * len(videos) / num_train_videos)
         )
@@ -78,7 +79,9 @@ class Validation:
 
     def is_due(self, epoch):
         """Whether there is a validation after an epoch (int, the first is 1)."""
-        return epoch % self.every == 0 or epoch == self._num_epochs
+        if epoch == self._num_epochs:
+            return True
+        return epoch >= self._first and epoch % self.every == 0
 
     def scores(self, epoch, after_video=lambda: None):
         """Scores the average and the last weights of now; losses are those of the last.

@@ -10,6 +10,8 @@ of hard suppression, the momentum of SGD.
 """
 
 import dataclasses
+import json
+import pathlib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,108 +252,186 @@ _REFERENCE_FACTS = {
 
 # === OpenTAD: github.com/sming256/OpenTAD [3dd7b03]; scores of configs/actionformer/README.md ===
 
-_OPENTAD = _BOTH | dict(pre_nms_topk=2000, duration_thresh=0.0)  # asks for no duration
-_THUMOS = _OPENTAD | dict(stride_frames=4, window_frames=16, n_mha_win_size=19, init_loss_norm=100)
-_MULTITHUMOS = _THUMOS | dict(
-    num_classes=65,
-    backbone_arch=(3, 0, 5),
-    pre_nms_topk=8000,
-    max_seg_num=8000,
-    epochs=60,
-    tiou_thresholds=_TENTHS,
+# Its configurations as its program merges them, with the parameters that the program counts.
+_RAW = json.loads((pathlib.Path(__file__).parents[1] / "golden/o_facts_configs.json").read_text())
+# How its classifiers put the scores of segment and video together
+# (opentad/models/utils/post_processing/classifier.py).
+_RULES = {
+    "CUHKANETClassifier": "product",
+    "TCANetHACSClassifier": "twice_product",
+    "StandardClassifier": "sqrt",
+}
+# What its program does with every data set; what is without effect stands as we have it.
+_OPENTAD = _BOTH | dict(
+    cut_keeps="an_action",
+    cut_beyond_ends=False,
+    drop_repeated_actions=True,
+    drop_without_actions=True,
+    conv_ln_epsilon=1e-6,
+    mask_after_relu=True,
+    points_at_centers=False,
+    topk_per_level=False,
+    duration_thresh=-1.0,  # below 0: of any length, and of none
+    voting_by_tiou=False,
+    round_results=True,
+    val_every=1,
 )
-_CHARADES = _OPENTAD | dict(
-    input_dim=1024,
-    num_classes=157,
-    n_mha_win_size=-1,
-    use_abs_pe=True,
-    input_dropout=0.3,
-    init_loss_norm=100,
-    max_seg_num=1000,
-    nms_sigma=0.3,
-    batch_size=16,
-    epochs=15,
-    tiou_thresholds=_TENTHS,
-)
-_FINEACTION = _OPENTAD | _ACTIVITYNET | dict(stride_frames=None)  # the duration, shared out
 
 
-def _opentad(file, scores, num_parameters, program, **settings):
-    """Settings as OpenTAD merges them, parameters as its program counts them."""
-    source = f"configs/actionformer/{file}.py [3dd7b03]"
-    return _facts(source, scores, num_parameters, program, **settings)
+def _opentad(file, *scores, **changes):
+    raw, source = _RAW[f"{file}.py"], f"configs/actionformer/{file}.py [3dd7b03]"
+    settings = _OPENTAD | _data_facts(raw) | _model_facts(raw) | _test_facts(raw) | _training(raw)
+    num_parameters = changes.pop("num_parameters", raw["_facts"]["parameters"])
+    num_epochs = changes.pop("num_epochs", _num_epochs(raw))
+    return Facts(source, scores, num_parameters, num_epochs, settings | changes)
+
+
+def _num_epochs(raw):
+    return raw["workflow"].get("end_epoch", raw["scheduler"]["max_epoch"])
+
+
+def _step(raw, subset, kind):
+    """The settings of a step of a pipeline, or an empty dict."""
+    pipeline = raw["dataset"][subset]["pipeline"]
+    return next((step for step in pipeline if step["type"] == kind), {})
+
+
+def _data_facts(raw):
+    data = raw["dataset"]["train"]
+    cut = _step(raw, "train", "RandomTrunc")
+    of_seconds = data["type"].startswith("Anet")  # others cut times to frames
+    facts = dict(
+        trunc_thresh=cut["trunc_thresh"],
+        crop_ratio=tuple(cut["crop_ratio"]),
+        class_agnostic=data.get("class_agnostic", False),
+        whole_frames=not of_seconds,
+        min_action_share=0.01 if of_seconds and data["filter_gt"] else 0.0,
+        prefix=_step(raw, "train", "LoadFeats").get("prefix", ""),
+        spread_duration="resize_length" in data,
+    )
+    if "resize_length" in data:
+        return facts
+    # That of Ego4D's clips is the annotations'.
+    fps = 30 if data["type"].startswith("Ego4D") else data.get("fps")
+    return facts | dict(
+        fps=fps,
+        stride_frames=data["feature_stride"] * data["sample_stride"],
+        window_frames=2 * data["offset_frames"],
+    )
+
+
+def _model_facts(raw):
+    projection, neck, head = (raw["model"][name] for name in ("projection", "neck", "rpn_head"))
+    assert neck["type"] == "FPNIdentity"
+    data, attention = raw["dataset"]["train"], projection["attn_cfg"]
+    return dict(
+        input_dim=projection["in_channels"],
+        num_classes=head["num_classes"],
+        backbone_arch=_tuples(projection["arch"]),
+        embd_dim=projection["out_channels"],
+        embd_kernel_size=projection["conv_cfg"]["kernel_size"],
+        n_head=attention["n_head"],
+        n_mha_win_size=_tuples(attention["n_mha_win_size"]),
+        use_abs_pe=projection["use_abs_pe"],
+        fpn_dim=neck["out_channels"],
+        head_dim=head["feat_channels"],
+        head_num_layers=head["num_convs"] + 1,
+        regression_range=_tuples(head["prior_generator"]["regression_range"]),
+        max_seq_len=projection["max_seq_len"],
+        force_upsampling="resize_length" in data,
+        resize_method="roi_align" if "resize_length" in data else "linear",
+        resize_longer=bool(_step(raw, "test", "Padding")),
+        input_dropout=projection.get("input_pdrop", 0.0),
+        dropout=projection["conv_cfg"]["proj_pdrop"],
+        droppath=projection["path_pdrop"],
+        cls_prior_prob=head["cls_prior_prob"],
+        center_sample=head["center_sample"],
+        center_sample_radius=head["center_sample_radius"],
+        point_classes="shortest" if head.get("filter_similar_gt", True) else "all",
+        loss_weight=head.get("loss_weight", 1.0),
+        label_smoothing=head["label_smoothing"],
+        init_loss_norm=head["loss_normalizer"],
+    )
+
+
+def _test_facts(raw):
+    section, data = raw["post_processing"], raw["dataset"]["test"]
+    nms, one_class = section["nms"], raw["model"]["rpn_head"]["num_classes"] == 1
+    facts = dict(
+        # Of one class every point is a candidate.
+        pre_nms_thresh=0.0 if one_class else section.get("pre_nms_thresh", 0.001),
+        pre_nms_topk=100_000 if one_class else section.get("pre_nms_topk", 2000),
+        nms_sigma=nms["sigma"],
+        max_seg_num=nms["max_seg_num"],
+        min_score=nms["min_score"],
+        multiclass_nms=nms["multiclass"],
+        voting_thresh=nms["voting_thresh"],
+        sliding_steps=data.get("window_size", 0),
+        tiou_thresholds=tuple(raw["evaluation"]["tiou_thresholds"]),
+    )
+    if "window_size" in data:
+        facts |= dict(sliding_overlap=data["window_overlap_ratio"], sliding_reaches_end=False)
+    if "external_cls" in section:
+        classifier = section["external_cls"]
+        facts |= dict(topk=classifier["topk"], rule=_RULES[classifier["type"]])
+    return facts
+
+
+def _training(raw):
+    optimizer, scheduler = raw["optimizer"], raw["scheduler"]
+    assert optimizer["type"] == "AdamW" and optimizer["paramwise"] and raw["solver"]["ema"]
+    return dict(
+        batch_size=raw["solver"]["train"]["batch_size"],
+        clip_norm=raw["solver"]["clip_grad_norm"],
+        learning_rate=optimizer["lr"],
+        weight_decay=optimizer["weight_decay"],
+        warmup_epochs=scheduler["warmup_epoch"],
+        epochs=scheduler["max_epoch"] - scheduler["warmup_epoch"],
+        # Epochs count from 0 there.
+        val_from=raw["workflow"]["val_start_epoch"] + 1,
+    )
 
 
 _OPENTAD_FACTS = {
-    "thumos14_i3d_strong": _opentad(
-        "thumos_i3d", (83.78, 80.06, 73.16, 60.46, 44.72, 68.44), 29_251_612, _THUMOS,
-        input_dim=2048, num_classes=20, input_dropout=0.2, max_seg_num=2000, epochs=30,
-        tiou_thresholds=_TENTHS[2:7],
+    "thumos14_i3d_strong": _opentad("thumos_i3d", 83.78, 80.06, 73.16, 60.46, 44.72, 68.44),
+    "anet_tsp_opentad": _opentad("anet_tsp", 55.08, 38.27, 8.91, 37.07),
+    "hacs_slowfast": _opentad("hacs_slowfast", 56.18, 37.97, 11.05, 37.71),
+    "epic_slowfast_verb_opentad": _opentad(
+        "epic_kitchens_slowfast_verb", 27.68, 26.79, 25.62, 24.06, 20.48, 24.93
     ),
-    "hacs_slowfast": _opentad(
-        "hacs_slowfast", (56.18, 37.97, 11.05, 37.71), 8_319_753, _OPENTAD, fps=15, stride_frames=8,
-        window_frames=32, class_agnostic=True, input_dim=2304, num_classes=1,
-        n_mha_win_size=(13, 13, 13, 13, 13, -1), use_abs_pe=True, max_seq_len=960,
-        input_dropout=0.1, init_loss_norm=400, label_smoothing=0.1, max_seg_num=100, nms_sigma=0.75,
-        topk=3, learning_rate=1e-3, weight_decay=0.03, batch_size=16, epochs=10,
-        tiou_thresholds=_TWENTIETHS, **_width(256),
+    "epic_slowfast_noun_opentad": _opentad(
+        "epic_kitchens_slowfast_noun", 25.78, 24.73, 22.83, 20.84, 17.45, 22.33
     ),
-    "multithumos_i3d": _opentad(
-        "multithumos_i3d", (60.18, 45.01, 24.56, 39.19), 23_786_057, _MULTITHUMOS, num_epochs=45,
-        input_dim=2048,
+    "ego4d_slowfast_opentad": _opentad(
+        "ego4d_slowfast", 20.90, 18.12, 15.81, 14.25, 12.21, 16.26
     ),
-    "multithumos_i3d_rgb": _opentad(
-        "multithumos_i3d_rgb", (53.52, 39.05, 19.69, 34.02), 22_213_193, _MULTITHUMOS,
-        num_epochs=45, input_dim=1024,
-    ),
-    "charades_i3d_rgb": _opentad(
-        "charades_i3d_rgb", (31.33, 23.07, 13.60, 20.60), 31_051_430, _CHARADES, num_epochs=15,
-        fps=24, stride_frames=8, window_frames=0, max_seq_len=768, **levels(7),
-    ),
-    # The program cannot load this one, so that it counts nothing.
+    "ego4d_egovlp_opentad": _opentad("ego4d_egovlp", 27.79, 24.97, 22.37, 19.25, 16.25, 22.13),
+    "ego4d_internvideo": _opentad("ego4d_internvideo", 32.59, 30.28, 27.53, 25.09, 22.13, 27.52),
+    "multithumos_i3d": _opentad("multithumos_i3d", 60.18, 45.01, 24.56, 39.19),
+    "multithumos_i3d_rgb": _opentad("multithumos_i3d_rgb", 53.52, 39.05, 19.69, 34.02),
+    "charades_i3d_rgb": _opentad("charades_i3d_rgb", 31.33, 23.07, 13.60, 20.60),
+    # The program cannot load this one, whose files say what differs from the one before; its
+    # parameters are counted from its shapes.
     "charades_videomae_l": _opentad(
-        "charades_videomae_l", (38.87, 29.67, 17.52, 26.04), None, _CHARADES, fps=30,
-        stride_frames=4, window_frames=4, max_seq_len=512, **levels(8),
+        "charades_i3d_rgb", 38.87, 29.67, 17.52, 26.04, num_parameters=34_213_543, num_epochs=20,
+        fps=30, stride_frames=4, window_frames=4, max_seq_len=512, resize_longer=False,
+        sliding_steps=512, sliding_overlap=0.5, sliding_reaches_end=False, **levels(8),
     ),
-    "fineaction_videomae_h": _opentad(
-        "fineaction_videomae_h", (29.44, 19.46, 5.06, 19.32), 7_533_321, _FINEACTION,
-        input_dim=1280, epochs=15,
-    ),
-    "fineaction_videomaev2_g": _opentad(
-        "fineaction_videomaev2_g", (29.85, 19.72, 5.17, 19.62), 7_631_625, _FINEACTION,
-        input_dim=1408, epochs=10,
-    ),
-    "ego4d_internvideo": _opentad(
-        "ego4d_internvideo", (32.59, 30.28, 27.53, 25.09, 22.13, 27.52), 40_465_530, _OPENTAD,
-        num_epochs=20, fps=30, stride_frames=8, window_frames=8, trunc_thresh=0.3, input_dim=1024,
-        num_classes=110, n_mha_win_size=(17, 17, 17, 17, 17, 17, 17, -1, -1, -1), use_abs_pe=True,
-        max_seq_len=2048, input_dropout=0.2, dropout=0.1, init_loss_norm=100, pre_nms_topk=5000,
-        max_seg_num=2000, nms_sigma=2.0, epochs=20, **levels(10, overlap=True),
-    ),
+    "fineaction_videomae_h": _opentad("fineaction_videomae_h", 29.44, 19.46, 5.06, 19.32),
+    "fineaction_videomaev2_g": _opentad("fineaction_videomaev2_g", 29.85, 19.72, 5.17, 19.62),
 }  # fmt: skip
 
 FACTS = {**_REFERENCE_FACTS, **_OPENTAD_FACTS}
+OPENTAD = tuple(_OPENTAD_FACTS)
+# The stride of resized features is of no account where a duration is shared out, but in the files.
+_OPENTAD_FACTS["anet_tsp_opentad"].settings.update(fps=15, stride_frames=16, window_frames=16)
+for _name in ("fineaction_videomae_h", "fineaction_videomaev2_g"):
+    _OPENTAD_FACTS[_name].settings.update(stride_frames=None)
 
 # What OpenTAD does and this package does not, in the words of the configurations that must say it.
-_OF_ONE_CLASS = ("hacs_slowfast", "fineaction_videomae_h", "fineaction_videomaev2_g")
 OPENTAD_ALONE = {
-    "epsilon of 1e-6": tuple(_OPENTAD_FACTS),
-    "a second time, after norm and ReLU": tuple(_OPENTAD_FACTS),
-    "cuts actions at its own ends": tuple(_OPENTAD_FACTS),
-    "best candidates of all levels together": tuple(_OPENTAD_FACTS),
-    "the best is told": tuple(_OPENTAD_FACTS),
-    "rounded to 0.01 s and scores to 0.0001": tuple(_OPENTAD_FACTS),
-    "cut to whole frames": tuple(_OPENTAD_FACTS),
+    "the best is told": OPENTAD,
+    "Its random numbers are others": OPENTAD,
     "videos video_test_0000270 and video_test_0001292": ("thumos14_i3d_strong",),
-    "candidates of any score": _OF_ONE_CLASS,
-    "videos of more than 960 steps are resized": ("hacs_slowfast",),
-    "videos of more than 768 steps are resized": ("charades_i3d_rgb",),
-    "windows of 512 steps that overlap by half": ("charades_videomae_l",),
-    "windows of 2048 steps that do not overlap": ("ego4d_internvideo",),
-    "rounded before suppression": ("charades_videomae_l", "ego4d_internvideo"),
-    "learns the classes of all of them": ("ego4d_internvideo",),
-    "voting weighs by score alone": _OF_ONE_CLASS[1:],
-    "resized by RoI-align": _OF_ONE_CLASS[1:],
-    "step i stands for i / 192": _OF_ONE_CLASS[1:],
-    "leaves out actions of up to 1 %": _OF_ONE_CLASS[1:],
+    "the videos that blocked.json names": ("anet_tsp_opentad",),
 }
