@@ -64,7 +64,7 @@ def _widths(name, value):
 
 def _arch(name, value):
     value = ints(name, value)
-    limits = (1, _MAX_BLOCKS), (0, _MAX_BLOCKS), (1, _MAX_STRIDED)
+    limits = (1, _MAX_BLOCKS), (0, _MAX_BLOCKS), (0, _MAX_STRIDED)
     if (
         not isinstance(value, tuple)
         or len(value) != 3
@@ -72,7 +72,7 @@ def _arch(name, value):
     ):
         raise UserError(
             f"{name} must be three ints: embedding convolutions (1 to {_MAX_BLOCKS}), stem blocks "
-            f"(0 to {_MAX_BLOCKS}), strided blocks (1 to {_MAX_STRIDED}), but is "
+            f"(0 to {_MAX_BLOCKS}), strided blocks (0 to {_MAX_STRIDED}), but is "
             f"{shown(_to_lists(value))}."
         )
     return value
@@ -166,7 +166,8 @@ class Architecture:
       input_dim: int, channels of a feature, or one int a stream.
       num_classes: int, how many classes there are, K.
       backbone_type: `"convTransformer"`, or `"conv"`, the paper's convolutional baseline.
-      backbone_arch: three ints: embedding convolutions, stem blocks, downsampling blocks.
+      backbone_arch: three ints: embedding convolutions, stem blocks, downsampling blocks; of
+        these 0 makes a pyramid of one level (the paper's table 3c).
       scale_factor: int, stride between levels, 2 or 4.
       embd_dim: int, width D; one int a stream when there are several, D being their sum.
       embd_kernel_size: odd int, of the embedding convolutions.

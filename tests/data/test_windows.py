@@ -46,6 +46,19 @@ def test_the_last_window_stands_when_none_keeps_an_action():
     assert cut.shape == (0, 2)
 
 
+def test_windows_that_cut_an_action_are_drawn_again_where_it_must_be_whole():
+    segments = np.array([[50, 60], [62, 64]], np.float32)
+    # From 45 it cuts the second; from 80 it keeps none; from 48 it ends at 66, behind both.
+    for keeps, starts in (
+        ("whole_actions", (45, 80, 48)),
+        ("an_action", (45,)),
+        ("anything", (80,)),
+    ):
+        draws = ReplayedDraws([(0, 82, start) for start in starts])
+        found, _, _, _ = truncate(100, segments, 18, 0.5, 0.0, None, draws, keeps)
+        assert found == starts[-1] and not draws.calls
+
+
 def test_a_sequence_without_actions_takes_the_first_window():
     none = np.zeros((0, 2), np.float32)
     start, length, kept, cut = truncate(100, none, 10, 0.5, 1.0, None, ReplayedDraws([(0, 90, 42)]))

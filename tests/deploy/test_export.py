@@ -66,6 +66,7 @@ KINDS = {
             multiclass_nms=False, voting_by_tiou=False, spread_duration=True, pre_nms_topk=5000
         ),
     },
+    "one level": {"backbone_arch": (1, 1, 0)},
     "no names": {"class_names": None, "num_classes": 1, "thresholds": None},
 }
 # A conversion to ONNX takes long; the others are made of the same parts.

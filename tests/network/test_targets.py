@@ -45,9 +45,10 @@ POINTS = np.array(
 )
 
 
-def _assign(segments, labels, center_sample="none"):
+def _assign(segments, labels, center_sample="none", point_classes="shortest"):
+    segments, labels = np.array([segments], "float32"), np.array([labels], "int32")
     cls_targets, reg_targets = assign_targets(
-        POINTS, np.array([segments], "float32"), np.array([labels], "int32"), 2, center_sample, 0.6
+        POINTS, segments, labels, 2, center_sample, 0.6, point_classes
     )
     return to_numpy(cls_targets)[0], to_numpy(reg_targets)[0]
 
@@ -76,6 +77,12 @@ def test_shortest_wins_and_ties_share():
     cls_targets, reg_targets = _assign([[1, 4], [1, 4.0005]], [0, 1])
     assert cls_targets[2].tolist() == [1, 1]
     np.testing.assert_allclose(reg_targets[2], [1, 2])
+
+
+def test_a_point_may_learn_the_classes_of_all_its_actions():
+    cls_targets, reg_targets = _assign([[1, 4], [1.5, 3.5]], [0, 1], point_classes="all")
+    assert cls_targets[2].tolist() == [1, 1]
+    np.testing.assert_allclose(reg_targets[2], [0.5, 1.5])  # of the shortest all the same
 
 
 def test_no_action_gives_no_positive():

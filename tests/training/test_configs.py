@@ -26,7 +26,7 @@ from keras_actionformer.training.experiment import Experiment
 CONFIGS = sorted((pathlib.Path(__file__).parents[2] / "configs").glob("*.py"))
 NAMES = [path.stem for path in CONFIGS]
 # Their data comes from elsewhere than the table of published data sets.
-OWN_DATA = ("custom", "hapt", "hapt_best", "simulated")
+OWN_DATA = ("ablations", "custom", "hapt", "hapt_best", "simulated")
 # One of each kind: padded and resized, one class and many, one stream and three.
 REPRESENTATIVES = [
     "anet_tsp", "ego4d_slowfast_omnivore_egovlp", "fineaction_videomae_h", "thumos14_i3d_strong",
