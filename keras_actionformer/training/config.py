@@ -69,9 +69,7 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     data.downsample_rate = 1  # keeps every n-th feature
     data.whole_frames = False  # actions are learned from whole frames to whole frames (OpenTAD)
     data.min_action_share = 0.0  # of its video that an action must last more than, to be learned
-    data.drop_repeated_actions = (
-        False  # those of the same times and class are learned once (OpenTAD)
-    )
+    data.drop_repeated_actions = False  # those of one time and class are learned once (OpenTAD)
     data.drop_without_actions = False  # leaves out training videos that have none (OpenTAD)
     data.trunc_thresh = 0.5  # share of an action that must stay in a random window
     # What a random window keeps, or is drawn again: "an_action", "whole_actions" (it cuts none), or

@@ -305,6 +305,9 @@ def test_how_often_is_a_matter_of_the_number_of_videos(data):
     config.train.val_every = 3
     due = validation.Validation(config, annotations, 4, copy, None).is_due
     assert [due(epoch) for epoch in range(1, 5)] == [False, False, True, True]
+    config.train.val_every, config.train.val_from = 1, 2
+    due = validation.Validation(config, annotations, 4, copy, None).is_due
+    assert [due(epoch) for epoch in range(1, 5)] == [False, True, True, True]
 
 
 # --- going on ------------------------------------------------------------------------------------
@@ -418,6 +421,9 @@ def test_a_run_killed_in_its_validations_goes_on_bit_for_bit(whole, data, tmp_pa
         ("data", "val_subset", "validaton", "validaton"),
         ("train", "patience", -1, "train.patience must be 0 or more"),
         ("train", "val_every", -1, "train.val_every must be 0 or more"),
+        ("train", "val_from", -1, "train.val_from must be 0 or more"),
+        ("data", "min_action_share", 1.0, r"data.min_action_share must lie in \[0, 1\)"),
+        ("data", "cut_keeps", "all", "cut_keeps must be .an_action"),
         ("train", "stop_after", -1, "train.stop_after must be 0 or more"),
         ("train", "keep_epochs", (5,), "keep_epochs names epoch 5, but there are 1 to 4"),
         ("train", "keep_epochs", (2.5,), "must be a whole number"),
