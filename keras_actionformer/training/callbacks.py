@@ -65,6 +65,11 @@ class RunWriter(keras.callbacks.Callback):
         """bool, whether no epoch is left."""
         return bool(self.rows) and is_over(self.rows, self._train)
 
+    @property
+    def best(self):
+        """The `Best` of its validations, or None."""
+        return best_of(self.rows, self._train.best_by)
+
     def _state(self):
         """Every variable of the training by a unique name, random generators included."""
         # Keras numbers random generators and optimizers through the process: not in a name.
@@ -139,7 +144,7 @@ class RunWriter(keras.callbacks.Callback):
 
     def _write_models(self):
         """Writes what there is to write after the last of `rows`."""
-        epoch, best = len(self.rows), best_of(self.rows)
+        epoch, best = len(self.rows), self.best
         names = {"average": [], "last": []}
         if self.is_over:
             names["last"].append(MODELS["last"])

@@ -123,6 +123,7 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     train.ema = config_dict.FieldReference("auto", field_type=object)
     train.val_every = 0  # epochs from one validation to the next; 0: by the number of videos
     train.val_from = 0  # the first epoch that is validated; 0: as `val_every` says
+    train.best_by = "mAP"  # the best validation is that of the highest "mAP", or lowest "loss"
     train.patience = 0  # epochs without a better validation that end the training; 0: no number
     train.keep_epochs = ()  # whose models are kept, as model_epoch_10.keras
     # Preset, run or checkpoint whose weights to start from, see `ActionFormer.from_preset`.
@@ -209,6 +210,7 @@ def _check_values(config):
     choices = {
         ("train", "optimizer"): ("AdamW", "SGD"),
         ("train", "schedule"): ("cosine", "multistep"),
+        ("train", "best_by"): ("mAP", "loss"),
         ("train", "jit_compile"): ("auto", "on", "off"),
         ("data", "outside"): ("error", "keep"),
         ("data", "time_unit"): ("", *PLAIN_UNITS),

@@ -5,21 +5,23 @@ Nothing else is kept of either, so that a resumed run cannot remember them other
 
 import dataclasses
 
-# Whose validation mAP a column of the log has.
+# Whose validation mAP, or loss, a column of the log has.
 MEAN_AP_OF = {"average": "val_mAP", "last": "val_mAP_last"}
+LOSS_OF = {"average": "val_loss_average", "last": "val_loss"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Best:
-    """The best score of a run's validations.
+    """The best of a run's validations.
 
     Attributes:
-      mean_ap: float in 0..1, mAP on average over the tIoU thresholds.
+      score: float, by what it is the best: mAP in 0..1, on average over the tIoU thresholds, or the
+        loss.
       epoch: int, the first is 1.
       weights: str, `"average"` or `"last"`: which of that epoch's.
     """
 
-    mean_ap: float
+    score: float
     epoch: int
     weights: str
 
@@ -46,19 +48,21 @@ def check_rows(rows):
     return rows
 
 
-def best_of(rows):
+def best_of(rows, best_by="mAP"):
     """The `Best` of a log, the first of equal ones; None where nothing was validated.
 
     Args:
       rows: list of dicts, one an epoch, from the first.
+      best_by: `"mAP"`, the highest, or `"loss"`, the lowest.
     """
+    columns, first = (LOSS_OF, min) if best_by == "loss" else (MEAN_AP_OF, max)
     found = [
         Best(row[column], row["epoch"], weights)
         for row in rows
-        for weights, column in MEAN_AP_OF.items()
+        for weights, column in columns.items()
         if column in row
     ]
-    return max(found, key=lambda best: best.mean_ap, default=None)
+    return first(found, key=lambda best: best.score, default=None)
 
 
 def is_over(rows, train):
@@ -72,7 +76,7 @@ def is_over(rows, train):
     """
     if len(rows) >= num_epochs(train):
         return True
-    best = best_of(rows)
+    best = best_of(rows, train.best_by)
     if not train.patience or best is None or MEAN_AP_OF["average"] not in rows[-1]:
         return False
     return len(rows) - max(best.epoch, train.warmup_epochs) >= train.patience

@@ -5,7 +5,6 @@ import time
 import keras
 
 from keras_actionformer.terminal import clock, is_terminal
-from keras_actionformer.training.epochs import best_of
 
 _EVERY_SEC = 0.1  # from one look of the running line to the next
 # The columns and their widths; together with the mark of the best epoch they fill 79 places.
@@ -57,7 +56,7 @@ class EpochTable(keras.callbacks.Callback):
         if self._run.validation:
             row += _validation_cells(logs)
         row += f"{self._left!s:>{_LEFT}}"
-        best = best_of(self._run.rows)
+        best = self._run.best
         self._line.clear()
         print(f"{row} best" if best and best.epoch == epoch + 1 else row, flush=True)
         if not self._has_ended:  # a first validation is traced, too

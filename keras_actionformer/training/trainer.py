@@ -18,7 +18,7 @@ from keras_actionformer.presets.runs import CHECKPOINT, MODELS, write_config
 from keras_actionformer.terminal import RunningLine
 from keras_actionformer.training.callbacks import BoardWriter, DeadOutputWarning, RunWriter
 from keras_actionformer.training.config import check_config, to_plain
-from keras_actionformer.training.epochs import best_of, num_epochs
+from keras_actionformer.training.epochs import num_epochs
 from keras_actionformer.training.experiment import Experiment
 from keras_actionformer.training.freezing import freeze
 from keras_actionformer.training.progress import EpochTable
@@ -142,7 +142,7 @@ def _train(config, workdir, resume, before_fit, around_fit):
         raise
     finally:
         line.clear()
-    _tell_end(run.rows, epochs.stop)
+    _tell_end(run, epochs.stop, config.train.best_by)
 
 
 @contextlib.contextmanager
@@ -150,19 +150,19 @@ def _never_stopped():
     yield lambda: None
 
 
-def _tell_end(rows, num_epochs):
+def _tell_end(run, num_epochs, best_by):
     """Prints which epoch was the best, where that was looked for, and why the training ended."""
-    best = best_of(rows)
+    rows, best = run.rows, run.best
     if best is None:
         return
     if len(rows) < num_epochs:
         print(
             f"Ended after epoch {len(rows)}: none of the last {len(rows) - best.epoch} was better."
         )
-    print(
-        f"The best validation mAP, {100 * best.mean_ap:.2f}, is of epoch {best.epoch} "
-        f"({best.weights} weights): {MODELS['best']}."
-    )
+    score = f"best validation mAP, {100 * best.score:.2f}"
+    if best_by == "loss":
+        score = f"lowest validation loss, {best.score:.4f}"
+    print(f"The {score}, is of epoch {best.epoch} ({best.weights} weights): {MODELS['best']}.")
 
 
 def _goes_on(workdir, resume):

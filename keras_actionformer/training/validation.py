@@ -5,7 +5,7 @@ import keras
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.errors import UserError, counted
 from keras_actionformer.evaluation.evaluation import evaluate
-from keras_actionformer.training.epochs import MEAN_AP_OF, num_epochs
+from keras_actionformer.training.epochs import LOSS_OF, MEAN_AP_OF, num_epochs
 from keras_actionformer.training.experiment import Experiment
 from keras_actionformer.training.run_scores import detect_items, fuse_where_set
 
@@ -100,6 +100,8 @@ class Validation:
             task = f"{epoch}/{self._num_epochs} validation, {weights}"
             result = self._evaluate(model, task, after_video)
             found[column] = result.average_mean_ap
+            if self._config.train.best_by == "loss" and weights == "average":
+                found[LOSS_OF[weights]] = self._losses()["val_loss"]
             found[column.replace("mAP", "recall")] = float(result.mean_recall[:, 0].mean())
         # The copy has the last weights still: losses to compare with those of the training.
         return {**self._losses(), **found}

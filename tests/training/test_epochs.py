@@ -17,7 +17,7 @@ def rows_of(*scores):
 
 def settings(**changes):
     return ml_collections.ConfigDict(
-        dict(warmup_epochs=0, epochs=10, stop_after=0, patience=0) | changes
+        dict(warmup_epochs=0, epochs=10, stop_after=0, patience=0, best_by="mAP") | changes
     )
 
 
@@ -34,6 +34,16 @@ def settings(**changes):
 )
 def test_the_best_epoch(scores, best):
     assert best_of(rows_of(*scores)) == best
+
+
+def test_the_best_epoch_by_the_loss_is_that_of_the_lowest():
+    rows = rows_of((0.9, 0.9), (0.1, 0.1), (0.2, 0.2))
+    for row, average, last in zip(rows, (0.7, 0.5, 0.4), (0.6, 0.3, 0.8), strict=True):
+        row["val_loss_average"], row["val_loss"] = average, last
+    assert best_of(rows, "loss") == Best(0.3, 2, "last")
+    assert is_over(rows, settings(best_by="loss", patience=1))
+    # That of the averaged weights is computed for this alone.
+    assert best_of([{"epoch": 1, "val_loss": 0.5}], "loss") == Best(0.5, 1, "last")
 
 
 def test_a_schedule_may_end_before_its_last_epoch():

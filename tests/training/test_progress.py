@@ -10,6 +10,7 @@ import pytest
 from helpers.terminal import Terminal
 from keras_actionformer.terminal import RunningLine
 from keras_actionformer.training import progress
+from keras_actionformer.training.epochs import best_of
 
 LOSSES = {"loss": 1.8231, "cls_loss": 1.2012, "reg_loss": 0.6219, "zero_starts": 0.0}
 SCORES = {"val_loss": 1.7012, "val_mAP": 0.4512, "val_mAP_last": 0.5, "val_recall": 1.0}
@@ -25,7 +26,7 @@ def clock(monkeypatch):
 
 
 def table_of(validation, epochs=24, steps=2, jit_compile=False):
-    run = types.SimpleNamespace(validation=validation, rows=[])
+    run = types.SimpleNamespace(validation=validation, rows=[], best=None)
     table = progress.EpochTable(run, RunningLine())
     table.set_params({"epochs": epochs, "steps": steps})
     table.set_model(types.SimpleNamespace(jit_compile=jit_compile))
@@ -39,6 +40,7 @@ def run_epoch(run, table, clock, epoch, step_sec, scores=None, val_sec=0.0):
         table.on_train_batch_end(step, LOSSES)
     clock.now += val_sec
     run.rows.append({"epoch": epoch + 1, **(scores or {})})
+    run.best = best_of(run.rows)
     table.on_epoch_end(epoch, {**LOSSES, **(scores or {})})
 
 

@@ -310,6 +310,16 @@ def test_how_often_is_a_matter_of_the_number_of_videos(data):
     assert [due(epoch) for epoch in range(1, 5)] == [False, True, True, True]
 
 
+def test_the_best_epoch_may_be_that_of_the_lowest_loss(quick, data, tmp_path, capsys):
+    config = validated_config(data)
+    config.train.epochs, config.train.best_by = 1, "loss"
+    trainer.train(config, tmp_path / "run")
+    rows = log_of(tmp_path / "run")
+    losses = [float(row[name]) for row in rows for name in ("val_loss_average", "val_loss")]
+    assert len(losses) == 4 and len(set(losses)) > 1
+    assert f"The lowest validation loss, {min(losses):.4f}, is of epoch" in capsys.readouterr().out
+
+
 # --- going on ------------------------------------------------------------------------------------
 
 
@@ -421,6 +431,7 @@ def test_a_run_killed_in_its_validations_goes_on_bit_for_bit(whole, data, tmp_pa
         ("data", "val_subset", "validaton", "validaton"),
         ("train", "patience", -1, "train.patience must be 0 or more"),
         ("train", "val_every", -1, "train.val_every must be 0 or more"),
+        ("train", "best_by", "map", "train.best_by must be one of mAP, loss"),
         ("train", "val_from", -1, "train.val_from must be 0 or more"),
         ("data", "min_action_share", 1.0, r"data.min_action_share must lie in \[0, 1\)"),
         ("data", "cut_keeps", "all", "cut_keeps must be .an_action"),
