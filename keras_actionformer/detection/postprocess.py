@@ -7,6 +7,7 @@ from keras_actionformer.errors import UserError
 
 _KINDS = {float: number, int: whole, bool: flag}
 _MAX_COUNT = 100_000  # suppression takes a round for each detection: a file must not ask for days
+NMS_METHODS = ("soft", "improved", "linear", "vanilla")  # those that make scores fall
 _MIN_SIGMA = 1e-6  # tIoU^2 / sigma stays a number in float32
 
 
@@ -20,10 +21,17 @@ class PostProcess:
       topk_per_level: bool; False takes `pre_nms_topk` of all levels together (OpenTAD).
       duration_thresh: candidates must be longer than this, in grid steps; below 0 keeps those
         without any length, too (OpenTAD).
-      nms_method: `"soft"`, `"hard"` or `"none"`. `"none"` keeps every candidate, level by level.
+      nms_method: how candidates that overlap a better one fare. `"soft"`: scores fall by a factor
+        of `exp(-tIoU^2 / sigma)`; `"improved"`: where the tIoU reaches a limit that grows with the
+        better one's length; `"linear"`: by one of `1 - tIoU`, where it reaches `iou_threshold`;
+        `"vanilla"`: to 0 there; `"hard"`: they are dropped there, and first of all what does not
+        exceed `min_score`; `"none"`: every candidate is kept, level by level. (`"improved"`,
+        `"linear"` and `"vanilla"` are OpenTAD's methods 3, 1 and 0.)
       multiclass_nms: bool, suppress within a class only; otherwise across classes.
-      iou_threshold: hard NMS drops candidates whose tIoU with a better one reaches this.
-      nms_sigma: width of Soft-NMS, whose factor is `exp(-tIoU^2 / sigma)`.
+      iou_threshold: tIoU with a better candidate, see `nms_method`; `"soft"` has none.
+      iou_threshold_per_step: of `"improved"`, what a step of the better one's length adds to it (a
+        second, where windows are put together).
+      nms_sigma: sigma of `"soft"` and `"improved"`.
       min_score: NMS drops candidates whose score falls below this (soft; the best one of a
         class stays) or does not exceed this (hard).
       max_seg_num: most detections of a sequence.
@@ -53,6 +61,7 @@ class PostProcess:
     nms_method: str = "soft"
     multiclass_nms: bool = True
     iou_threshold: float = 0.1
+    iou_threshold_per_step: float = 0.0
     nms_sigma: float = 0.5
     min_score: float = 0.01
     max_seg_num: int = 1000
@@ -66,7 +75,7 @@ class PostProcess:
     sliding_reaches_end: bool = True
 
     def __post_init__(self):
-        choice("nms_method", self.nms_method, "soft", "hard", "none")
+        choice("nms_method", self.nms_method, *NMS_METHODS, "hard", "none")
         for field in dataclasses.fields(self):
             if field.type in _KINDS:
                 value = _KINDS[field.type](field.name, getattr(self, field.name))

@@ -148,8 +148,8 @@ def _rounds(rows, remaining, settings):
         best = ops.expand_dims(best, 1)
         overlap = ops.maximum(ops.minimum(end, ends) - ops.maximum(start, starts), 0.0)
         tiou = overlap / (length + lengths - overlap)
-        if settings.nms_method == "soft":
-            weakened = remaining * ops.exp(tiou * tiou * (-1.0 / settings.nms_sigma))
+        if settings.nms_method != "hard":
+            weakened = remaining * _factors(tiou, length, settings)
             # A group's best is picked before this can reach it: it is never tested. Without a
             # limit all that is left stays, and what is gone is not weakened to a score of 0.
             stays = weakened >= settings.min_score if settings.min_score > 0 else remaining >= 0
@@ -175,6 +175,24 @@ def _rounds(rows, remaining, settings):
         any_left, pick_some, (step, nothing, remaining, index, picked_scores)
     )
     return index, picked_scores
+
+
+def _factors(tiou, length, settings):
+    """By how much the scores of candidates fall: (B, N) float32.
+
+    Args:
+      tiou: (B, N) float32, theirs with the picked one.
+      length: (B, 1) float32, of the picked one.
+      settings: `PostProcess`, whose method is neither `"hard"` nor `"none"`.
+    """
+    if settings.nms_method in ("soft", "improved"):
+        factors = ops.exp(tiou * tiou * (-1.0 / settings.nms_sigma))
+        if settings.nms_method == "soft":
+            return factors
+        limit = settings.iou_threshold + settings.iou_threshold_per_step * length
+        return ops.where(tiou >= limit, factors, 1.0)
+    factors = 1.0 - tiou if settings.nms_method == "linear" else ops.zeros_like(tiou)
+    return ops.where(tiou >= settings.iou_threshold, factors, 1.0)
 
 
 def vote(segments, all_segments, all_scores, threshold, by_tiou=True):

@@ -139,7 +139,10 @@ def _has_norm(path, norm):
 
 # === Inference ===
 
-_NMS = "use_soft_nms sigma max_seg_num iou_threshold min_score multiclass voting_thresh".split()
+_NMS = (
+    "use_soft_nms sigma max_seg_num iou_threshold min_score multiclass voting_thresh method t1 t2"
+).split()
+_NMS_METHODS = ("vanilla", "linear", "soft", "improved")  # by their numbers
 _POST_PROCESSING = "nms pre_nms_topk pre_nms_thresh external_cls save_dict sliding_window".split()
 
 
@@ -231,14 +234,15 @@ def _postprocess(config, num_classes):
             "pre_nms_thresh": section.get("pre_nms_thresh", 0.001),
             "pre_nms_topk": section.get("pre_nms_topk", 2000),
         }
-    method = "soft" if nms.get("use_soft_nms", True) else "hard"
+    method, iou_threshold = _nms_method(nms), nms.get("iou_threshold", 0.0)
     return PostProcess(
         **candidates,
         topk_per_level=False,
         duration_thresh=-1.0,
         nms_method=method if nms else "none",
         multiclass_nms=nms.get("multiclass", True),
-        iou_threshold=nms.get("iou_threshold", 0.0),
+        iou_threshold=nms.get("t1", 0.0) if method == "improved" else iou_threshold,
+        iou_threshold_per_step=nms.get("t2", 0.0),
         nms_sigma=nms.get("sigma", 0.5),
         min_score=nms.get("min_score", 0.0),
         max_seg_num=nms.get("max_seg_num", 100),
@@ -246,6 +250,16 @@ def _postprocess(config, num_classes):
         voting_by_tiou=False,
         drop_empty=False,
     )
+
+
+def _nms_method(nms):
+    number = nms.get("method", 2)
+    if number not in range(len(_NMS_METHODS)):
+        raise UserError(
+            f"The configuration of OpenTAD has post_processing.nms.method={shown(number)}; only "
+            f"0 to {len(_NMS_METHODS) - 1} can be opened here."
+        )
+    return _NMS_METHODS[number] if nms.get("use_soft_nms", True) else "hard"
 
 
 def _grid(data):

@@ -1,6 +1,7 @@
 """Detections against OpenTAD's, from feature files to seconds, and the steps between."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -9,21 +10,18 @@ from helpers.golden_files import GOLDEN, cases, group, load
 from helpers.opentad_models import opentad_model
 from keras_actionformer.data.windows import sliding_windows
 from keras_actionformer.detection.detections import Detections
+from keras_actionformer.detection.suppression import suppress
 from keras_actionformer.evaluation.fusion import fuse_scores
 from keras_actionformer.network.resizing import ResizeTo
 from keras_actionformer.presets.opentad import model_arguments
+
+FACTS = pathlib.Path(__file__).parents[1] / "golden/o_facts_configs.json"
 
 
 def _variants():
     for case in cases("o_e"):
         for name, variant in load(case.values[0])["meta_json"].get("variants", {}).items():
-            if _is_known(variant["post_processing"]["nms"]):
-                yield pytest.param(case.values[0], name, id=f"{case.id}-{name}")
-
-
-def _is_known(nms):
-    """Whether some configuration of ActionFormer suppresses so."""
-    return nms is None or nms.get("method", 2) == 2
+            yield pytest.param(case.values[0], name, id=f"{case.id}-{name}")
 
 
 def _model(golden, variant):
@@ -112,6 +110,42 @@ def test_golden_windows(path):
             ours = sliding_windows(steps, window, case["window_overlap_ratio"], reach_end=False)
             ours = [(start, start + size - 1, size) for start, size in ours]
             assert windows[: len(ours)] == ours, (name, frames)
+
+
+def _suppressions():
+    for case in cases("o_e"):
+        golden = load(case.values[0])
+        inputs = {name.split("/")[0] for name in golden if name.endswith("/labels")}
+        # Without a file of its own, it is a step of what the others compute.
+        for settings in golden["meta_json"].get("settings", {}):
+            for name in sorted(inputs):
+                if settings != "defaults" and f"{name}/{settings}/scores" in golden:
+                    yield pytest.param(case.values[0], name, settings, id=f"{name}-{settings}")
+
+
+@pytest.mark.parametrize("path, name, settings", list(_suppressions()))
+def test_golden_suppression(path, name, settings):
+    golden = load(path)
+    nms = golden["meta_json"]["settings"][settings]
+    config = json.loads(FACTS.read_text())["thumos_i3d.py"]
+    config["post_processing"] = {"nms": nms}
+    given = group(golden, f"{name}/")
+    valid = np.ones((1, len(given["scores"])), bool)
+    segments, scores, labels, count = suppress(
+        given["segments"][None], given["scores"][None], given["labels"][None].astype("int32"),
+        valid, model_arguments(config)["postprocess"],
+    )  # fmt: skip
+    expected = group(golden, f"{name}/{settings}/")
+    assert int(count[0]) == len(expected["scores"])
+    found = np.asarray(scores)[0][: int(count[0])]
+    np.testing.assert_allclose(found, expected["scores"], rtol=0, atol=1e-6)
+    found = np.asarray(segments)[0][: int(count[0])]
+    # For one without length, which nobody votes for, its program has no numbers.
+    known = np.isfinite(expected["segments"])
+    np.testing.assert_allclose(found[known], expected["segments"][known], rtol=1e-5, atol=1e-4)
+    assert np.isfinite(found).all()
+    found = np.asarray(labels)[0][: int(count[0])]
+    np.testing.assert_array_equal(found, expected["labels"].astype(int))
 
 
 RULES = {"CUHKANETClassifier": "product", "TCANetHACSClassifier": "twice_product",

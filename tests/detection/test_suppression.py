@@ -117,6 +117,21 @@ def test_hard_by_hand():
     assert segments[:, 0].tolist() == [0, 5, 20]
 
 
+def test_other_ways_of_making_scores_fall_by_hand():
+    def scores_by(method, **changes):
+        settings = PostProcess(nms_method=method, min_score=0.001, max_seg_num=4, **changes)
+        return run(SEGMENTS, SCORES, np.zeros(4, "int32"), settings)[1]
+
+    # 1 - 1 leaves nothing of the second; the third, 1/3 inside of the first, keeps 2/3 of 0.7.
+    scores = scores_by("linear", iou_threshold=0.3)
+    np.testing.assert_allclose(scores, [0.9, 0.6, 0.7 * 2 / 3], rtol=1e-5)
+    np.testing.assert_allclose(scores_by("linear", iou_threshold=0.5), [0.9, 0.7, 0.6], rtol=1e-5)
+    np.testing.assert_allclose(scores_by("vanilla", iou_threshold=0.3), [0.9, 0.6], rtol=1e-5)
+    # A limit of 0.3 + 0.01 * 10 steps: the third, with 1/3, stays as it is.
+    scores = scores_by("improved", iou_threshold=0.3, iou_threshold_per_step=0.01)
+    np.testing.assert_allclose(scores, [0.9, 0.7, 0.6, 0.8 * np.exp(-2)], rtol=1e-5)
+
+
 def test_the_best_of_a_class_is_kept_however_low():
     settings = PostProcess(min_score=0.5)
     _, scores, labels = run(SEGMENTS, SCORES / 10, np.array([0, 0, 1, 1], "int32"), settings)

@@ -44,9 +44,9 @@ FLAGS = [
     "embd_with_ln", "use_abs_pe", "use_rel_pe", "fpn_with_ln", "head_with_ln", "force_upsampling",
     "mask_after_relu", "points_at_centers", "resize_longer",
 ]  # fmt: skip
-CHOICES = ["backbone_type", "fpn_type", "center_sample", "resize_method"]
+CHOICES = ["backbone_type", "fpn_type", "center_sample", "resize_method", "point_classes"]
 LISTS = ["head_empty_cls", "regression_range", "class_names"]
-PARTS = ["grid", "postprocess", "thresholds"]
+PARTS = ["grid", "postprocess", "thresholds", "encoder"]
 
 
 def bomb():

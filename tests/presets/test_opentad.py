@@ -98,7 +98,8 @@ def config():
         ("model.projection.input_drop", 1, "input_drop, which is not known.*'input_pdrop'"),
         ("model.projection.attn_cfg", None, "no section model.projection.attn_cfg"),
         ("model.rpn_head.prior_generator.offset", 1, "prior_generator.offset, which is not known"),
-        ("post_processing.nms.method", 3, "post_processing.nms.method, which is not known"),
+        ("post_processing.nms.method", 4, "post_processing.nms.method=4; only 0 to 3"),
+        ("post_processing.nms.t3", 3, "post_processing.nms.t3, which is not known"),
         ("post_processing.more", 3, "post_processing.more, which is not known"),
     ],
 )
