@@ -46,7 +46,7 @@ FLAGS = [
 ]  # fmt: skip
 CHOICES = ["backbone_type", "fpn_type", "center_sample", "resize_method", "point_classes"]
 LISTS = ["head_empty_cls", "regression_range", "class_names"]
-PARTS = ["grid", "postprocess", "thresholds", "encoder"]
+PARTS = ["grid", "postprocess", "thresholds"]
 
 
 def bomb():
