@@ -104,7 +104,7 @@ def test_another_subset_changes_no_file(folder):
     "option, texts",
     [
         ("--config.postprocess.nms_sigma=0", ["nms_sigma must be above 0"]),
-        ("--config.postprocess.nms_method=fast", ["nms_method must be 'soft', 'hard' or 'none'"]),
+        ("--config.postprocess.nms_method=fast", ["nms_method must be 'soft', 'improved'"]),
         ("--config.fusion.topk=3", ["--config.fusion.topk changes nothing without --video_scores"]),
     ],
 )
