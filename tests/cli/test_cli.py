@@ -129,7 +129,7 @@ def test_presets(tmp_path):
     everything = told()
     names = [line.split()[0] for line in everything.splitlines() if line and line[0] != " "]
     assert names == list(list_presets())
-    assert told("*i3d").count("parameters") == 2
+    assert told("*i3d").count("parameters") == 3
     assert told("simulat") == (
         "simulated  427,981 parameters, with weights\n"
         "  Made-up sequences of the simulate program (5 classes); small, for trying everything "
