@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_actionformer.checks import positive_whole
 from keras_actionformer.detection.detections import Detections
+from keras_actionformer.detection.seconds import clipped_sec
 from keras_actionformer.detection.tiles import receptive_fields, tile_overlap, why_not_tiles
 from keras_actionformer.errors import UserError
 
@@ -59,11 +60,17 @@ class LiveDetector:
       score_threshold: see `Detections.filter`.
 
     Raises:
-      UserError: the model sees all of a sequence at once, or a number is out of its range.
+      UserError: the model sees all of a sequence at once, or windows of it, or a number is out of
+        its range.
     """
 
     def __init__(self, model, grid, longest=None, delay=None, score_threshold=None):
         architecture = model.architecture
+        if model.postprocess.sliding_steps:
+            raise UserError(
+                "The model can only detect in sequences that have ended, because it cuts them to "
+                "windows (sliding_steps)."
+            )
         if longest is None:
             longest = longest_steps(architecture)
         self.longest = positive_whole("longest", longest)
@@ -99,9 +106,7 @@ class LiveDetector:
         self._told = until
         if until < np.inf:
             self._tail.forget(max(self._first_kept() - self._left, 0))
-        segments_sec = np.maximum(self._grid.to_sec(segments[is_new]), 0.0)
-        if duration_sec is not None:
-            segments_sec = np.minimum(segments_sec, duration_sec)
+        segments_sec = clipped_sec(segments[is_new], self._grid, duration_sec)
         names = self._model.class_names
         found = Detections(segments_sec, scores[is_new], labels[is_new], names)
         found = found[segments_sec[:, 0] < segments_sec[:, 1]].filter(min_score=self._threshold)

@@ -59,7 +59,10 @@ def windows_of(settings, num_steps, grid, duration_sec, window_steps, overlap):
 
 
 def clipped_sec(segments, grid, duration_sec):
-    """Segments (M, 2) of a grid in seconds, cut to [0, duration]; float32, as the reference."""
+    """Segments (M, 2) of a grid in seconds, cut to [0, duration], in the type they have.
+
+    In float32, as candidates have it, the reference converts and clips.
+    """
     segments_sec = np.maximum(grid.to_sec(segments), 0.0)
     return segments_sec if duration_sec is None else np.minimum(segments_sec, duration_sec)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_actionformer import ActionFormer, FeatureGrid, UserError, simulate_dataset
+from keras_actionformer import ActionFormer, FeatureGrid, PostProcess, UserError, simulate_dataset
 from keras_actionformer.detection.live import LiveDetector, longest_steps, settled_after
 
 
@@ -92,6 +92,12 @@ def test_what_does_not_go(model):
     )  # fmt: skip
     with pytest.raises(UserError, match="in sequences that have ended, because some of its att"):
         LiveDetector(everything, FeatureGrid(1, 1, 1))
+    in_windows = ActionFormer(
+        input_dim=3, num_classes=1, backbone_arch=(1, 0, 1), embd_dim=8, fpn_dim=8, head_dim=8,
+        n_head=2, n_mha_win_size=3, postprocess=PostProcess(sliding_steps=64),
+    )  # fmt: skip
+    with pytest.raises(UserError, match=r"that have ended, because it cuts them to windows \(sli"):
+        LiveDetector(in_windows, FeatureGrid(1, 1, 1))
     with pytest.raises(UserError, match="delay must be a whole number from 1 up"):
         LiveDetector(model, model.grid, delay=0)
     detector = LiveDetector(model, model.grid)
