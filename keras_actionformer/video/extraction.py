@@ -68,11 +68,6 @@ def sidecar_of(facts, encoder, sampling):
     )
 
 
-def extract(path, encoder, sidecar):
-    """Computes the features of a video, float32 (T, C), see `extract_steps`."""
-    return np.concatenate(list(extract_steps(path, encoder, sidecar)))
-
-
 def extract_steps(path, encoder, sidecar, on_step=None):
     """Computes the features of a video, of which no more than a batch is in memory.
 

@@ -8,7 +8,6 @@ them: H.264 and VP9, 8 frames a second, 29.97, and a rate that varies as a telep
 
 import csv
 import fractions
-import io
 import os
 import pathlib
 from collections.abc import Callable
@@ -90,12 +89,10 @@ def simulate_videos(
             )
             if progress is not None:
                 progress(subset * num_train + i + 1, total)
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(
-        [("video", "start", "end", "behaviour", "subset"), *rows]
-    )
     with atomic_write(output_dir / "bouts.csv") as file:  # last: where it is, all videos are
-        file.write(text.getvalue())
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("video", "start", "end", "behaviour", "subset"))
+        writer.writerows(rows)
     return len(rows)
 
 

@@ -3,6 +3,8 @@
 Independent of the package's own table of names: a module a layer, as PyTorch names them.
 """
 
+from helpers.reference_parameters import add_block, add_conv
+
 
 def opentad_parameters(model):
     """Every entry of the state dict of OpenTAD's ActionFormer.
@@ -18,7 +20,7 @@ def opentad_parameters(model):
     dim = widths if isinstance(widths, int) else sum(widths)
     if not isinstance(channels, int):
         for i, (source, target) in enumerate(zip(channels, widths, strict=True)):
-            _conv(shapes, f"projection.proj.{i}.conv", source, target, 1)
+            add_conv(shapes, f"projection.proj.{i}.conv", source, target, 1)
         channels = dim
     convolutions, stem, branches = projection["arch"]
     kernel, norm = projection["conv_cfg"]["kernel_size"], projection.get("norm_cfg")
@@ -27,7 +29,7 @@ def opentad_parameters(model):
         channels = dim
     for kind, count in (("stem", stem), ("branch", branches)):
         for i in range(count):
-            _block(shapes, f"projection.{kind}.{i}", dim, projection["path_pdrop"] > 0)
+            add_block(shapes, f"projection.{kind}.{i}", dim, _norm, projection["path_pdrop"] > 0)
     _neck(shapes, neck)
     width = head["feat_channels"]
     shapes["rpn_head.loss_normalizer"] = ()
@@ -35,7 +37,7 @@ def opentad_parameters(model):
         for i in range(head["num_convs"]):
             source = head["in_channels"] if i == 0 else width
             _module(shapes, f"rpn_head.{kind}_convs.{i}", source, width, 3, {"type": "LN"})
-        _conv(shapes, f"rpn_head.{kind}_head", width, outputs, 3)
+        add_conv(shapes, f"rpn_head.{kind}_head", width, outputs, 3)
     for level in range(len(head["prior_generator"]["strides"])):
         shapes[f"rpn_head.scale.{level}.scale"] = ()
     return shapes
@@ -55,31 +57,10 @@ def _neck(shapes, neck):
         _module(shapes, f"neck.fpn_convs.{i}", neck["out_channels"], neck["out_channels"], 3, norm)
 
 
-def _block(shapes, name, dim, scaled):
-    for part in ("query", "key", "value"):
-        shapes[f"{name}.attn.{part}_conv.conv.weight"] = (dim, 1, 3)
-        _norm(shapes, f"{name}.attn.{part}_norm", dim)
-    for part in ("query", "key", "value", "proj"):
-        _conv(shapes, f"{name}.attn.{part}", dim, dim, 1)
-    _norm(shapes, f"{name}.ln1", dim)
-    _norm(shapes, f"{name}.ln2", dim)
-    _conv(shapes, f"{name}.mlp.0", dim, 4 * dim, 1)
-    _conv(shapes, f"{name}.mlp.3", 4 * dim, dim, 1)
-    if scaled:
-        shapes[f"{name}.drop_path_attn.scale"] = (1, dim, 1)
-        shapes[f"{name}.drop_path_mlp.scale"] = (1, dim, 1)
-
-
 def _module(shapes, name, source, target, kernel, norm):
-    _conv(shapes, f"{name}.conv", source, target, kernel, bias=norm is None)
+    add_conv(shapes, f"{name}.conv", source, target, kernel, bias=norm is None)
     if norm is not None:
         _norm(shapes, f"{name}.norm", target)
-
-
-def _conv(shapes, name, source, target, kernel, bias=True):
-    shapes[f"{name}.weight"] = (target, source, kernel)
-    if bias:
-        shapes[f"{name}.bias"] = (target,)
 
 
 def _norm(shapes, name, dim):

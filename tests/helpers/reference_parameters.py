@@ -19,16 +19,16 @@ def reference_parameters(config):
     channels = config["input_dim"]
     if not isinstance(channels, int):
         for i, (source, target) in enumerate(zip(channels, widths, strict=True)):
-            _conv(shapes, f"backbone.proj.{i}.conv", source, target, 1)
+            add_conv(shapes, f"backbone.proj.{i}.conv", source, target, 1)
         channels = dim
     num_convs, num_stem, num_branches = config["backbone_arch"]
     for i in range(num_convs):
-        _conv(shapes, f"backbone.embd.{i}.conv", channels, dim, 3, bias=False)
+        add_conv(shapes, f"backbone.embd.{i}.conv", channels, dim, 3, bias=False)
         _norm(shapes, f"backbone.embd_norm.{i}", dim)
         channels = dim
     for kind, count in (("stem", num_stem), ("branch", num_branches)):
         for i in range(count):
-            _block(shapes, f"backbone.{kind}.{i}", dim)
+            add_block(shapes, f"backbone.{kind}.{i}", dim, _norm)
     width = config["head_dim"]
     for level in range(num_branches + 1):
         _norm(shapes, f"neck.fpn_norms.{level}", config["fpn_dim"])
@@ -39,27 +39,30 @@ def reference_parameters(config):
     ):
         for i in range(2):
             source = config["fpn_dim"] if i == 0 else width
-            _conv(shapes, f"{head}.head.{i}.conv", source, width, 3, bias=False)
+            add_conv(shapes, f"{head}.head.{i}.conv", source, width, 3, bias=False)
             _norm(shapes, f"{head}.norm.{i}", width)
-        _conv(shapes, f"{head}.{out}.conv", width, outputs, 3)
+        add_conv(shapes, f"{head}.{out}.conv", width, outputs, 3)
     return shapes
 
 
-def _block(shapes, name, dim):
+def add_block(shapes, name, dim, norm, has_scales=True):
+    """Adds the parameters of a transformer block, of which `norm` adds those of a normalization."""
     for part in ("query", "key", "value"):
         shapes[f"{name}.attn.{part}_conv.conv.weight"] = (dim, 1, 3)
-        _norm(shapes, f"{name}.attn.{part}_norm", dim)
+        norm(shapes, f"{name}.attn.{part}_norm", dim)
     for part in ("query", "key", "value", "proj"):
-        _conv(shapes, f"{name}.attn.{part}", dim, dim, 1)
-    _norm(shapes, f"{name}.ln1", dim)
-    _norm(shapes, f"{name}.ln2", dim)
-    _conv(shapes, f"{name}.mlp.0", dim, 4 * dim, 1)
-    _conv(shapes, f"{name}.mlp.3", 4 * dim, dim, 1)
-    shapes[f"{name}.drop_path_attn.scale"] = (1, dim, 1)
-    shapes[f"{name}.drop_path_mlp.scale"] = (1, dim, 1)
+        add_conv(shapes, f"{name}.attn.{part}", dim, dim, 1)
+    norm(shapes, f"{name}.ln1", dim)
+    norm(shapes, f"{name}.ln2", dim)
+    add_conv(shapes, f"{name}.mlp.0", dim, 4 * dim, 1)
+    add_conv(shapes, f"{name}.mlp.3", 4 * dim, dim, 1)
+    if has_scales:
+        shapes[f"{name}.drop_path_attn.scale"] = (1, dim, 1)
+        shapes[f"{name}.drop_path_mlp.scale"] = (1, dim, 1)
 
 
-def _conv(shapes, name, source, target, kernel, bias=True):
+def add_conv(shapes, name, source, target, kernel, bias=True):
+    """Adds the parameters of a convolution over time."""
     shapes[f"{name}.weight"] = (target, source, kernel)
     if bias:
         shapes[f"{name}.bias"] = (target,)

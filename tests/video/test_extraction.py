@@ -20,7 +20,7 @@ from keras_actionformer.data.sidecars import read_sidecar
 from keras_actionformer.errors import UserError
 from keras_actionformer.video import feature_folder
 from keras_actionformer.video.encoder import Sampling
-from keras_actionformer.video.extraction import check_sampling, extract, sidecar_of
+from keras_actionformer.video.extraction import check_sampling, extract_steps, sidecar_of
 from keras_actionformer.video.feature_folder import extract_videos
 from keras_actionformer.video.finding import find_video_files
 from keras_actionformer.video.reading import Framing, probe
@@ -50,7 +50,7 @@ class Numbers:
 
 def features(path, encoder, sampling=OWN):
     sidecar = sidecar_of(probe(path), encoder, check_sampling(encoder, sampling))
-    return extract(path, encoder, sidecar), sidecar
+    return np.concatenate(list(extract_steps(path, encoder, sidecar))), sidecar
 
 
 @pytest.mark.parametrize(("window", "stride"), [(16, 4), (16, 16), (3, 7), (1, 1), (90, 1)])
@@ -124,7 +124,7 @@ def test_features_that_are_not_finite(tmp_path):
     broken = lambda clips: np.full((len(clips), 1), np.nan)  # noqa: E731
     broken.__dict__.update(clip_frames=1, framing=encoder.framing, batch_clips=2)
     with pytest.raises(UserError, match="at 0.0 s are NaN"):
-        extract(path, broken, sidecar)
+        np.concatenate(list(extract_steps(path, broken, sidecar)))
 
 
 # === Many videos ===

@@ -12,7 +12,7 @@ from helpers.videos import write_video
 from keras_actionformer.data.sidecars import read_sidecar
 from keras_actionformer.errors import UserError
 from keras_actionformer.video.encoder import Sampling
-from keras_actionformer.video.extraction import check_sampling, extract, sidecar_of
+from keras_actionformer.video.extraction import check_sampling, extract_steps, sidecar_of
 from keras_actionformer.video.feature_folder import extract_videos
 from keras_actionformer.video.i3d import inception, inception_i3d, max_pool, unit
 from keras_actionformer.video.named_encoders import open_encoder
@@ -141,7 +141,7 @@ def flow(tmp_path_factory):
 
 def features(path, encoder):
     sidecar = sidecar_of(probe(path), encoder, check_sampling(encoder, OWN))
-    return extract(path, encoder, sidecar), sidecar
+    return np.concatenate(list(extract_steps(path, encoder, sidecar))), sidecar
 
 
 def test_clips_of_a_video(tmp_path, rgb):
