@@ -12,8 +12,6 @@ import shutil
 import stat
 import uuid
 
-import numpy as np
-
 from keras_actionformer.errors import UserError
 
 try:
@@ -213,41 +211,6 @@ def write_json(path, content, indent=1, ensure_ascii=True):
         file.write("\n")
 
 
-def write_npy(path, array):
-    """Writes an array as a `.npy` file, all at once."""
-    with atomic_write(path, "wb") as file:
-        np.save(file, array)
-
-
-def write_npy_rows(path, parts):
-    """Writes arrays one after the other as one: only one of them is in memory.
-
-    Args:
-      path: `pathlib.Path`, which gets what `numpy.save` would write of all.
-      parts: iterator of arrays (n, C) of one type and width, one at least.
-
-    Returns:
-      (int, int), the shape of all.
-    """
-    with open(path, "wb") as file:
-        count = 0
-        for part in parts:
-            if not count:
-                _write_npy_head(file, part, 0)
-            file.write(part.tobytes())
-            count += len(part)
-        file.seek(0)
-        _write_npy_head(file, part, count)
-    return count, part.shape[1]
-
-
-def _write_npy_head(file, part, count):
-    # It has room for any count, so that it is as long whatever that is.
-    description = np.lib.format.dtype_to_descr(part.dtype)
-    head = {"descr": description, "fortran_order": False, "shape": (count, part.shape[1])}
-    np.lib.format.write_array_header_1_0(file, head)
-
-
 @contextlib.contextmanager
 def atomic_path(path):
     """Yields a path to write to, and moves that file to `path` when the block succeeds.
@@ -388,7 +351,7 @@ def _new_beside(folder):
         temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
         temporary.mkdir()
         try:
-            lock = _lock(temporary)
+            lock = lock_folder(temporary)
         except (BlockingIOError, FileNotFoundError):
             continue  # another writer has taken it for abandoned before it was locked
         except OSError:
@@ -402,41 +365,12 @@ def _remove_abandoned(folder):
     """Deletes the hidden folders of writers that were killed; a living one has locked its own."""
     for path in folder.parent.glob(f".{glob.escape(folder.name)}.*.part"):
         with contextlib.suppress(OSError):
-            lock = _lock(path)
+            lock = lock_folder(path)
             shutil.rmtree(path, ignore_errors=True)
             os.close(lock)
 
 
-@contextlib.contextmanager
-def only_writer(folder):
-    """Has a folder to itself within the block, where its file system has locks.
-
-    For files that belong together: of two writers each would leave some.
-
-    Args:
-      folder: str or `os.PathLike`, created when missing.
-
-    Raises:
-      UserError: another process writes to it.
-    """
-    os.makedirs(folder, exist_ok=True)
-    try:
-        lock = _lock(folder)
-    except BlockingIOError:
-        raise UserError(
-            f"'{folder}' is being written by another program: wait until it ends, or name another "
-            "folder."
-        ) from None
-    except OSError:
-        lock = None
-    try:
-        yield
-    finally:
-        if lock is not None:
-            os.close(lock)
-
-
-def _lock(folder):
+def lock_folder(folder):
     """Locks a folder, and returns the file descriptor that holds the lock until its process ends.
 
     Raises:

@@ -22,7 +22,6 @@ from keras_actionformer.detection.thresholds import ScoreThreshold, Thresholds, 
 from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.network.backbone import Backbone
 from keras_actionformer.network.heads import Heads
-from keras_actionformer.network.layers import quantization
 from keras_actionformer.network.neck import Neck
 from keras_actionformer.network.padding import PadToStride
 from keras_actionformer.network.points import points_of
@@ -165,12 +164,6 @@ class ActionFormer(TrainableNetwork):
     def strides(self) -> tuple[int, ...]:
         """Strides of the levels that have points, in steps."""
         return self.architecture.strides
-
-    @property
-    def network_weights(self) -> list[Any]:
-        """Variables of the network, frozen ones included, without the loss normalizer."""
-        normalizer = self.positives_average.value
-        return [variable for variable in self.weights if variable is not normalizer]
 
     def points(self, num_steps: int) -> Any:
         """Points of a sequence of `num_steps` (padded) steps, `(P, 4)`; see `make_points`."""
@@ -426,11 +419,6 @@ class ActionFormer(TrainableNetwork):
         )
 
     # ---- serialization --------------------------------------------------------------------
-
-    def save(self, filepath: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
-        """As `keras.Model.save`; what cannot be saved is refused before a file is emptied."""
-        quantization(self.layers)
-        super().save(filepath, *args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """Everything but the dtype: weights are float32 under every policy, and a model that is

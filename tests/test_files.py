@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from keras_actionformer import files
+from keras_actionformer.containers.numpy_files import write_npy
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import (
     RepeatedKeyError,
     atomic_folder,
     atomic_path,
     atomic_write,
-    only_writer,
     parse_json,
     path_inside,
     read_json,
@@ -22,7 +22,6 @@ from keras_actionformer.files import (
     remove_leftovers,
     told_if_unreadable,
     write_json,
-    write_npy,
 )
 
 
@@ -49,16 +48,6 @@ def test_text_that_cannot_be_read_is_told(tmp_path):
         )
     path.write_bytes(b"one\ntw\xff\n")
     assert told(path) == f"List '{path}' is not UTF-8 text in line 2; save it as UTF-8."
-
-
-@pytest.mark.skipif(os.name == "nt", reason="folders have no locks there")
-def test_a_folder_has_one_writer(tmp_path):
-    with only_writer(tmp_path / "a" / "b"):
-        with pytest.raises(UserError, match="b' is being written by another program: wait"):
-            with only_writer(tmp_path / "a" / "b"):
-                pass
-    with only_writer(tmp_path / "a" / "b"):
-        assert not list((tmp_path / "a" / "b").iterdir())
 
 
 def test_json_is_written_and_read(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from helpers.models import CHANNELS, small_model, to_numpy, without_stochastic_depth
 from keras_actionformer.errors import UserError
 from keras_actionformer.model import ActionFormer
-from keras_actionformer.network.layers import layers_within
+from keras_actionformer.network.adapted_layers import layers_within
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="checkpoints are TensorFlow's"

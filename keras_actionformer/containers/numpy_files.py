@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_actionformer.containers.claims import brief_bytes
 from keras_actionformer.containers.zip_files import open_zip, read_entry
-from keras_actionformer.files import check_is_file
+from keras_actionformer.files import atomic_write, check_is_file
 
 _MAGIC = b"\x93NUMPY"
 # Version -> bytes that tell how long the header is, and NumPy's reader of it. A third version is
@@ -113,3 +113,41 @@ def _read_header(stream, num_bytes):
             f"its header claims {brief_bytes(claimed)} of numbers, but it has {brief_bytes(found)}"
         )
     return shape, in_columns, dtype
+
+
+# === Writing ===
+
+
+def write_npy(path, array):
+    """Writes an array as a `.npy` file, all at once."""
+    with atomic_write(path, "wb") as file:
+        np.save(file, array)
+
+
+def write_npy_rows(path, parts):
+    """Writes arrays one after the other as one: only one of them is in memory.
+
+    Args:
+      path: `pathlib.Path`, which gets what `numpy.save` would write of all.
+      parts: iterator of arrays (n, C) of one type and width, one at least.
+
+    Returns:
+      (int, int), the shape of all.
+    """
+    with open(path, "wb") as file:
+        count = 0
+        for part in parts:
+            if not count:
+                _write_npy_head(file, part, 0)
+            file.write(part.tobytes())
+            count += len(part)
+        file.seek(0)
+        _write_npy_head(file, part, count)
+    return count, part.shape[1]
+
+
+def _write_npy_head(file, part, count):
+    # It has room for any count, so that it is as long whatever that is.
+    description = np.lib.format.dtype_to_descr(part.dtype)
+    head = {"descr": description, "fortran_order": False, "shape": (count, part.shape[1])}
+    np.lib.format.write_array_header_1_0(file, head)

@@ -16,12 +16,12 @@ import re
 
 import numpy as np
 
-from keras_actionformer.containers.numpy_files import read_npz
+from keras_actionformer.containers.numpy_files import read_npz, write_npy
 from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.annotations import Annotations, Video
 from keras_actionformer.datasets.sensor_windows import cut_windows
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import told_if_unreadable, write_npy
+from keras_actionformer.files import told_if_unreadable
 
 FPS = 50
 STRIDE_FRAMES = 25

@@ -11,11 +11,12 @@ import shutil
 import tarfile
 import zipfile
 
+from keras_actionformer.containers.numpy_files import write_npy
 from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.datasets.published import PUBLISHED
 from keras_actionformer.errors import UserError, counted, suggest
-from keras_actionformer.files import atomic_folder, path_inside, write_npy
+from keras_actionformer.files import atomic_folder, path_inside
 
 _UNPACKED = "unpacked"
 

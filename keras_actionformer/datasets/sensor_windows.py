@@ -4,17 +4,20 @@ What was chosen once for a data set (`SensorWindows`) lies as `windows.json` bes
 that recordings which come later get theirs by the same numbers.
 """
 
+import contextlib
 import dataclasses
+import os
 import pathlib
 
 import numpy as np
 
 from keras_actionformer.checks import check_keywords
+from keras_actionformer.containers.numpy_files import write_npy
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.datasets.sensor_times import evenly_sampled
 from keras_actionformer.datasets.sensors import read_recording
 from keras_actionformer.errors import UserError, counted
-from keras_actionformer.files import only_writer, read_json, write_json, write_npy
+from keras_actionformer.files import lock_folder, read_json, write_json
 
 SETTINGS = "windows.json"
 
@@ -191,6 +194,35 @@ def write_features(recordings, windows, output_dir, progress, tell=print):
             f"{unread[0]}, so that gaps would go unseen; samples are taken to follow at "
             f"{windows.rate_hz:g} Hz. Times can be numbers, 10:20:30.5 or 2024-01-31 10:20:30.5."
         )
+
+
+@contextlib.contextmanager
+def only_writer(folder):
+    """Has a folder to itself within the block, where its file system has locks.
+
+    For files that belong together: of two writers each would leave some.
+
+    Args:
+      folder: str or `os.PathLike`, created when missing.
+
+    Raises:
+      UserError: another process writes to it.
+    """
+    os.makedirs(folder, exist_ok=True)
+    try:
+        lock = lock_folder(folder)
+    except BlockingIOError:
+        raise UserError(
+            f"'{folder}' is being written by another program: wait until it ends, or name another "
+            "folder."
+        ) from None
+    except OSError:
+        lock = None
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
 
 
 def suggest_windows(lengths_sec, rate_hz, window_sec=None, step_sec=None):

@@ -16,10 +16,11 @@ import pathlib
 
 import numpy as np
 
+from keras_actionformer.containers.numpy_files import write_npy
 from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.annotations import Annotations, Video
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import path_inside, write_npy
+from keras_actionformer.files import path_inside
 
 FPS = 30
 STRIDE_FRAMES = 8

@@ -29,6 +29,7 @@ from keras_actionformer.detection.tiles import (
     tile_length,
     why_not_tiles,
 )
+from keras_actionformer.detection.traced_once import TracedOnce
 from keras_actionformer.errors import UserError
 from keras_actionformer.network.padding import inference_padding
 from keras_actionformer.network.resizing import resizing
@@ -92,16 +93,16 @@ class Detector:
         self._suppressed = self._runner(keras.Model(merged, suppression(*merged)))
 
     def _runner(self, graph, num_untraced=0):
-        """The function that runs a graph on a batch; `num_untraced` as in `_TracedOnce`."""
+        """The function that runs a graph on a batch; `num_untraced` as in `TracedOnce`."""
         if self._jit_compile is not None:
             graph.jit_compile = self._jit_compile
         if keras.backend.backend() == "tensorflow" and not self._is_compiled:
-            return _TracedOnce(graph, num_untraced)
+            return TracedOnce(graph, num_untraced)
         return graph.predict_on_batch
 
     def expect(self, num_batches):
         """Tells how many batches of whole sequences are to come: many are worth tracing for."""
-        if isinstance(self._candidates_of, _TracedOnce):
+        if isinstance(self._candidates_of, TracedOnce):
             self._candidates_of.expect(num_batches)
 
     @property
@@ -432,33 +433,3 @@ class Detector:
             *outputs, valid = (np.asarray(x) for x in self._candidates_of(batch))
             for row, i in enumerate(indices):
                 yield i, tuple(x[row][valid[row]] for x in outputs)
-
-
-class _TracedOnce:
-    """Runs a graph on TensorFlow, traced once for all lengths.
-
-    Tracing takes seconds. (`predict_on_batch` would trace for the first length, and then for any.)
-
-    Args:
-      graph: `keras.Model`.
-      num_untraced: int, batches that run operation by operation before it is traced, unless more
-        are expected: few would not pay for the tracing.
-    """
-
-    def __init__(self, graph, num_untraced):
-        import tensorflow as tf
-
-        specs = keras.tree.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), graph.input)
-        self._graph = graph
-        self._traced = tf.function(graph, input_signature=[specs], autograph=False)
-        self._num_untraced = num_untraced
-
-    def expect(self, num_batches):
-        if num_batches > self._num_untraced:
-            self._num_untraced = 0
-
-    def __call__(self, batch):
-        if not self._num_untraced:
-            return self._traced(batch)
-        self._num_untraced -= 1
-        return self._graph(batch)

@@ -3,7 +3,7 @@
 import dataclasses
 
 from keras_actionformer.detection.detector import Detector
-from keras_actionformer.network.layers import layers_within
+from keras_actionformer.network.adapted_layers import layers_within
 
 
 class Detectors:

@@ -1,5 +1,6 @@
 """A network as Keras trains it: its losses, and answers to what `fit` offers and it cannot use."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,19 +9,18 @@ from keras import ops
 
 from keras_actionformer.checks import check_class_weights
 from keras_actionformer.errors import UserError
+from keras_actionformer.network.adapted_layers import has_lora, quantization
 from keras_actionformer.network.architecture import Architecture
-from keras_actionformer.network.layers import has_lora, quantization
 from keras_actionformer.network.losses import PositivesAverage, training_losses, weighted_sum
 
 
 class TrainableNetwork(keras.Model):
-    """The half of `ActionFormer` that `compile`, `fit` and `evaluate` need.
+    """The half of `ActionFormer` that `compile`, `fit`, `evaluate` and `save` need.
 
-    Its inputs, outputs and layers, `architecture` and `network_weights` come from there.
+    Its inputs, outputs and layers, and the attribute `architecture`, come from there.
     """
 
     architecture: Architecture
-    network_weights: list[Any]
     _class_weights: tuple[float, ...] | None = None
 
     def _add_losses(self, init_loss_norm):
@@ -31,6 +31,12 @@ class TrainableNetwork(keras.Model):
             keras.metrics.Mean(name=name)
             for name in ("cls_loss", "reg_loss", "zero_starts", "zero_ends")
         )
+
+    @property
+    def network_weights(self) -> list[Any]:
+        """Variables of the network, frozen ones included, without the loss normalizer."""
+        normalizer = self.positives_average.value
+        return [variable for variable in self.weights if variable is not normalizer]
 
     @property
     def recompute(self) -> bool:
@@ -88,6 +94,11 @@ class TrainableNetwork(keras.Model):
         for variable in self.network_weights:
             if variable.path in frozen:
                 variable.trainable = False
+
+    def save(self, filepath: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """As `keras.Model.save`; what cannot be saved is refused before a file is emptied."""
+        quantization(self.layers)
+        super().save(filepath, *args, **kwargs)
 
     def compile(self, optimizer: Any = "rmsprop", **kwargs: Any) -> None:
         """As `keras.Model.compile`, without loss and metrics: `compute_loss` has them."""

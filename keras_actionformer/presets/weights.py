@@ -15,7 +15,7 @@ import numpy as np
 from keras_actionformer.checks import shown
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import read_bytes, told_if_unreadable
-from keras_actionformer.network.layers import layers_within, quantization
+from keras_actionformer.network.adapted_layers import layers_within, quantization
 from keras_actionformer.presets.folder import METADATA, WEIGHTS
 
 

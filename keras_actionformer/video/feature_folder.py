@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from keras_actionformer.containers.numpy_files import write_npy_rows
 from keras_actionformer.data.sidecars import read_sidecar, sidecar_path
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import atomic_path, path_inside, write_npy_rows
+from keras_actionformer.files import atomic_path, path_inside
 from keras_actionformer.video.encoder import Encoder, Sampling
 from keras_actionformer.video.extraction import check_sampling, extract_steps, sidecar_of
 from keras_actionformer.video.reading import probe, sample_frames

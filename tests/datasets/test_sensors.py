@@ -1,5 +1,7 @@
 """Recordings of raw samples, and the windows that become features."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from keras_actionformer.datasets.sensor_windows import (
     cut_windows,
     load_windows,
     measure_recordings,
+    only_writer,
     suggest_windows,
     write_features,
 )
@@ -309,3 +312,13 @@ def test_recordings_that_do_not_go_together(tmp_path):
 def test_suggested_windows(lengths_sec, rate_hz, expected):
     assert suggest_windows(np.array(lengths_sec), rate_hz) == expected
     assert suggest_windows(np.array(lengths_sec), 50, window_sec=2, step_sec=0.1) == (100, 5)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders have no locks there")
+def test_a_folder_has_one_writer(tmp_path):
+    with only_writer(tmp_path / "a" / "b"):
+        with pytest.raises(UserError, match="b' is being written by another program: wait"):
+            with only_writer(tmp_path / "a" / "b"):
+                pass
+    with only_writer(tmp_path / "a" / "b"):
+        assert not list((tmp_path / "a" / "b").iterdir())

@@ -8,10 +8,10 @@ import pytest
 
 from helpers.programs import ROOT, run_here
 from helpers.videos import repeat_video, turn, write_sound, write_video
+from keras_actionformer.containers.numpy_files import write_npy_rows
 from keras_actionformer.data.sidecars import read_sidecar
-from keras_actionformer.files import write_npy_rows
 from keras_actionformer.video.encoder import Sampling
-from keras_actionformer.video.extraction import check_sampling, extract, sidecar_of
+from keras_actionformer.video.extraction import check_sampling, extract_steps, sidecar_of
 from keras_actionformer.video.motion import MotionEncoder
 from keras_actionformer.video.reading import probe
 
@@ -81,7 +81,7 @@ def scene(height, width):
 def features(path):
     encoder = MotionEncoder()
     sidecar = sidecar_of(probe(path), encoder, check_sampling(encoder, Sampling(8, 4, 2)))
-    return extract(path, encoder, sidecar)
+    return np.concatenate(list(extract_steps(path, encoder, sidecar)))
 
 
 def test_the_same_scene_has_the_same_features(tmp_path):
