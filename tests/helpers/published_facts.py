@@ -9,6 +9,7 @@ Left out are settings without effect: the voting of OpenTAD's suppression within
 of hard suppression, the momentum of SGD.
 """
 
+import copy
 import dataclasses
 import json
 import pathlib
@@ -423,6 +424,14 @@ _OPENTAD_FACTS = {
 
 FACTS = {**_REFERENCE_FACTS, **_OPENTAD_FACTS}
 OPENTAD = tuple(_OPENTAD_FACTS)
+
+
+def opentad_model(name):
+    """Returns the section `model` of one of `OPENTAD`, for the caller to change."""
+    file = pathlib.PurePosixPath(FACTS[name].source.split()[0]).name
+    return copy.deepcopy(_RAW[file]["model"])
+
+
 # The stride of resized features is of no account where a duration is shared out, but in the files.
 _OPENTAD_FACTS["anet_tsp_opentad"].settings.update(fps=15, stride_frames=16, window_frames=16)
 for _name in ("fineaction_videomae_h", "fineaction_videomaev2_g"):

@@ -10,6 +10,7 @@ import pytest
 
 from helpers.golden_files import GOLDEN, cases, group, load
 from helpers.models import to_numpy
+from helpers.published_facts import OPENTAD
 from helpers.reference_parameters import reference_parameters
 from helpers.torch_writer import repeated, write_checkpoint
 from keras_actionformer import ActionFormer, UserError, list_presets
@@ -273,7 +274,9 @@ def test_the_thumos14_architecture_has_the_published_number_of_parameters():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in ARCHITECTURES if n != "thumos14_i3d"])
+@pytest.mark.parametrize(
+    "name", [name for name in ARCHITECTURES if name not in ("thumos14_i3d", *OPENTAD)]
+)
 def test_a_checkpoint_of_every_architecture_opens(name, tmp_path):
     built_in = ARCHITECTURES[name]
     model = dict(embd_dim=512, fpn_dim=512, head_dim=512, backbone_arch=(2, 2, 5))
