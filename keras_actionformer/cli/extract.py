@@ -53,6 +53,12 @@ _WINDOW_FRAMES = flags.DEFINE_integer(
 _STRIDE_FRAMES = flags.DEFINE_integer(
     "stride_frames", None, "Frames from one feature to the next.", lower_bound=1
 )
+_FEATS_DTYPE = flags.DEFINE_enum(
+    "feats_dtype",
+    "float32",
+    ["float32", "float16"],
+    "Of the features; float16 takes half of the disk.",
+)
 _WORKERS = flags.DEFINE_integer("workers", 1, "Videos to work on at once.", lower_bound=1)
 
 
@@ -61,5 +67,7 @@ def main():
     with quiet_start():
         encoder = open_encoder(_ENCODER.value)
     sampling = Sampling(_FPS.value, _WINDOW_FRAMES.value, _STRIDE_FRAMES.value)
-    found = extract_and_tell(videos, encoder, sampling, _OUTPUT.value, _WORKERS.value)
+    found = extract_and_tell(
+        videos, encoder, sampling, _OUTPUT.value, _WORKERS.value, _FEATS_DTYPE.value
+    )
     return 1 if found.failed else 0

@@ -7,11 +7,11 @@ from keras_actionformer.terminal import RunningLine, clock
 from keras_actionformer.video.feature_folder import extract_videos
 
 
-def extract_and_tell(videos, encoder, sampling, folder, workers):
+def extract_and_tell(videos, encoder, sampling, folder, workers, feats_dtype="float32"):
     """Writes features of videos, and prints what becomes of each.
 
     Args:
-      videos, encoder, sampling, folder, workers: see `extract_videos`.
+      videos, encoder, sampling, folder, workers, feats_dtype: see `extract_videos`.
 
     Returns:
       `Extracted`.
@@ -35,7 +35,9 @@ def extract_and_tell(videos, encoder, sampling, folder, workers):
             flush=True,
         )
 
-    found = extract_videos(videos, encoder, folder, sampling, workers, progress, tell, warn)
+    found = extract_videos(
+        videos, encoder, folder, sampling, workers, progress, tell, warn, feats_dtype
+    )
     line.clear()
     parts = [f"Features of {counted(len(found.shapes), 'video')} written to '{folder}'"]
     if found.skipped:

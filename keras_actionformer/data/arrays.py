@@ -7,6 +7,8 @@ import mmap
 
 import numpy as np
 
+from keras_actionformer.errors import UserError
+
 _STEPS_AT_ONCE = 4096  # that are read and looked through
 
 
@@ -49,3 +51,26 @@ def not_finite(feats):
             first = start + int(bad[0])
         count += len(bad)
     return count, first
+
+
+def in_dtype(feats, dtype, where):
+    """Returns finite features as `"float32"` or `"float16"`.
+
+    Args:
+      feats: float (T, C), all finite.
+      dtype: str.
+      where: str, what a message calls the features.
+
+    Raises:
+      UserError: a value is too large for the type.
+    """
+    if feats.dtype == dtype:
+        return feats
+    with np.errstate(over="ignore"):  # what is too large becomes infinite
+        converted = feats.astype(dtype)
+    if not np.isfinite(converted).all():
+        raise UserError(
+            f"{where} has values up to {np.abs(feats).max():.4g}, beyond {np.finfo(dtype).max:g}, "
+            f"the largest of {dtype}; leave feats_dtype at 'float32', or scale the features."
+        )
+    return converted

@@ -15,7 +15,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from absl import logging
@@ -80,6 +80,7 @@ def train_dataset(
     seed: int = 0,
     shuffle: bool = True,
     cache_bytes: int = 4 * 2**30,
+    feats_dtype: Literal["float32", "float16"] = "float32",
 ) -> tf.data.Dataset:
     """Builds the stream of training batches: `model.fit(train_dataset(...), epochs=35)`.
 
@@ -111,11 +112,13 @@ def train_dataset(
       shuffle: bool, False keeps the order of `videos` in every epoch.
       cache_bytes: int, how many bytes of features to keep in memory; the others are read again
         whenever they are needed.
+      feats_dtype: str, `"float32"`, or `"float16"`: features take half the bytes in memory and on
+        the way to the model, which computes in its own type all the same.
 
     Returns:
       `tf.data.Dataset` of known cardinality, `len(epochs) * steps_per_epoch` or, without epochs,
       `steps_per_epoch`, of
-      ({"feats": float32 (B, T, C), "mask": bool (B, T)},
+      ({"feats": feats_dtype (B, T, C), "mask": bool (B, T)},
        {"segments": float32 (B, N, 2) in grid units, "labels": int32 (B, N), -1 = padding}),
       N the most segments of any video; T is None in the specification of a data set whose batches
       differ in it.
@@ -125,6 +128,8 @@ def train_dataset(
         argument out of its range.
     """
     check_seed(seed)
+    if feats_dtype not in ("float32", "float16"):
+        raise UserError(f'feats_dtype must be "float32" or "float16", but it is {feats_dtype!r}.')
     if epochs is not None and not 0 <= epochs.start <= epochs.stop:
         raise UserError(
             f"The first of epochs must lie in 0..{epochs.stop}, but it is {epochs.start}."
@@ -133,7 +138,9 @@ def train_dataset(
     for video in videos:
         timing.grid_of(video, num_steps=1)
     steps_per_epoch(count_items(videos, features, timing, lengths), batch_size)
-    sequences = read_sequences(videos, features, timing.downsample_rate, lengths, cache_bytes)
+    sequences = read_sequences(
+        videos, features, timing.downsample_rate, lengths, cache_bytes, feats_dtype
+    )
     num_steps = [sequence.num_steps for sequence in sequences]
     grids = [timing.grid_of(video, n) for video, n in zip(videos, num_steps, strict=True)]
     problem = length_problem(videos, grids, num_steps)
@@ -144,7 +151,7 @@ def train_dataset(
         logging.warning("%s", sentence)
     stop_at_error(late_problem(videos, grids, num_steps))
     items = make_items(videos, sequences, grids, lengths)
-    return _stream(_BatchMaker(items, lengths, batch_size, seed, shuffle), epochs)
+    return _stream(_BatchMaker(items, lengths, batch_size, seed, shuffle, feats_dtype), epochs)
 
 
 def check_seed(seed):
@@ -165,10 +172,16 @@ class _BatchMaker:
     batch_size: int
     seed: int
     shuffle: bool
+    feats_dtype: str
 
     def __post_init__(self):
         self.steps_per_epoch = len(self.items) // self.batch_size
         self.most_segments = max(len(item.labels) for item in self.items)
+
+    @property
+    def types(self):
+        """Types of feats, mask, segments and labels."""
+        return self.feats_dtype, "bool", "float32", "int32"
 
     @property
     def shapes(self):
@@ -193,7 +206,7 @@ class _BatchMaker:
         if self.lengths.padded_steps is not None:
             num_steps = self.lengths.padded_steps(max(length for _, length, _, _ in cuts))
         feats_shape, mask_shape, segments_shape, labels_shape = self._shapes(num_steps)
-        feats = _aligned_zeros(feats_shape)
+        feats = _aligned_zeros(feats_shape, self.feats_dtype)
         mask = np.zeros(mask_shape, np.bool_)
         segments = np.zeros(segments_shape, np.float32)
         labels = np.full(labels_shape, -1, np.int32)
@@ -224,12 +237,12 @@ class _BatchMaker:
         )
 
 
-def _aligned_zeros(shape):
-    """Returns float32 zeros that TensorFlow takes over as they are: it copies what is unaligned."""
-    alignment = 64
-    memory = np.zeros(4 * math.prod(shape) + alignment, np.uint8)
+def _aligned_zeros(shape, dtype):
+    """Returns zeros that TensorFlow takes over as they are: it copies what is unaligned."""
+    alignment, num_bytes = 64, np.dtype(dtype).itemsize * math.prod(shape)
+    memory = np.zeros(num_bytes + alignment, np.uint8)
     first = -memory.ctypes.data % alignment
-    return memory[first : first + 4 * math.prod(shape)].view(np.float32).reshape(shape)
+    return memory[first : first + num_bytes].view(dtype).reshape(shape)
 
 
 def _stream(batch_maker, epochs):
@@ -237,13 +250,13 @@ def _stream(batch_maker, epochs):
     with quiet_start():
         import tensorflow as tf  # Here, so that evaluation and data tools work without it.
 
-    types = (tf.float32, tf.bool, tf.float32, tf.int32)
-
     def make(step):
         feats, mask, segments, labels = (
             tf.ensure_shape(tensor, shape)
             for tensor, shape in zip(
-                tf.numpy_function(batch_maker, [step], types), batch_maker.shapes, strict=True
+                tf.numpy_function(batch_maker, [step], batch_maker.types),
+                batch_maker.shapes,
+                strict=True,
             )
         )
         return {"feats": feats, "mask": mask}, {"segments": segments, "labels": labels}

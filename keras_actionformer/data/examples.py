@@ -7,6 +7,7 @@ import numbers
 import numpy as np
 from absl import logging
 
+from keras_actionformer.data.arrays import in_dtype
 from keras_actionformer.data.feature_checks import constant_problem, stop_at_error
 from keras_actionformer.data.grid import spread_grid
 from keras_actionformer.data.windows import cut_segments, cut_to_features, sliding_windows
@@ -50,7 +51,7 @@ class Item:
     offset_grid: float
 
 
-def read_sequences(videos, features, downsample_rate, lengths, cache_bytes):
+def read_sequences(videos, features, downsample_rate, lengths, cache_bytes, feats_dtype):
     """Reads and checks every feature file once, and keeps those that fit into `cache_bytes`.
 
     Args: see `train_dataset`.
@@ -73,6 +74,7 @@ def read_sequences(videos, features, downsample_rate, lengths, cache_bytes):
             )
         if lengths.resize_to is not None:
             feats = resize_feats(feats, lengths.resize_to, lengths.resize_method)
+        feats = in_dtype(feats, feats_dtype, features.describe(video.video_id))
         feats_len = len(feats)
         if cached_bytes + feats.nbytes <= cache_bytes:
             cached_bytes += feats.nbytes

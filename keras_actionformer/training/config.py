@@ -84,6 +84,7 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     data.window_overlap = 0.5  # part of a sliding window that the next one repeats
     data.check_durations = True  # feature lengths must fit the videos' durations
     data.cache_gb = 4.0  # features stay in memory when they fit into this
+    data.feats_dtype = "float32"  # "float16": training keeps and hands them on in half the bytes
 
     model = config.model = ml_collections.ConfigDict()  # see `Architecture`
     model.input_dim = config_dict.placeholder(object)  # required: int, or one int a stream

@@ -208,6 +208,7 @@ class Experiment:
             epochs=epochs,
             seed=self.config.seed,
             cache_bytes=int(self.config.data.cache_gb * 2**30),
+            feats_dtype=self.config.data.feats_dtype,
         )
 
     def validation_stream(self, videos):
@@ -229,6 +230,7 @@ class Experiment:
             batch_size=1,
             shuffle=False,
             cache_bytes=int(self.config.data.cache_gb * 2**30),
+            feats_dtype=self.config.data.feats_dtype,
         )
 
     def build_model(self, annotations):

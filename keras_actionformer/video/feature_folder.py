@@ -8,10 +8,12 @@ import pathlib
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import numpy as np
 
 from keras_actionformer.containers.numpy_files import write_npy_rows
+from keras_actionformer.data.arrays import in_dtype
 from keras_actionformer.data.sidecars import read_sidecar, sidecar_path
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import atomic_path, path_inside
@@ -47,6 +49,7 @@ def extract_videos(
     progress: Callable[[float, float, float | None], None] | None = None,
     tell: Callable[[str, tuple[int, int] | UserError], None] | None = None,
     warn: Callable[[int, float], None] | None = None,
+    feats_dtype: Literal["float32", "float16"] = "float32",
 ) -> Extracted:
     """Writes `ID.npy` and `ID.json` of each video; those that are there already stay.
 
@@ -64,6 +67,7 @@ def extract_videos(
       tell: function of (video id, (T, C) or `UserError`), called when a video is done, or None.
       warn: function of (frames, seconds that they will take beside the network), called before the
         work begins where an encoder takes long for that; or None.
+      feats_dtype: str, `"float32"`, or `"float16"`, which takes half of the disk.
 
     Returns:
       `Extracted`.
@@ -100,7 +104,8 @@ def extract_videos(
         )
     if warn is not None and getattr(encoder, "seconds_a_frame", None) is not None:
         _foresee(videos, encoder, sidecars, warn)
-    _Work(videos, encoder, sidecars, output_dir, result, progress, tell).run(workers)
+    work = _Work(videos, encoder, sidecars, output_dir, feats_dtype, result, progress, tell)
+    work.run(workers)
     return result
 
 
@@ -117,9 +122,9 @@ def _foresee(videos, encoder, sidecars, warn):
 class _Work:
     """The videos that are left to do."""
 
-    def __init__(self, videos, encoder, sidecars, output_dir, result, progress, tell):
+    def __init__(self, videos, encoder, sidecars, output_dir, feats_dtype, result, progress, tell):
         self._videos, self._encoder, self._sidecars = videos, encoder, sidecars
-        self._output_dir, self._result = output_dir, result
+        self._output_dir, self._feats_dtype, self._result = output_dir, feats_dtype, result
         self._progress, self._tell = progress, tell
         self._done_sec = dict.fromkeys(sidecars, 0.0)
         self._is_stopped = threading.Event()
@@ -147,7 +152,9 @@ class _Work:
         steps = extract_steps(path, self._encoder, sidecar, lambda sec: self._reach(video_id, sec))
         feats_path = path_inside(self._output_dir, f"{video_id}.npy")
         with atomic_path(feats_path) as temporary:
-            shape = write_npy_rows(temporary, steps)
+            where = f"A feature of '{path}'"
+            rows = (in_dtype(part, self._feats_dtype, where) for part in steps)
+            shape = write_npy_rows(temporary, rows)
             # First: features that have no word of their timing could be used with another one.
             sidecar.save(feats_path)
         if read_sidecar(feats_path) != sidecar:

@@ -339,6 +339,7 @@ def test_features_that_do_not_fit_the_durations(small_set, caplog):
         (dict(first_epoch=2), "first of epochs must lie in 0..1"),
         (dict(fps=None), "Video 'v0' has no 'fps' in the annotations"),
         (dict(downsample_rate=0), "downsample_rate must be a whole number"),
+        (dict(feats_dtype="bfloat16"), "feats_dtype must be .* but it is 'bfloat16'"),
         (dict(window_steps=7), "window_steps must be at most max_seq_len=6, but it is 7"),
         (dict(window_steps=0), "window_steps must be a whole number"),
         (dict(window_steps=4, window_overlap=1), "window_overlap must lie in"),
@@ -388,12 +389,40 @@ def test_formats_make_no_difference(small_set, tmp_path):
         assert_equal_batches(batches(found), expected)
 
 
+@pytest.mark.parametrize("cache_bytes", [0, 200, 10**6])
+@pytest.mark.parametrize("resize_to", [None, 6])
+def test_features_of_half_the_bytes_are_rounded_ones(small_set, cache_bytes, resize_to):
+    videos, features = small_set
+    arguments = dict(max_seq_len=6, batch_size=2, num_epochs=2, resize_to=resize_to, **GRID)
+    expected = batches(stream(videos, features, **arguments))
+    dataset = stream(videos, features, cache_bytes=cache_bytes, feats_dtype="float16", **arguments)
+    assert dataset.element_spec[0]["feats"].dtype.name == "float16"
+    for batch in expected:
+        batch["feats"] = batch["feats"].astype("float16")
+    assert any((batch["feats"] % 2).any() for batch in expected)
+    assert_equal_batches(batches(dataset), expected)
+
+
+def test_features_beyond_half_precision_are_refused(small_set):
+    videos, features = small_set
+    feats = np.eye(9, 3)
+    feats[4, 1] = -65_520  # the first that is rounded to infinity
+    np.save(features.paths("v3")[0], feats)
+    arguments = dict(max_seq_len=6, batch_size=1, **GRID)
+    with pytest.raises(UserError, match="v3.npy' has values up to 6.552e.04, beyond 65504, the"):
+        stream(videos, features, feats_dtype="float16", **arguments)
+    feats[4, 1] = -65_519
+    np.save(features.paths("v3")[0], feats)
+    stream(videos, features, feats_dtype="float16", **arguments)
+
+
 def test_tensorflow_takes_the_features_over_uncopied():
     """TensorFlow copies arrays that do not start at a multiple of 64 bytes."""
     for shape in [(2, 3, 5), (1, 1, 1), (4, 1000, 7)]:
-        zeros = _aligned_zeros(shape)
-        assert zeros.shape == shape and zeros.dtype == np.float32 and not zeros.any()
-        assert zeros.ctypes.data % 64 == 0 and zeros.flags["C_CONTIGUOUS"]
+        for dtype in ("float32", "float16"):
+            zeros = _aligned_zeros(shape, dtype)
+            assert zeros.shape == shape and zeros.dtype == dtype and not zeros.any()
+            assert zeros.ctypes.data % 64 == 0 and zeros.flags["C_CONTIGUOUS"]
 
 
 # Resized sequences -----------------------------------------------------

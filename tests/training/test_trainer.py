@@ -64,6 +64,18 @@ def assert_same_state(a, b):
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
+def test_features_of_half_the_bytes_train_alike(tmp_path):
+    write_data(tmp_path)
+    for path in (tmp_path / "feats").iterdir():
+        np.save(path, np.load(path).astype("float16"))  # numbers that both types hold
+    config = small_config(tmp_path)
+    for dtype in ("float32", "float16"):
+        config.data.feats_dtype = dtype
+        with eagerly():
+            trainer.train(config, tmp_path / dtype)
+    assert_same_state(tmp_path / "float16", tmp_path / "float32")
+
+
 def test_a_run_leaves_model_log_and_checkpoint(finished, data):
     assert {"config.json", "checkpoint.npz", "model.keras", "log.csv"} <= {
         path.name for path in finished.iterdir()

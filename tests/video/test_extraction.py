@@ -164,6 +164,15 @@ def test_a_folder_of_features(tmp_path, videos, workers):
         extract_videos(found, Numbers(), tmp_path / "feats")
 
 
+def test_features_of_half_the_bytes(tmp_path, videos):
+    found = find_video_files([videos / "a.mp4"], print)
+    extract_videos(found, Numbers(), tmp_path / "whole", OWN)
+    extract_videos(found, Numbers(), tmp_path / "half", OWN, feats_dtype="float16")
+    whole, half = (FeatureFiles(tmp_path / name) for name in ("whole", "half"))
+    assert half.open("a").dtype == "float16" and whole.sidecar("a") == half.sidecar("a")
+    np.testing.assert_array_equal(half.open("a"), whole.load("a").astype("float16"))
+
+
 def test_a_damaged_video_costs_itself(tmp_path, videos):
     (videos / "b.mkv").write_bytes(b"no video")
     content = (videos / "c.mp4").read_bytes()
