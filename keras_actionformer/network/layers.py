@@ -323,6 +323,23 @@ class MaskedConv1D(keras.layers.Layer):
         }
 
 
+@ops.custom_gradient
+def _weighted_sum(weights, *taps):
+    """Sum of `taps`, K of (B, T, D), each times its row of `weights (K, D)`.
+
+    With a gradient of its own, in a third of the operations: what each of them costs beside its
+    arithmetic is much of a step of a small network.
+    """
+    rows = ops.unstack(weights, len(taps))
+
+    def gradient(*args, upstream=None):
+        dy = args[0] if upstream is None else upstream
+        dweights = ops.stack([ops.sum(dy * tap, (0, 1)) for tap in taps])
+        return dweights, *(dy * row for row in rows)
+
+    return sum(tap * row for tap, row in zip(taps, rows, strict=True)), gradient
+
+
 @keras.saving.register_keras_serializable("keras_actionformer")
 class DepthwiseConv1D(keras.layers.Layer):
     """Convolution over time with one filter a channel, of what `shifted` returns.
@@ -352,8 +369,7 @@ class DepthwiseConv1D(keras.layers.Layer):
         self.built = True
 
     def call(self, taps):
-        filters = ops.unstack(ops.squeeze(self.kernel, -1), len(taps))
-        y = sum(tap * weights for tap, weights in zip(taps, filters, strict=True))
+        y = _weighted_sum(ops.squeeze(self.kernel, -1), *taps)
         return y + self.bias if self.use_bias else y
 
     def compute_output_spec(self, taps):

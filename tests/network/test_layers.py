@@ -286,6 +286,30 @@ def test_gradient_of_a_convolution(kernel_size, num_steps):
         np.testing.assert_allclose(a, b, rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("num_taps", [1, 3])
+def test_gradient_of_a_depthwise_convolution(num_taps):
+    """Against the same sum, differentiated by TensorFlow."""
+    rng = np.random.default_rng(num_taps)
+    taps = [rng.normal(size=(2, 9, 7)).astype("float32") for _ in range(num_taps)]
+    layer = DepthwiseConv1D(use_bias=False)
+    layer.build([tap.shape for tap in taps])
+    kernel = rng.normal(size=layer.kernel.shape).astype("float32")
+
+    def convolve(kernel, *taps):
+        with keras.StatelessScope([(layer.kernel, kernel)]):
+            return layer(list(taps))
+
+    def summed(kernel, *taps):
+        return sum(tap * row[:, 0] for tap, row in zip(taps, ops.unstack(kernel, num_taps)))
+
+    np.testing.assert_array_equal(
+        to_numpy(convolve(kernel, *taps)), to_numpy(summed(kernel, *taps))
+    )
+    arrays = kernel, *taps
+    for a, b in zip(gradients(convolve, *arrays), gradients(summed, *arrays), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("as_tensors", [False, True])
 @pytest.mark.parametrize("first, last", [(0, 0), (2, 0), (0, 3), (1, 2)])
 def test_crop_and_its_gradient_are_those_of_a_slice(first, last, as_tensors):
