@@ -10,9 +10,10 @@
   detect --server=http://localhost:8501/v1/models/thumos14 --feats=new --classes=labels.txt
 
 A feature file holds an array (time steps, channels) of the kind the model was trained on: `.npy`,
-`.npz` with the key "feats", `.pt` or `.pth`; a `.h5` or `.hdf5` file holds one a video. For a run
-on several streams (a data.feats of several folders), --feats names one folder or `.h5` file a
-stream, and the names of the files are as in the run.
+`.npz` with the key "feats", `.pt` or `.pth`, `.csv` with a row a step, or `.pkl`; a `.h5` or
+`.hdf5` file holds one a video. (In a folder of other features, .csv and .pkl are taken for
+something else.) For a run on several streams (a data.feats of several folders), --feats names one
+folder or `.h5` file a stream, and the names of the files are as in the run.
 
 The timing of the steps is the model's; --fps tells where the video runs at another frame rate.
 Features that `extract` has written tell their own timing, and need no --fps. A model without a

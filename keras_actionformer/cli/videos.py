@@ -6,7 +6,7 @@ import pathlib
 from absl import logging
 
 from keras_actionformer.data.entries import media_entry, set_once
-from keras_actionformer.data.feature_files import HDF5_SUFFIXES, NUMPY_SUFFIXES, TORCH_SUFFIXES
+from keras_actionformer.data.feature_files import COMMON_SUFFIXES, FILE_SUFFIXES, HDF5_SUFFIXES
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.tables import read_video_times
 from keras_actionformer.errors import UserError, suggest
@@ -76,8 +76,11 @@ def _videos_of_streams(names, data, channels):
 
 
 def _feature_paths(names):
-    """The files that `--feats` names, those of a folder in alphabetical order."""
-    suffixes = NUMPY_SUFFIXES + TORCH_SUFFIXES + HDF5_SUFFIXES
+    """The files that `--feats` names, those of a folder in alphabetical order.
+
+    In a folder a table or a pickle holds features where nothing else does.
+    """
+    suffixes = FILE_SUFFIXES + HDF5_SUFFIXES
     known = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
     paths = []
     for path in map(pathlib.Path, names):
@@ -85,9 +88,10 @@ def _feature_paths(names):
             inside = sorted(
                 p for p in path.iterdir() if p.suffix in suffixes and not p.name.startswith(".")
             )
+            sure = [p for p in inside if p.suffix not in COMMON_SUFFIXES]
             if not inside:
                 raise UserError(f"The folder '{path}' holds no feature file ({known}).")
-            paths += inside
+            paths += sure or inside
         elif path.suffix in suffixes:
             paths.append(path)
         else:

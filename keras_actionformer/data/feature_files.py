@@ -13,13 +13,15 @@ import pathlib
 import numpy as np
 
 from keras_actionformer.containers.hdf5_files import open_hdf5
+from keras_actionformer.containers.number_tables import read_number_table
 from keras_actionformer.containers.numpy_files import npz_names, open_npy, read_npz
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import path_inside, told_if_unreadable
 
-HDF5_SUFFIXES = (".h5", ".hdf5")
-NUMPY_SUFFIXES = (".npy", ".npz")
-TORCH_SUFFIXES = (".pt", ".pth")
+# What a file of one video ends with. Of the last two there are many files that hold no features.
+FILE_SUFFIXES = (".npy", ".npz", ".pt", ".pth", ".csv", ".pkl")
+COMMON_SUFFIXES = (".csv", ".pkl")
+HDF5_SUFFIXES = (".h5", ".hdf5")  # of a file of many videos
 _ZIP_START = b"PK\x03\x04"
 
 
@@ -30,7 +32,7 @@ class FolderStream:
     Args:
       folder: `pathlib.Path`.
       prefix: str, what file names have before the video id.
-      suffix: str, what they have after it: it ends in one of `NUMPY_SUFFIXES` or `TORCH_SUFFIXES`.
+      suffix: str, what they have after it: it ends in one of `FILE_SUFFIXES`.
     """
 
     folder: pathlib.Path
@@ -39,10 +41,11 @@ class FolderStream:
 
     def check(self):
         """Raises UserError where there is no such stream."""
-        if not self.suffix.endswith(NUMPY_SUFFIXES + TORCH_SUFFIXES):
+        if not self.suffix.endswith(FILE_SUFFIXES):
+            *others, last = FILE_SUFFIXES
             raise UserError(
-                "suffix must end in .npy, .npz, .pt or .pth (HDF5 needs none: the folder is then "
-                f"the .h5 file), but it is {self.suffix!r}."
+                f"suffix must end in {', '.join(others)} or {last} (HDF5 needs none: the folder is "
+                f"then the .h5 file), but it is {self.suffix!r}."
             )
         if self.folder.is_file():
             raise UserError(
@@ -96,11 +99,7 @@ class FolderStream:
                 f"Feature file '{path}' does not exist; its folder holds {count} *{self.suffix} "
                 f"files{nearest}"
             )
-        if self.suffix.endswith(TORCH_SUFFIXES):
-            from keras_actionformer.data.torch_files import read_tensor
-
-            return _checked(path, read_tensor(path))
-        return _checked(path, _open_numpy(path))
+        return _checked(path, _open_file(path))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,6 +238,33 @@ def _linked(file, name):
         return file[name]
     except KeyError:
         return None
+
+
+def _open_file(path):
+    """The array in a file of one video, of the kind that its name tells."""
+    if path.name.endswith((".pt", ".pth")):
+        from keras_actionformer.data.torch_files import read_tensor
+
+        return read_tensor(path)
+    if path.name.endswith(".pkl"):
+        from keras_actionformer.data.saved_arrays import read_pickled_array
+
+        return read_pickled_array(path)
+    return _read_csv(path) if path.name.endswith(".csv") else _open_numpy(path)
+
+
+def _read_csv(path):
+    """float64 (rows, columns) of a table of numbers, without what pandas counts them with."""
+    table = read_number_table(path, "Feature file", "row")
+    numbers = table.numbers()
+    width = len(table.first)
+    # Columns without names have as header the numbers from 0, which two of them may well be.
+    if table.header is None and width > 2 and table.first == [str(i) for i in range(width)]:
+        numbers = numbers[1:]
+    has_index = table.header is not None and not table.header[0]
+    if has_index and np.array_equal(numbers[:, 0], np.arange(len(numbers))):
+        numbers = numbers[:, 1:]
+    return numbers
 
 
 def _open_numpy(path):

@@ -24,7 +24,8 @@ class FeatureFiles:
     float64 or whole numbers. They stand
 
     - in the file `<folder>/<prefix><video id><suffix>`: alone in a `.npy`, under the key `feats`
-      in a `.npz`, as a tensor that PyTorch saved in a `.pt` or `.pth`;
+      in a `.npz`, as a tensor that PyTorch saved in a `.pt` or `.pth`, a row a step in a `.csv`
+      (with a header or none), as an array or a list of rows in a `.pkl`;
     - or as the data set `<prefix><video id>` in the HDF5 file that `folder` names (it then ends
       in `.h5` or `.hdf5`).
 

@@ -20,7 +20,7 @@ from keras_actionformer.data.pickles import (
     naming,
     whole_numbers,
 )
-from keras_actionformer.errors import UserError
+from keras_actionformer.data.saved_arrays import only_array
 
 # A number in the pickle that PyTorch before 1.6 wrote in front.
 _OLD_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
@@ -92,22 +92,8 @@ def read_tensor(path):
     Raises:
       UserError: see `read_torch_file`; or there is no such tensor, or more than one.
     """
-    saved = read_torch_file(path)
-    if isinstance(saved, np.ndarray):
-        return saved
-    arrays = {}
-    if isinstance(saved, dict):
-        arrays = {key: value for key, value in saved.items() if isinstance(value, np.ndarray)}
-        if "feats" in arrays:
-            return arrays["feats"]
-        if len(arrays) == 1:
-            return next(iter(arrays.values()))
-    names = ", ".join(map(repr, list(arrays)[:5])) + (", ..." if len(arrays) > 5 else "")
-    raise UserError(
-        f"{path}: expected one tensor, alone or in a dict under 'feats', but it holds "
-        f"{f'{len(arrays)} ({names})' if arrays else f'a {type(saved).__name__} without one'}; "
-        "save the tensor alone: torch.save(tensor, path)."
-    )
+    fix = "save the tensor alone: torch.save(tensor, path)"
+    return only_array(path, read_torch_file(path), "tensor", fix)
 
 
 @contextlib.contextmanager

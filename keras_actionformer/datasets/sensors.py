@@ -4,14 +4,13 @@ A recording is a file: CSV (with a header or none), `.npy` or Parquet. `sensor_w
 features of it.
 """
 
-import csv
 import dataclasses
 import functools
 import pathlib
-import re
 
 import numpy as np
 
+from keras_actionformer.containers.number_tables import read_number_table
 from keras_actionformer.containers.numpy_files import open_npy
 from keras_actionformer.datasets.sensor_times import (
     dates_sec,
@@ -20,9 +19,9 @@ from keras_actionformer.datasets.sensor_times import (
     rises_evenly,
     unit_sec,
 )
-from keras_actionformer.errors import UserError, counted
+from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
-from keras_actionformer.files import read_text, told_if_unreadable
+from keras_actionformer.files import told_if_unreadable
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".npy", ".parquet")
 
@@ -155,44 +154,14 @@ def _read_parquet(path):
 
 
 def _read_text_table(path):
-    # Not `splitlines`, which ends a line at characters that a name may hold, too.
-    lines = re.split("\r\n|\n|\r", read_text(path, "Recording"))
-    lines = [line for line in lines if line.strip(",; \t")]
-    delimiter, decimal = _separators(path, lines)
-    lines = [line.rstrip().rstrip(delimiter) for line in lines]
-    first = _cells(path, lines[0], delimiter)
-    header = None if all(_is_number(cell, decimal) for cell in first) else first
-    rows = lines if header is None else lines[1:]
-    if not rows:
-        raise UserError(f"Recording '{path}' holds no samples.")
-    for number, row in enumerate(rows, start=1):
-        width = row.count(delimiter) + 1 if delimiter else len(row.split())
-        if width != len(first):
-            raise UserError(
-                f"Recording '{path}' is not a table of numbers (its first line has "
-                f"{counted(len(first), 'column')}, but sample {number} {width}); every row needs "
-                "a number in each column, and a header a name for each."
-            )
+    table = read_number_table(path, "Recording", "sample")
+    header, width = table.header, len(table.first)
     times = [place for place, name in enumerate(header or ()) if is_time(name)]
     # Dates are no numbers, and there is nothing to learn from them.
-    numeric = _cells(path, rows[0], delimiter)
-    dates = [place for place in times if not _is_number(numeric[place], decimal)]
-    read = [place for place in range(len(first)) if place not in dates]
-    try:
-        table = np.loadtxt(
-            (row.replace(decimal, ".") for row in rows),
-            delimiter=delimiter,
-            usecols=read,
-            ndmin=2,
-            comments=None,
-        )
-    except ValueError as error:
-        raise UserError(
-            f"Recording '{path}' is not a table of numbers ({str(error).rstrip('.')}, counted "
-            "without the header); every row needs a number in each column."
-        ) from None
-    names = [""] * len(first) if header is None else header
-    numbers = dict(zip(read, table.T, strict=True))
+    dates = [place for place in times if not table.is_number(table.first[place])]
+    read = [place for place in range(width) if place not in dates]
+    names = [""] * width if header is None else header
+    numbers = dict(zip(read, table.numbers(read).T, strict=True))
     if not times and len(numbers) > 1:
         counts = rises_evenly if header is None else functools.partial(numbers_samples, names[0])
         times = [0] if counts(numbers[0]) else []
@@ -201,7 +170,7 @@ def _read_text_table(path):
         raise UserError(f"Recording '{path}' has a time column and no channel beside it.")
     time, unit, unread = None, None, None
     if times and times[0] in dates:
-        parts = [[cell.strip() for cell in row.split(delimiter)] for row in rows]
+        parts = [[cell.strip() for cell in row.split(table.delimiter)] for row in table.rows]
         texts = [" ".join(cells[place] for place in dates) for cells in parts]  # date and time
         time, unit = dates_sec(texts), 1.0
         unread = texts[0] if time is None else None
@@ -210,31 +179,3 @@ def _read_text_table(path):
     samples = _as_table(path, np.stack([numbers[place] for place in channels], axis=1))
     channel_names = tuple(names[place] for place in channels if header)
     return Recording(samples, channel_names, time, unit, unread)
-
-
-def _cells(path, line, delimiter):
-    if delimiter is None:
-        return line.split()
-    with told_if_unreadable(f"Recording '{path}' is not a table of numbers"):
-        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
-
-
-def _separators(path, lines):
-    """(delimiter, decimal mark) of a table; a delimiter of None is any space."""
-    if not lines:
-        raise UserError(f"Recording '{path}' is empty.")
-    sample = lines[1:20] or lines  # without the header, which may have any text
-    for delimiter in (";", "\t"):
-        if all(delimiter in row for row in sample):
-            return delimiter, "," if any("," in row for row in sample) else "."
-    if all("," in row for row in sample):
-        return ",", "."
-    return None, "."  # spaces, or a single column
-
-
-def _is_number(cell, decimal):
-    try:
-        float(cell.replace(decimal, "."))
-    except ValueError:
-        return False
-    return True

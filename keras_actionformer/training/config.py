@@ -48,7 +48,7 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     # Folder with one feature file a video, or a .h5 file; a tuple of them: one a stream.
     data.feats = config_dict.FieldReference("", field_type=object)
     data.prefix = ""  # a feature file is <prefix><video id><suffix>
-    data.suffix = ".npy"  # .npy, .npz (key "feats"), .pt or .pth
+    data.suffix = ".npy"  # .npy, .npz (key "feats"), .pt, .pth, .csv or .pkl
     data.any_encoder = False  # lets features be of several encoders, or of another than a preset's
     data.missing_features = "error"  # or "skip": leave out videos without features
     data.split = ""  # CSV file of video,subset, for subsets other than those of the annotations

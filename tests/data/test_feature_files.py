@@ -1,6 +1,7 @@
 """Feature files of every format: what they may hold, and what can be wrong with them."""
 
 import os
+import pickle
 
 import h5py
 import numpy as np
@@ -79,7 +80,7 @@ def test_missing_features(tmp_path):
         FeatureFiles(tmp_path).load("folder/video")
     with pytest.raises(UserError, match="Feature folder '.*none' does not exist"):
         FeatureFiles(tmp_path / "none")
-    with pytest.raises(UserError, match="suffix must end in .npy, .npz, .pt or .pth"):
+    with pytest.raises(UserError, match="suffix must end in .npy, .npz, .pt, .pth, .csv or .pkl"):
         FeatureFiles(tmp_path, suffix=".mat")
 
 
@@ -146,6 +147,116 @@ def test_torch_files(tmp_path, suffix):
         feats = features.load(video_id)
         assert feats.dtype == np.float32 and feats.flags["WRITEABLE"]
         np.testing.assert_array_equal(feats, stored)
+
+
+STEPS = np.array([[1.5, -2, 0], [2.5, 0, 1e-3], [3, 1, 2], [4.75, 7, 9]])
+ROWS = "1.5,-2,0\n2.5,0,1e-3\n3,1,2\n4.75,7,9\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ROWS,
+        f"f0,f1,f2\n{ROWS}",
+        f"\ufefff0,f1,f2\n{ROWS}\n",
+        f"0,1,2\n{ROWS}",  # as pandas calls columns without names
+        ROWS.replace(",", "\t"),
+        ROWS.replace(",", " "),
+        ROWS.replace(",", ";").replace(".", ","),
+        ",f0,f1,f2\n0,1.5,-2,0\n1,2.5,0,1e-3\n2,3,1,2\n3,4.75,7,9\n",  # and how it counts rows
+    ],
+)
+def test_csv_files(tmp_path, text):
+    (tmp_path / "x_v.csv").write_text(text, encoding="utf-8")
+    feats = FeatureFiles(tmp_path, 3, "x_", ".csv").load("v")
+    assert feats.dtype == np.float32
+    np.testing.assert_array_equal(feats, STEPS.astype(np.float32))
+
+
+def test_csv_files_of_two_channels_have_no_hidden_header(tmp_path):
+    (tmp_path / "v.csv").write_text("0,1\n1,0\n")
+    np.testing.assert_array_equal(FeatureFiles(tmp_path, suffix=".csv").load("v"), [[0, 1], [1, 0]])
+
+
+@pytest.mark.parametrize(
+    "text,told",
+    [
+        ("", "Feature file '.*v.csv' is empty"),
+        ("a,b,c\n", "holds no rows"),
+        ("1,2,3\n1,2\n", "first line has 3 columns, but row 2 2"),
+        ("1,2,3\n1,x,3\n", "is not a table of numbers"),
+        ("1,2,3\n1,nan,3\n", "NaN or infinite value at step 1"),
+        ("1,2\n", r"must have 3 channels, but its shape is \(1, 2\)"),
+        (b"\xff\xfe\x00", "is not UTF-8"),
+    ],
+)
+def test_wrong_csv_files(tmp_path, text, told):
+    (tmp_path / "v.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match=told):
+        FeatureFiles(tmp_path, 3, suffix=".csv").load("v")
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize(
+    "saved",
+    [
+        STEPS,
+        np.asfortranarray(STEPS.astype(np.float32)),
+        {"feats": STEPS, "other": STEPS[:2]},
+        {b"fps": 30, "v": STEPS},
+        STEPS.tolist(),
+        list(STEPS),
+        {"feats": STEPS.tolist()},
+    ],
+)
+def test_pickles(tmp_path, saved, protocol):
+    (tmp_path / "v.pkl").write_bytes(pickle.dumps(saved, protocol))
+    feats = FeatureFiles(tmp_path, 3, suffix=".pkl").load("v")
+    np.testing.assert_array_equal(feats, STEPS.astype(np.float32))
+    assert feats.dtype == np.float32 and feats.flags["WRITEABLE"]
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch evil",)
+
+
+_SHARED_ROW = [0.5] * 30_000
+
+
+@pytest.mark.parametrize(
+    "saved,told",
+    [
+        (Evil(), r"v.pkl: it asks for '(posix|nt).system', which is not plain data; nothing of it"),
+        ({"feats": STEPS, "x": {1, 2}}, "EMPTY_SET, which plain data does not need"),
+        ({"a": STEPS, "b": STEPS}, r"one array, alone or in a dict .* holds 2 \('a', 'b'\)"),
+        ({"a": 1}, "holds a dict without one; pickle the array alone"),
+        ("text", "holds a str without one"),
+        ([[1, 2, 3], [1, 2]], r"no table of numbers \(its rows have 2 to 3 numbers\)"),
+        ([[1, 2, 3], ["1", "2", "3"]], "a row of it has something that is no number"),
+        ([[1, 2, 10**400]], "is no table of numbers"),
+        ([_SHARED_ROW] * 30_000, "it claims 7.2 GB of numbers but stores"),
+        ([], "is empty"),
+        ([1.0, 2.0], "holds a list without one"),
+        (STEPS[0], "must have the shape"),
+        (np.array([["a"]]), "must hold real numbers"),
+        (np.array([[None]], object), "not plain numbers or text"),
+        (STEPS[:, :2], "must have 3 channels"),
+        (np.full((2, 3), np.nan), "NaN or infinite value at step 0"),
+    ],
+)
+def test_wrong_pickles(tmp_path, saved, told):
+    (tmp_path / "v.pkl").write_bytes(pickle.dumps(saved))
+    with pytest.raises(UserError, match=told):
+        FeatureFiles(tmp_path, 3, suffix=".pkl").load("v")
+    assert not os.path.exists("evil")
+
+
+@pytest.mark.parametrize("keep_bytes", [0, 5, 90, 140])
+def test_broken_pickles(tmp_path, keep_bytes):
+    (tmp_path / "v.pkl").write_bytes(pickle.dumps(STEPS)[:keep_bytes])
+    with pytest.raises(UserError, match="v.pkl: it is"):
+        FeatureFiles(tmp_path, suffix=".pkl").load("v")
 
 
 @pytest.mark.parametrize(

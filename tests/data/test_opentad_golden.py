@@ -154,9 +154,7 @@ def _check_item(feats, segments, labels, golden, prefix, atol):
 def _loads():
     for case in cases("o_r"):
         for name, found in load(case.values[0])["meta_json"].get("cases", {}).items():
-            if found.get("feat_format") in ("npy", "npz", "pt") and isinstance(
-                found["folders"], str
-            ):
+            if "feat_format" in found and isinstance(found["folders"], str):
                 yield pytest.param(case.values[0], name, id=f"{case.id}-{name}")
 
 
@@ -170,5 +168,8 @@ def test_golden_feature_files(path, name):
         case.get("prefix", ""),
         f"{case.get('suffix', '')}.{case['feat_format']}",
     )
-    feats = files.load(case["video_name"])[:: case.get("sample_stride", 1)]
-    np.testing.assert_array_equal(feats, expected)
+    feats = files.load(case["video_name"])
+    if case["feat_format"] == "csv":  # of which OpenTAD takes any first line for a header
+        assert len(feats) - len(expected) in (0, 1)
+        feats = feats[len(feats) - len(expected) :]
+    np.testing.assert_allclose(feats[:: case.get("sample_stride", 1)], expected, rtol=1e-7)

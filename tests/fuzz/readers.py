@@ -12,6 +12,7 @@ import io
 import json
 import os
 import pathlib
+import pickle
 import tempfile
 from collections.abc import Callable
 
@@ -133,6 +134,13 @@ FEATURES = [
         written("a.pt", lambda path: write_checkpoint(path, {"feats": _FEATS})),
         read_features,
     ),
+    Reader(
+        "a.csv",
+        "f0,f1\n0.25,-1e3\n3,0.5\n7.5,2\n".encode(),
+        read_features,
+    ),
+    Reader("a.pkl", pickle.dumps({"feats": _FEATS, "fps": 30.0}, 2), read_features),
+    Reader("rows.pkl", pickle.dumps(_FEATS.tolist()), read_features),
     Reader(
         "old.pth",
         written("old.pth", lambda path: write_old_checkpoint(path, {"feats": _FEATS})),
