@@ -80,6 +80,7 @@ from keras_actionformer.cli.extracting import extract_and_tell
 from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.cli.settings import define_settings, given_settings
 from keras_actionformer.cli.videos import check_exist, find_videos, read_times
+from keras_actionformer.data.features import UNEQUAL_STREAMS
 from keras_actionformer.data.sidecars import check_as_trained
 from keras_actionformer.detection.bouts import bout_table, count_bouts, save_bout_counts
 from keras_actionformer.detection.detections import save_detections
@@ -120,6 +121,12 @@ _FEATS = flags.DEFINE_list(
     None,
     "Feature files, or folders of them, with commas between; of several streams, one folder each. "
     "With --videos: the folder that keeps their features.",
+)
+_UNEQUAL_STREAMS = flags.DEFINE_enum(
+    "unequal_streams",
+    None,
+    UNEQUAL_STREAMS,
+    "Streams of other lengths: an error, or resized; by default, as the run has it.",
 )
 _VIDEOS = flags.DEFINE_list(
     "videos", None, "Instead: videos, folders of them or tables that name them."
@@ -209,7 +216,11 @@ def main():
     if _VIDEOS.value:
         files, names, num_failed = _extracted(model)
         model = model._replace(data=NO_DATA)  # which is about the features of the run
-    videos = find_videos(names, model.data, model.channels, model.num_streams)
+    data = {
+        **model.data,
+        "unequal_streams": _UNEQUAL_STREAMS.value or model.data["unequal_streams"],
+    }
+    videos = find_videos(names, data, model.channels, model.num_streams)
     if _FORMAT.value in FORMATS:
         check_draft_ids(videos)
     times = _times_of(videos, model)

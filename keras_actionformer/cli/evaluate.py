@@ -43,7 +43,7 @@ from keras_actionformer.cli.settings import define_settings, given_settings
 from keras_actionformer.cli.videos import MODEL_WIDTH
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.data.encoder_records import OF_MODEL
-from keras_actionformer.data.features import FeatureFiles
+from keras_actionformer.data.features import UNEQUAL_STREAMS, FeatureFiles
 from keras_actionformer.data.grid import Timing
 from keras_actionformer.data.sidecars import check_as_trained, with_own_timing
 from keras_actionformer.detection.detections import load_detections
@@ -79,6 +79,9 @@ _ANY_ENCODER = flags.DEFINE_bool(
 )
 _PREFIX = flags.DEFINE_string("prefix", "", "A feature file is <prefix><video id><suffix>.")
 _SUFFIX = flags.DEFINE_string("suffix", ".npy", "See --prefix.")
+_UNEQUAL_STREAMS = flags.DEFINE_enum(
+    "unequal_streams", "error", UNEQUAL_STREAMS, "Streams of other lengths: an error, or resized."
+)
 _VIDEO_SCORES = flags.DEFINE_string(
     "video_scores", None, "File of the class scores of whole videos (.json, .csv, .npz, .pkl)."
 )
@@ -223,7 +226,14 @@ def _detect(videos, class_names, fusion):
         raise UserError(f"The preset '{_PRESET.value}' does not know the timing of its features.")
     override(given_settings(_SETTINGS), model, fusion)
     channels, grid = model.architecture.channels, model.grid
-    features = FeatureFiles(_FEATS.value, channels, _PREFIX.value, _SUFFIX.value, MODEL_WIDTH)
+    features = FeatureFiles(
+        _FEATS.value,
+        channels,
+        _PREFIX.value,
+        _SUFFIX.value,
+        MODEL_WIDTH,
+        _UNEQUAL_STREAMS.value,
+    )
     check_as_trained(
         [
             (features.describe(video.video_id), sidecar)

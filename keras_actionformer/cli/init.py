@@ -18,7 +18,7 @@ from absl import flags
 
 from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.data.annotation_files import load_annotations
-from keras_actionformer.data.features import FeatureFiles
+from keras_actionformer.data.features import UNEQUAL_STREAMS, FeatureFiles
 from keras_actionformer.data.grid import Timing
 from keras_actionformer.data.sidecars import with_own_timing
 from keras_actionformer.data.table_times import PLAIN_UNITS
@@ -49,6 +49,9 @@ _TIME_UNIT = flags.DEFINE_enum(
 _FEATS = flags.DEFINE_list("feats", None, "Folder of feature files; of several streams, one each.")
 _PREFIX = flags.DEFINE_string("prefix", "", "What names of feature files have before the video id.")
 _SUFFIX = flags.DEFINE_string("suffix", ".npy", "What names of feature files end with.")
+_UNEQUAL_STREAMS = flags.DEFINE_enum(
+    "unequal_streams", "error", UNEQUAL_STREAMS, "Streams of other lengths: an error, or resized."
+)
 _FPS = flags.DEFINE(FrameRate(), "fps", None, "Frames a second; without it, each video's own.")
 _STRIDE_FRAMES = flags.DEFINE_float(
     "stride_frames", None, "Frames from one feature to the next, where the features do not tell."
@@ -94,7 +97,12 @@ def main():
         timing = Timing(grid.stride_frames, grid.window_frames, grid.fps)
     else:
         feats = _FEATS.value[0] if len(_FEATS.value) == 1 else tuple(_FEATS.value)
-        features = FeatureFiles(feats, prefix=_PREFIX.value, suffix=_SUFFIX.value)
+        features = FeatureFiles(
+            feats,
+            prefix=_PREFIX.value,
+            suffix=_SUFFIX.value,
+            unequal_streams=_UNEQUAL_STREAMS.value,
+        )
         timing = _timing_of(features)
         videos = with_own_timing(annotations.videos, features, timing, "--{name}")
         annotations = dataclasses.replace(annotations, videos=videos)
@@ -113,7 +121,8 @@ def main():
         "time_unit": _TIME_UNIT.value or "",
         "feats": feats,
         "prefix": _PREFIX.value,
-        "suffix": "" if _SUFFIX.value == _SUFFIX.default else _SUFFIX.value,
+        "suffix": _unless_default(_SUFFIX),
+        "unequal_streams": _unless_default(_UNEQUAL_STREAMS),
         "fps": timing.fps,
         "stride_frames": timing.stride_frames,
         "window_frames": timing.window_frames,
@@ -127,6 +136,10 @@ def main():
         )
     print(f"Wrote '{output}'. Next:\n")
     print(f"  keras-actionformer train --config={output} --workdir=runs/{output.stem}")
+
+
+def _unless_default(flag):
+    return "" if flag.value == flag.default else flag.value
 
 
 def _checked_output():

@@ -19,6 +19,7 @@ from absl import flags, logging
 from ml_collections import config_flags
 
 from keras_actionformer.cli.frame_rate import FrameRate
+from keras_actionformer.data.features import UNEQUAL_STREAMS
 from keras_actionformer.data.table_times import PLAIN_UNITS
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import write_json
@@ -37,6 +38,9 @@ _ANNOTATIONS = flags.DEFINE_string(
 _FEATS = flags.DEFINE_list("feats", None, "Folder of feature files, or one a stream.")
 _PREFIX = flags.DEFINE_string("prefix", "", "What file names have before the video id.")
 _SUFFIX = flags.DEFINE_string("suffix", ".npy", "What file names end with.")
+_UNEQUAL_STREAMS = flags.DEFINE_enum(
+    "unequal_streams", "error", UNEQUAL_STREAMS, "Streams of other lengths: an error, or resized."
+)
 _FPS = flags.DEFINE(FrameRate(), "fps", None, "Frames a second; without it, each video's own.")
 _STRIDE_FRAMES = flags.DEFINE_float(
     "stride_frames", None, "Frames from one feature to the next; as the features tell, or 1."
@@ -86,6 +90,7 @@ def _config_of_files():
     config.data.feats = tuple(_FEATS.value) if len(_FEATS.value) > 1 else _FEATS.value[0]
     config.data.prefix = _PREFIX.value
     config.data.suffix = _SUFFIX.value
+    config.data.unequal_streams = _UNEQUAL_STREAMS.value
     config.data.fps = _FPS.value
     for flag in (_STRIDE_FRAMES, _WINDOW_FRAMES):
         if flag.value is not None:

@@ -52,7 +52,7 @@ def find_videos(names, data, channels, num_streams=1):
     if 1 < num_streams == len(names) and all(map(os.path.isdir, names)):
         return _videos_of_streams(names, data, channels)
     videos = {}
-    for path in _feature_paths(names):
+    for path in _feature_paths(names, data["suffix"]):
         if path.suffix in HDF5_SUFFIXES:
             features = FeatureFiles(path, channels, width_fix=MODEL_WIDTH)
             inside = features.video_ids()
@@ -71,14 +71,22 @@ def find_videos(names, data, channels, num_streams=1):
 
 def _videos_of_streams(names, data, channels):
     """`find_videos` of several streams: those of the first that `--feats` names."""
-    features = FeatureFiles(names, channels, data["prefix"], data["suffix"] or ".npy", MODEL_WIDTH)
+    features = FeatureFiles(
+        names,
+        channels,
+        data["prefix"],
+        data["suffix"] or ".npy",
+        MODEL_WIDTH,
+        data.get("unequal_streams", "error"),
+    )
     return {video_id: (features, video_id) for video_id in features.video_ids()}
 
 
-def _feature_paths(names):
+def _feature_paths(names, suffix):
     """The files that `--feats` names, those of a folder in alphabetical order.
 
-    In a folder a table or a pickle holds features where nothing else does.
+    In a folder a table or a pickle holds features where nothing else does, or where those of the
+    training, whose `suffix` is given, were such files.
     """
     suffixes = FILE_SUFFIXES + HDF5_SUFFIXES
     known = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
@@ -88,7 +96,9 @@ def _feature_paths(names):
             inside = sorted(
                 p for p in path.iterdir() if p.suffix in suffixes and not p.name.startswith(".")
             )
-            sure = [p for p in inside if p.suffix not in COMMON_SUFFIXES]
+            sure = [
+                p for p in inside if p.suffix not in COMMON_SUFFIXES or suffix.endswith(p.suffix)
+            ]
             if not inside:
                 raise UserError(f"The folder '{path}' holds no feature file ({known}).")
             paths += sure or inside

@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import numbers
 
 import numpy as np
 from absl import logging
@@ -10,6 +9,7 @@ from absl import logging
 from keras_actionformer.data.arrays import in_dtype
 from keras_actionformer.data.feature_checks import constant_problem, stop_at_error
 from keras_actionformer.data.grid import spread_grid
+from keras_actionformer.data.resizing import resize_feats
 from keras_actionformer.data.windows import cut_segments, cut_to_features, sliding_windows
 from keras_actionformer.errors import UserError, counted
 
@@ -107,63 +107,6 @@ def _window_of_resized(features, video_id, rate, lengths):
     return lambda start, length: resize_feats(
         features.open(video_id)[::rate], lengths.resize_to, lengths.resize_method
     )[start : start + length]
-
-
-def resize_feats(feats, num_steps, method="linear"):
-    """Resizes features in time, as `Architecture.resize_method` says.
-
-    `"linear"` interpolates: steps are taken for intervals of equal length that fill the sequence
-    before and after, and values beyond the centres of the first and the last step are theirs (the
-    rule that other libraries call `align_corners=False`). `"roi_align"` takes the mean of as many
-    interpolated samples as a new step has old ones, rounded up, of float16 (OpenTAD).
-
-    Args:
-      feats: float (T, C).
-      num_steps: int, the T to return.
-      method: `"linear"` or `"roi_align"`.
-
-    Returns:
-      float32 (num_steps, C).
-
-    Raises:
-      UserError: `num_steps` is no whole number above 0.
-    """
-    if not isinstance(num_steps, numbers.Integral) or num_steps < 1:
-        raise UserError(f"num_steps must be a whole number above 0, but it is {num_steps!r}.")
-    feats = np.asarray(feats, np.float32)
-    if method == "roi_align":
-        return _roi_align(feats, num_steps)
-    if len(feats) == num_steps:
-        return feats
-    # As the reference: a scale in float32, and positions that are rounded to float32 once, at the
-    # end (one fused multiply-add); the rounding shows in long sequences.
-    scale = np.float64(np.float32(len(feats) / num_steps))
-    position = (scale * (np.arange(num_steps) + 0.5) - 0.5).astype(np.float32)
-    position = np.clip(position, 0, len(feats) - 1)
-    left = position.astype(np.int64)
-    right = np.minimum(left + 1, len(feats) - 1)
-    weight = (position - left.astype(np.float32))[:, None]
-    return feats[left] * (1 - weight) + feats[right] * weight
-
-
-def _roi_align(feats, num_steps):
-    """`"roi_align"` of `resize_feats`; the sequence's end is rounded to float16, too."""
-    feats = feats.astype(np.float16).astype(np.float32)
-    box = np.float32(np.float16(len(feats))) / np.float32(num_steps)  # old steps of a new one
-    samples = int(np.ceil(box))
-    place = np.arange(num_steps, dtype=np.float32)[:, None]
-    nth = np.arange(samples, dtype=np.float32)
-    position = (place * box - np.float32(0.5)) + (nth + np.float32(0.5)) * box / samples
-    counts = position <= len(feats)  # a rounded end may lie behind the sequence's
-    position = np.clip(position, 0, len(feats) - 1)
-    left = position.astype(np.int64)
-    right = np.minimum(left + 1, len(feats) - 1)
-    total = np.zeros((num_steps, feats.shape[1]), np.float32)
-    for i in range(samples):
-        weight = (position[:, i] - left[:, i].astype(np.float32))[:, None]
-        values = feats[left[:, i]] * (1 - weight) + feats[right[:, i]] * weight
-        total += values * counts[:, i, None]
-    return total / np.float32(samples)
 
 
 def segments_to_grid(segments_sec, grid):

@@ -12,8 +12,11 @@ from absl import logging
 from keras_actionformer.data.arrays import not_finite
 from keras_actionformer.data.encoder_records import joined_record
 from keras_actionformer.data.feature_files import HDF5_SUFFIXES, FolderStream, Hdf5Stream
+from keras_actionformer.data.resizing import ResizedSteps
 from keras_actionformer.data.sidecars import Sidecar, read_sidecar
 from keras_actionformer.errors import UserError, counted
+
+UNEQUAL_STREAMS = ("error", "to_first", "to_longest")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +35,7 @@ class FeatureFiles:
     Of several folders each gives one stream (appearance and motion, say). A video's streams are
     joined on the channels and must have the same number of steps: where one lacks a step, only
     who computed it knows at which end, and a guess would shift the streams against each other.
+    Where they span the same time in other numbers of steps, `unequal_streams` has them resized.
 
     Args:
       folder: str or `os.PathLike`, or a sequence of them, one a stream.
@@ -40,6 +44,10 @@ class FeatureFiles:
       prefix: str, what names have before the video id.
       suffix: str, what file names end with, e.g. `.npy` or `_rgb.npz`; an HDF5 file ignores it.
       width_fix: str, what a message tells to do about features of another width than `feats_dim`.
+      unequal_streams: str, what is done about streams of a video that have other numbers of steps:
+        `"error"`; `"to_first"`, they are resized linearly to the length of the first; or
+        `"to_longest"`, to that of the longest (as OpenTAD does). The steps lie in time as those of
+        that stream did.
 
     Raises:
       UserError: a folder does not exist, or `suffix` is of another kind of file.
@@ -50,10 +58,16 @@ class FeatureFiles:
     prefix: str = ""
     suffix: str = ".npy"
     width_fix: str = "correct feats_dim or take other features"
+    unequal_streams: str = "error"
 
     def __post_init__(self):
         if not self.folders:
             raise UserError("folder must name at least one folder of features, but is empty.")
+        if self.unequal_streams not in UNEQUAL_STREAMS:
+            raise UserError(
+                f"unequal_streams must be one of {', '.join(UNEQUAL_STREAMS)}, but is "
+                f"{self.unequal_streams!r}."
+            )
         for stream in self._streams():
             stream.check()
 
@@ -130,26 +144,37 @@ class FeatureFiles:
           UserError: see `load`.
         """
         arrays = [stream.open(video_id) for stream in self._streams()]
-        lengths = [array.shape[0] for array in arrays]
-        if len(set(lengths)) > 1:
-            raise UserError(
-                f"{self.describe(video_id)} must have the same number of time steps to be joined, "
-                f"but have {' and '.join(map(str, lengths))}; cut the longer one where it has the "
-                "steps that the other lacks (mostly at its end)."
-            )
+        arrays = self._equally_long(video_id, arrays)
         array = arrays[0] if len(arrays) == 1 else _Joined(arrays)
         self._check_width(video_id, arrays, array.shape)
         return array
+
+    def _equally_long(self, video_id, arrays):
+        """The arrays of a video's streams, resized where they have to be and may be."""
+        lengths = [array.shape[0] for array in arrays]
+        if len(set(lengths)) == 1:
+            return arrays
+        if self.unequal_streams == "error":
+            raise UserError(
+                f"{self.describe(video_id)} must have the same number of time steps to be joined, "
+                f"but have {' and '.join(map(str, lengths))}; cut the longer one where it has the "
+                "steps that the other lacks (mostly at its end), or, if they span the same time, "
+                "have them interpolated by unequal_streams=to_first or to_longest (in a "
+                "configuration: data.unequal_streams)."
+            )
+        length = lengths[0] if self.unequal_streams == "to_first" else max(lengths)
+        return [array if len(array) == length else ResizedSteps(array, length) for array in arrays]
 
     def sidecar(self, video_id: str) -> Sidecar | None:
         """Reads what lies beside the features of a video and tells their timing.
 
         Returns:
           `Sidecar`, or None where no stream has one. Of several streams its encoder is that of
-          all, see `joined_record`.
+          all, see `joined_record`, and its timing that of all, or of the one to whose length the
+          others are resized (`unequal_streams`); None where it is not known which that is.
 
         Raises:
-          UserError: one is damaged, or two streams differ in their timing.
+          UserError: one is damaged, or two streams differ in their timing and may not.
         """
         paths = [
             path
@@ -159,13 +184,21 @@ class FeatureFiles:
         found = {path: sidecar for path in paths if (sidecar := read_sidecar(path)) is not None}
         if not found:
             return None
-        (first, sidecar), *others = found.items()
-        for path, other in others:
-            grid = dataclasses.asdict(sidecar.grid)
-            fix = "streams of one video must have the same timing, so extract one of them again"
-            other.check(f"Feature file '{path}'", **grid, source=f"that of '{first}'", fix=fix)
         if len(self.folders) == 1:
-            return sidecar
+            return found[paths[0]]
+        (first, sidecar), *others = found.items()
+        if self.unequal_streams == "to_first":
+            sidecar = found.get(self.paths(video_id)[0])
+        elif self.unequal_streams == "to_longest":
+            known = len(found) == len(self.folders)
+            sidecar = min(found.values(), key=_seconds_a_step) if known else None
+        else:
+            for path, other in others:
+                grid = dataclasses.asdict(sidecar.grid)
+                fix = "streams of one video must have the same timing, so extract one of them again"
+                other.check(f"Feature file '{path}'", **grid, source=f"that of '{first}'", fix=fix)
+        if sidecar is None:
+            return None
         records = [found[path].encoder if path in found else {} for path in self.paths(video_id)]
         return dataclasses.replace(sidecar, encoder=joined_record(records))
 
@@ -210,6 +243,11 @@ class FeatureFiles:
                     f"Feature file '{path}' must have {counted(expected, 'channel')}, but has "
                     f"{width}; {fix}."
                 )
+
+
+def _seconds_a_step(sidecar):
+    """What sorts the `Sidecar`s of a video by the number of steps, the most first."""
+    return sidecar.stride_frames / sidecar.fps, sidecar.window_frames / sidecar.fps
 
 
 class _Joined:

@@ -16,6 +16,7 @@ from ml_collections import config_dict
 
 from keras_actionformer.checks import check_class_weights, number, shown, whole
 from keras_actionformer.data.batches import check_seed
+from keras_actionformer.data.features import UNEQUAL_STREAMS
 from keras_actionformer.data.table_times import PLAIN_UNITS
 from keras_actionformer.data.windows import Lengths
 from keras_actionformer.detection.postprocess import PostProcess
@@ -49,6 +50,9 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     data.feats = config_dict.FieldReference("", field_type=object)
     data.prefix = ""  # a feature file is <prefix><video id><suffix>
     data.suffix = ".npy"  # .npy, .npz (key "feats"), .pt, .pth, .csv or .pkl
+    # Streams of a video that have other numbers of steps: "error"; or they are interpolated,
+    # "to_first" stream's length or "to_longest" (as OpenTAD), whose timing the settings tell then.
+    data.unequal_streams = "error"
     data.any_encoder = False  # lets features be of several encoders, or of another than a preset's
     data.missing_features = "error"  # or "skip": leave out videos without features
     data.split = ""  # CSV file of video,subset, for subsets other than those of the annotations
@@ -216,6 +220,7 @@ def _check_values(config):
         ("data", "outside"): ("error", "keep"),
         ("data", "time_unit"): ("", *PLAIN_UNITS),
         ("data", "missing_features"): ("error", "skip"),
+        ("data", "unequal_streams"): UNEQUAL_STREAMS,
     }
     for (section, name), known in choices.items():
         value = config[section][name]

@@ -101,6 +101,7 @@ class Experiment:
             data.prefix,
             data.suffix,
             "correct model.input_dim or take other features",
+            data.unequal_streams,
         )
 
     def training_videos(self, annotations):

@@ -60,8 +60,8 @@ def config_text(path, annotations, data, settings, input_dim, is_sensor=False):
       path: `pathlib.Path`, where it is to be written.
       annotations: `Annotations`, with their split.
       data: dict of settings of the section `data`: "annotations", "time_unit", "feats", "prefix",
-        "suffix", "split", "default_subset", "train_subset", "val_subset", "eval_subset", "fps",
-        "stride_frames" and "window_frames"; what is "" is left out.
+        "suffix", "unequal_streams", "split", "default_subset", "train_subset", "val_subset",
+        "eval_subset", "fps", "stride_frames" and "window_frames"; what is "" is left out.
       settings: `FirstSettings`.
       input_dim: int, or ints of several streams.
       is_sensor: bool, whether frames are samples.
@@ -84,7 +84,12 @@ def config_text(path, annotations, data, settings, input_dim, is_sensor=False):
         annotations=_quoted(data["annotations"]),
         time_unit=_lines(data, time_unit="of its plain numbers"),
         feats=_quoted(data["feats"]),
-        names=_lines(data, prefix="of the names of feature files", suffix="and their ends"),
+        names=_lines(
+            data,
+            prefix="of the names of feature files",
+            suffix="and their ends",
+            unequal_streams="are streams of other lengths resized",
+        ),
         split=_lines(
             data,
             split="which video is in which subset",
@@ -114,7 +119,7 @@ def _lines(data, **comments):
     return "".join(
         f"    config.data.{name} = {_quoted(data[name])}  # {comment}\n"
         for name, comment in comments.items()
-        if data[name]
+        if data.get(name)
     )
 
 

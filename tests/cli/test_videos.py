@@ -44,3 +44,29 @@ def test_a_run_names_its_streams(streams):
     run = {**PRESET, "feats": ["rgb", "flow"], "suffix": ".npy"}
     with pytest.raises(UserError, match="must name 2 folders .* but names 1"):
         find_videos([str(streams / "rgb")], run, 5)
+
+
+def test_streams_of_unequal_lengths_are_what_the_run_says(streams):
+    np.save(streams / "flow" / "a.npy", np.ones((9, 3)))
+    run = {**PRESET, "feats": ["rgb", "flow"], "suffix": ".npy"}
+    names = [str(streams / "rgb"), str(streams / "flow")]
+    for rule, length in (("to_first", 7), ("to_longest", 9)):
+        found = loaded(find_videos(names, {**run, "unequal_streams": rule}, 5))
+        assert found["a"].shape == (length, 5) and found["b"].shape == (7, 5)
+    with pytest.raises(UserError, match="but have 7 and 9; .* unequal_streams=to_first"):
+        loaded(find_videos(names, run, 5))
+
+
+def test_tables_beside_features_are_something_else(streams):
+    rgb = streams / "rgb"
+    (rgb / "times.csv").write_text("video,fps\na,25\n")
+    assert list(find_videos([str(rgb)], PRESET, 2)) == ["a", "b"]
+    tables = streams / "tables"
+    tables.mkdir()
+    (tables / "c.csv").write_text("1,2\n3,4\n")
+    found = loaded(find_videos([str(tables)], PRESET, 2))
+    np.testing.assert_array_equal(found["c"], [[1, 2], [3, 4]])
+    # Unless the run learnt from tables.
+    (rgb / "times.csv").write_text("1,2\n3,4\n")
+    found = find_videos([str(rgb)], {**PRESET, "suffix": ".csv"}, 2)
+    assert list(found) == ["a", "b", "times"]

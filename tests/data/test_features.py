@@ -7,6 +7,8 @@ import pytest
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.feature_files import Hdf5Steps
 from keras_actionformer.data.features import FeatureFiles, videos_with_features
+from keras_actionformer.data.resizing import resize_feats
+from keras_actionformer.data.sidecars import Sidecar
 from keras_actionformer.errors import UserError
 
 
@@ -45,6 +47,44 @@ def test_streams_of_unequal_lengths_are_told(streams):
     np.save(streams[1] / "v.npy", np.zeros((8, 3)))
     with pytest.raises(UserError, match="rgb/v.npy' and '.*flow/v.npy' must .* but have 9 and 8"):
         FeatureFiles(streams).open("v")
+
+
+@pytest.mark.parametrize("rule,length", [("to_first", 9), ("to_longest", 12)])
+def test_streams_of_unequal_lengths_can_be_resized(streams, rule, length):
+    rgb, flow = np.load(streams[0] / "v.npy"), np.ones((12, 3), np.float32)
+    flow *= np.sin(np.arange(12, dtype=np.float32))[:, None]
+    np.save(streams[1] / "v.npy", flow)
+    features = FeatureFiles(streams, (4, 3), unequal_streams=rule)
+    feats = features.load("v")
+    expected = np.concatenate([resize_feats(x, length) for x in (rgb, flow)], axis=1)
+    assert feats.dtype == np.float32
+    np.testing.assert_array_equal(feats, expected)
+    for steps in (slice(None, None, 2), slice(3, 7), slice(7, 99, 3), slice(5, 5)):
+        np.testing.assert_array_equal(features.open("v")[steps], expected[steps])
+    flow[3] = np.nan
+    np.save(streams[1] / "v.npy", flow)
+    with pytest.raises(UserError, match="has a NaN or infinite value at step [23]"):
+        features.check("v")
+    with pytest.raises(UserError, match="unequal_streams must be one of error, to_first, to_lon"):
+        FeatureFiles(streams, unequal_streams="to_shortest")
+
+
+def test_the_timing_of_resized_streams(streams):
+    """That of the stream whose length they get, with the encoders of both."""
+    coarse = Sidecar(30.0, 16.0, 32.0, 20.0, 600, {"name": "a"})
+    fine = Sidecar(30.0, 4.0, 16.0, 20.0, 600, {"name": "b"})
+    coarse.save(streams[0] / "v.npy")
+    for rule, grid in (("to_first", coarse.grid), ("to_longest", fine.grid)):
+        fine.save(streams[1] / "v.npy")
+        found = FeatureFiles(streams, unequal_streams=rule).sidecar("v")
+        assert found.grid == grid and found.encoder["name"] == "a + b"
+        (streams[1] / "v.json").unlink()
+        found = FeatureFiles(streams, unequal_streams=rule).sidecar("v")
+        assert found is None if rule == "to_longest" else found.grid == grid
+    fine.save(streams[1] / "v.npy")
+    with pytest.raises(UserError, match="streams of one video must have the same timing"):
+        FeatureFiles(streams).sidecar("v")
+    assert FeatureFiles(streams[::-1], unequal_streams="to_first").sidecar("v").grid == fine.grid
 
 
 def test_wrong_streams(streams):

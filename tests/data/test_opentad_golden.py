@@ -154,7 +154,8 @@ def _check_item(feats, segments, labels, golden, prefix, atol):
 def _loads():
     for case in cases("o_r"):
         for name, found in load(case.values[0])["meta_json"].get("cases", {}).items():
-            if "feat_format" in found and isinstance(found["folders"], str):
+            # Streams of several kinds of files are of no use to anyone.
+            if isinstance(found.get("feat_format"), str):
                 yield pytest.param(case.values[0], name, id=f"{case.id}-{name}")
 
 
@@ -162,14 +163,19 @@ def _loads():
 def test_golden_feature_files(path, name):
     golden = load(path)
     case, expected = golden["meta_json"]["cases"][name], golden[name]
+    folders = [case["folders"]] if isinstance(case["folders"], str) else case["folders"]
     files = FeatureFiles(
-        path.parent / "o_r_data" / "load" / case["folders"],
+        [path.parent / "o_r_data" / "load" / folder for folder in folders],
         expected.shape[1],
         case.get("prefix", ""),
         f"{case.get('suffix', '')}.{case['feat_format']}",
+        unequal_streams="to_longest",
     )
     feats = files.load(case["video_name"])
     if case["feat_format"] == "csv":  # of which OpenTAD takes any first line for a header
         assert len(feats) - len(expected) in (0, 1)
         feats = feats[len(feats) - len(expected) :]
-    np.testing.assert_allclose(feats[:: case.get("sample_stride", 1)], expected, rtol=1e-7)
+    # A step that is resized is known as well as the last bits of its position.
+    atol = 1e-5 if len(folders) > 1 else 0.0
+    feats = feats[:: case.get("sample_stride", 1)]
+    np.testing.assert_allclose(feats, expected, rtol=1e-7, atol=atol)

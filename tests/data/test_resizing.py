@@ -5,7 +5,7 @@ import fractions
 import numpy as np
 import pytest
 
-from keras_actionformer.data.examples import resize_feats
+from keras_actionformer.data.resizing import ResizedSteps, resize_feats
 from keras_actionformer.errors import UserError
 
 
@@ -33,3 +33,12 @@ def test_positions_are_rounded_once():
 def test_wrong_numbers_of_steps(num_steps):
     with pytest.raises(UserError, match=f"num_steps must be a whole number .* is {num_steps}"):
         resize_feats(np.zeros((4, 2)), num_steps)
+
+
+@pytest.mark.parametrize("num_steps", [1, 7, 160, 1000])
+def test_slices_of_what_is_resized_are_those_of_all_of_it(num_steps):
+    feats = np.random.default_rng(0).normal(size=(198, 3))
+    resized, expected = ResizedSteps(feats, num_steps), resize_feats(feats, num_steps)
+    assert resized.shape == expected.shape and len(resized) == num_steps
+    for steps in (slice(None), slice(num_steps // 3, num_steps // 2), slice(5, None, 4)):
+        np.testing.assert_array_equal(resized[steps], expected[steps])
