@@ -54,7 +54,7 @@ def find_videos(names, data, channels, num_streams=1):
     videos = {}
     for path in _feature_paths(names, data["suffix"]):
         if path.suffix in HDF5_SUFFIXES:
-            features = FeatureFiles(path, channels, width_fix=MODEL_WIDTH)
+            features = FeatureFiles(path, channels, "", data["suffix"], MODEL_WIDTH)
             inside = features.video_ids()
         else:
             features = FeatureFiles(

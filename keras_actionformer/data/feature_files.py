@@ -104,15 +104,17 @@ class FolderStream:
 
 @dataclasses.dataclass(frozen=True)
 class Hdf5Stream:
-    """An HDF5 file with one data set a video; methods as those of `FolderStream`.
+    """An HDF5 file with one data set, or group of one, a video; methods as `FolderStream`'s.
 
     Args:
       file: `pathlib.Path`.
-      prefix: str, what names of data sets have before the video id.
+      prefix: str, what names of data sets or groups have before the video id.
+      suffix: str; with a `/` in front it names which data set of each group is meant.
     """
 
     file: pathlib.Path
     prefix: str
+    suffix: str = ""
 
     def check(self):
         if self.file.exists() and not self.file.is_file():
@@ -132,17 +134,26 @@ class Hdf5Stream:
         import h5py
 
         with self._open_file() as file:  # a link that leads nowhere is told when it is opened
-            datasets = [name for name in file if not isinstance(_linked(file, name), h5py.Group)]
-        names = _between(datasets, self.prefix)
+            groups = [name for name in file if isinstance(_linked(file, name), h5py.Group)]
+            names = _between(set(file) - set(groups), self.prefix)
+            if not names:  # else groups hold something else
+                with_features = [name for name in groups if self._datasets(file[name])]
+                names = _between(with_features, self.prefix)
         if not names:
             raise UserError(
-                f"Feature file '{self.file}' holds no data set with a name {self.prefix}<video id>."
+                f"Feature file '{self.file}' holds no data set, or group of one, with a name "
+                f"{self.prefix}<video id>."
             )
         return names
 
-    def open(self, video_id):
+    def _datasets(self, group):
+        """The names of the data sets in a video's group, of which features may be taken."""
         import h5py
 
+        names = [self.suffix[1:]] if self.suffix.startswith("/") else list(group)
+        return [name for name in names if isinstance(_linked(group, name), h5py.Dataset)]
+
+    def open(self, video_id):
         name = f"{self.prefix}{video_id}"
         file = self._open_file()  # Lives as long as the data set that is taken from it.
         stored = _linked(file, name)
@@ -156,12 +167,30 @@ class Hdf5Stream:
             raise UserError(
                 f"Feature file '{self.file}' has no data set {name!r}, of {count}{nearest}"
             )
-        if not isinstance(stored, h5py.Dataset):
+        path = self.path(video_id)
+        return _checked(path, Hdf5Steps(path, self._dataset(name, stored)))
+
+    def _dataset(self, name, stored):
+        """The data set of a video, of what has its name."""
+        import h5py
+
+        if not isinstance(stored, h5py.Group):
+            return stored
+        names = self._datasets(stored)
+        if len(names) == 1:
+            return stored[names[0]]
+        there = ", ".join(f"{name[:80]!r}" for name in list(stored)[:5]) or "nothing"
+        where = f"Feature file '{self.file}' has a group {name!r}"
+        if self.suffix.startswith("/"):
+            raise UserError(f"{where} without the data set {self.suffix[1:]!r}; it holds {there}.")
+        if names:
             raise UserError(
-                f"Feature file '{self.file}' has a group {name!r} where a data set (time steps, "
-                "channels) must be."
+                f"{where} of {len(names)} data sets ({there}); say which is meant by the suffix: "
+                f"suffix='/{names[0]}', for example."
             )
-        return _checked(self.path(video_id), Hdf5Steps(self.path(video_id), stored))
+        raise UserError(
+            f"{where} without a data set (time steps, channels) in it; it holds {there}."
+        )
 
     def _open_file(self):
         with told_if_unreadable(

@@ -29,8 +29,8 @@ class FeatureFiles:
     - in the file `<folder>/<prefix><video id><suffix>`: alone in a `.npy`, under the key `feats`
       in a `.npz`, as a tensor that PyTorch saved in a `.pt` or `.pth`, a row a step in a `.csv`
       (with a header or none), as an array or a list of rows in a `.pkl`;
-    - or as the data set `<prefix><video id>` in the HDF5 file that `folder` names (it then ends
-      in `.h5` or `.hdf5`).
+    - or as the data set `<prefix><video id>`, or the only one in the group of this name, in the
+      HDF5 file that `folder` names (it then ends in `.h5` or `.hdf5`).
 
     Of several folders each gives one stream (appearance and motion, say). A video's streams are
     joined on the channels and must have the same number of steps: where one lacks a step, only
@@ -42,7 +42,8 @@ class FeatureFiles:
       feats_dim: int, the C every video must have; or a sequence of ints, the channels of each
         stream in the order of the folders, which sum to C; or None to take any.
       prefix: str, what names have before the video id.
-      suffix: str, what file names end with, e.g. `.npy` or `_rgb.npz`; an HDF5 file ignores it.
+      suffix: str, what file names end with, e.g. `.npy` or `_rgb.npz`; an HDF5 file ignores it, but
+        for one as `/c3d_features`, which says which data set of each group is meant.
       width_fix: str, what a message tells to do about features of another width than `feats_dim`.
       unequal_streams: str, what is done about streams of a video that have other numbers of steps:
         `"error"`; `"to_first"`, they are resized linearly to the length of the first; or
@@ -79,7 +80,7 @@ class FeatureFiles:
 
     def _streams(self):
         return [
-            Hdf5Stream(folder, self.prefix)
+            Hdf5Stream(folder, self.prefix, self.suffix)
             if folder.suffix in HDF5_SUFFIXES
             else FolderStream(folder, self.prefix, self.suffix)
             for folder in self.folders

@@ -49,7 +49,8 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     # Folder with one feature file a video, or a .h5 file; a tuple of them: one a stream.
     data.feats = config_dict.FieldReference("", field_type=object)
     data.prefix = ""  # a feature file is <prefix><video id><suffix>
-    data.suffix = ".npy"  # .npy, .npz (key "feats"), .pt, .pth, .csv or .pkl
+    # .npy, .npz (key "feats"), .pt, .pth, .csv or .pkl; "/NAME": a data set in groups of a .h5
+    data.suffix = ".npy"
     # Streams of a video that have other numbers of steps: "error"; or they are interpolated,
     # "to_first" stream's length or "to_longest" (as OpenTAD), whose timing the settings tell then.
     data.unequal_streams = "error"

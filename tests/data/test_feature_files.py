@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.torch_writer import write_checkpoint
+from keras_actionformer.data.feature_files import Hdf5Steps
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.errors import UserError
 
@@ -286,12 +287,48 @@ def test_wrong_hdf5_files(tmp_path):
         FeatureFiles(path)
     with h5py.File(path, "w") as file:
         file["video_1"] = np.zeros((2, 3))
-        file.create_group("group")
+        file["group/inner/x"] = np.zeros((2, 3))
     features = FeatureFiles(path)
     with pytest.raises(UserError, match="no data set 'video_11', of 2; did you mean 'video_1'"):
         features.load("video_11")
-    with pytest.raises(UserError, match="a group 'group' where a data set"):
+    with pytest.raises(UserError, match="group 'group' without a data set .* it holds 'inner'"):
         features.load("group")
+
+
+def test_hdf5_files_with_a_group_a_video(tmp_path):
+    """As that of ActivityNet's C3D features, whose groups are called v_<id>."""
+    path = tmp_path / "c3d.hdf5"
+    stored = np.arange(12, dtype=np.float32).reshape(4, 3)
+    with h5py.File(path, "w") as file:
+        for i, video_id in enumerate(("a", "b")):
+            file[f"v_{video_id}/c3d_features"] = stored + i
+        file.create_group("v_empty")
+    features = FeatureFiles(path, 3, prefix="v_")
+    assert features.video_ids() == ["a", "b"] and features.has("b") and not features.has("c")
+    np.testing.assert_array_equal(features.load("b"), stored + 1)
+    assert isinstance(features.open("a"), Hdf5Steps)
+    np.testing.assert_array_equal(features.open("a")[1:3], stored[1:3])
+    with pytest.raises(UserError, match="group 'v_empty' without a data set .* it holds nothing"):
+        features.load("empty")
+
+
+def test_groups_of_several_data_sets(tmp_path):
+    path = tmp_path / "all.h5"
+    with h5py.File(path, "w") as file:
+        for video_id in ("a", "b"):
+            file[f"{video_id}/flow"], file[f"{video_id}/rgb"] = np.zeros((4, 2)), np.ones((4, 3))
+        file["c/flow"] = np.zeros((4, 2))
+        file["d/rgb"] = h5py.SoftLink("/nowhere")
+    with pytest.raises(UserError, match=r"'a' of 2 data sets \('flow', 'rgb'\); say .*='/flow'"):
+        FeatureFiles(path).load("a")
+    features = FeatureFiles(path, suffix="/rgb")
+    assert features.video_ids() == ["a", "b"] and features.load("b").all()
+    both = FeatureFiles([path, path], (2, 3), suffix="/flow")
+    with pytest.raises(UserError, match="must have 3 channels, but has 2"):
+        both.load("a")
+    for video_id in ("c", "d"):
+        with pytest.raises(UserError, match=f"group '{video_id}' without the data set 'rgb'"):
+            features.load(video_id)
 
 
 def test_an_hdf5_link_that_leads_nowhere(tmp_path):
@@ -309,12 +346,12 @@ def test_the_videos_of_a_folder_or_file(tmp_path):
     with h5py.File(tmp_path / "all.h5", "w") as file:
         file["x_b"] = file["x_a"] = file["y"] = np.zeros((2, 3))
         file["x_link"] = h5py.SoftLink("/nowhere")  # told when it is loaded
-        file.create_group("x_group")
+        file["x_group/notes"] = np.zeros((2, 3))  # of something else, beside data sets
     assert FeatureFiles(tmp_path, prefix="x_", suffix="_f.npy").video_ids() == ["a", "b"]
     assert FeatureFiles(tmp_path / "all.h5", prefix="x_").video_ids() == ["a", "b", "link"]
     for folder, text in (
         (tmp_path, "no features with a name z_<video id>.npy"),
-        (tmp_path / "all.h5", "no data set with a name z_<video id>"),
+        (tmp_path / "all.h5", "no data set, or group of one, with a name z_<video id>"),
     ):
         with pytest.raises(UserError, match=f"'{folder}' holds {text}"):
             FeatureFiles(folder, prefix="z_").video_ids()

@@ -110,6 +110,15 @@ def hdf5(libver):
     return written("a.h5", write)
 
 
+def hdf5_groups():
+    def write(path):
+        with h5py.File(path, "w") as file:
+            for i in range(3):
+                file[f"v_{i}/c3d_features"] = _FEATS + i
+
+    return written("groups.h5", write)
+
+
 FEATURES = [
     Reader("a.npy", written("a.npy", lambda path: np.save(path, _FEATS)), read_features),
     Reader(
@@ -128,6 +137,7 @@ FEATURES = [
         read_features,
     ),
     Reader("a.h5", hdf5("earliest"), read_features, may_end_its_process=True),
+    Reader("groups.h5", hdf5_groups(), read_features, may_end_its_process=True),
     Reader("newest.hdf5", hdf5("latest"), read_features, may_end_its_process=True),
     Reader(
         "a.pt",
