@@ -55,7 +55,7 @@ _HOMES = {
     "plot_raw_outputs": "report.score_curves",
     "plot_timeline": "report.timeline",
     "plot_training": "report.training_charts",
-    "read_ego4d": "datasets.formats",
+    "read_ego4d": "datasets.ego4d",
     "read_epic100": "datasets.formats",
     "read_thumos14": "datasets.formats",
     "recommend_thresholds": "evaluation.score_thresholds",
@@ -86,7 +86,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, which read an
     from keras_actionformer.data.grid import FeatureGrid as FeatureGrid
     from keras_actionformer.data.grid import Timing as Timing
     from keras_actionformer.data.windows import Lengths as Lengths
-    from keras_actionformer.datasets.formats import read_ego4d as read_ego4d
+    from keras_actionformer.datasets.ego4d import read_ego4d as read_ego4d
     from keras_actionformer.datasets.formats import read_epic100 as read_epic100
     from keras_actionformer.datasets.formats import read_thumos14 as read_thumos14
     from keras_actionformer.datasets.simulated import simulate_dataset as simulate_dataset

@@ -2,7 +2,6 @@
 
 * `read_thumos14`: THUMOS14, a text file for each class.
 * `read_epic100`: EPIC-KITCHENS-100 and EPIC-SOUNDS, a CSV file for each subset.
-* `read_ego4d`: Ego4D Moment Queries, a JSON file for each subset.
 
 ActivityNet's JSON, and the files that the reference has converted to it, need no reader of their
 own, and neither does a table with one action a line (data/annotation_files.py). The data sets here
@@ -11,7 +10,6 @@ published scores count it. `save_annotations` writes what they return.
 """
 
 import collections
-import functools
 import os
 import pathlib
 import re
@@ -20,15 +18,14 @@ from typing import Literal
 
 from absl import logging
 
-from keras_actionformer.checks import number
 from keras_actionformer.data.annotations import Annotations, build_annotations
-from keras_actionformer.data.entries import json_field, set_once, video_entry
+from keras_actionformer.data.entries import set_once, video_entry
 from keras_actionformer.data.table_columns import choose_columns, spelled_columns
 from keras_actionformer.data.table_files import read_table
 from keras_actionformer.data.table_times import Cell, Times
 from keras_actionformer.data.tables import read_video_times, whole_number
 from keras_actionformer.errors import UserError, suggest
-from keras_actionformer.files import read_json, read_text
+from keras_actionformer.files import read_text
 
 # How data sets (their file names, fields and splits) call the subsets -> how configurations do.
 SUBSETS = {
@@ -38,10 +35,6 @@ SUBSETS = {
     "validation": "validation",
     "test": "test",
 }
-
-
-# Of an object: (where, item, name, kind).
-_field = functools.partial(json_field, writer="Ego4D's moments files do")
 
 
 def _add_durations(entries, durations):
@@ -324,114 +317,3 @@ def _read_epic_classes(path, target, num_classes):
             f"{target} classes; take the official file for {target}s."
         )
     return [names[id_] for id_ in range(num_classes)]
-
-
-# Ego4D Moment Queries --------------------------------------------------
-
-_EGO4D_NUM_CLASSES = 110
-# The reference leaves out shorter moments.
-_EGO4D_SHORTEST_SEC = 0.25
-_SIDES = ("start", "end")
-
-
-def read_ego4d(
-    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    class_names: Sequence[str] | None = None,
-) -> Annotations:
-    """Reads Ego4D's official Moment Queries files.
-
-    `moments_train.json`, `moments_val.json` and `moments_test_unannotated.json` hold videos, these
-    clips, and these the labels of each annotator, whose times count from the clip's start. Every
-    clip becomes one video: the id is its `clip_uid`, the duration `video_end_sec -
-    video_start_sec`, the frame rate that of its frames (unknown where the file's frame numbers
-    make no sense). Of its labels count, as in the reference, those that are `primary` (110
-    categories) and at least 0.25 s long; what several annotators mark alike, to 1 ms, counts once.
-
-    The reference's own converted files count time from the feature grid instead (up to 15 frames
-    before the clip's start), to fit the features it cuts from those of whole videos; with features
-    made so, use its files.
-
-    Args:
-      paths: str or `os.PathLike`, or a list of them.
-      class_names: list of str, the categories in the order of their ids; None takes the primary
-        labels of all files in alphabetical order, which are the reference's ids when training and
-        validation files are read together.
-
-    Returns:
-      `Annotations` with the subsets "training", "validation" and "test" as far as given.
-
-    Raises:
-      UserError: a file is unreadable or lacks a field, or a label is unknown.
-    """
-    paths = [paths] if isinstance(paths, str | os.PathLike) else paths
-    entries, num_short = {}, 0
-    for path in paths:
-        where = f"Annotation file '{path}'"
-        for video in _field(where, read_json(path, "Annotation file"), "videos", list):
-            here = f"{where}, video {_field(where, video, 'video_uid', str)!r}"
-            split = _field(here, video, "split", str)
-            if split not in SUBSETS:
-                raise UserError(f"{here}: 'split' must be train, val or test, but it is {split!r}.")
-            for clip in _field(here, video, "clips", list):
-                clip_id = _field(here, clip, "clip_uid", str)
-                if clip_id in entries:
-                    raise UserError(f"{here} has clip {clip_id!r}, which was there before.")
-                place = f"{here}, clip {clip_id!r}"
-                moments = _primary_moments(place, clip)
-                kept = [m for m in moments if not _is_short(*m["segment"])]
-                num_short += len(moments) - len(kept)
-                entries[clip_id] = {"where": place, "subset": SUBSETS[split], "annotations": kept}
-                entries[clip_id].update(_clip_times(place, clip))
-    logging.info("Ego4D: %d moments under %s s are left out.", num_short, _EGO4D_SHORTEST_SEC)
-    source = f"Ego4D in {', '.join(map(str, paths))}"
-    annotations = build_annotations(
-        source, entries, class_names, outside="keep", drop_duplicates=True
-    )
-    if len(annotations.class_names) != _EGO4D_NUM_CLASSES:
-        logging.warning(
-            "Ego4D: there are %d categories instead of %d, so their ids are not the usual ones; "
-            "read the training and validation files together, or give class_names.",
-            len(annotations.class_names),
-            _EGO4D_NUM_CLASSES,
-        )
-    return annotations
-
-
-_MOST_FRAMES = 2**53  # beyond which there is no such number in float64
-
-
-def _clip_times(where, clip):
-    """Returns a clip's `duration` in seconds and, if its frame numbers make sense, its `fps`."""
-    start, end = (
-        number(
-            f"{where}: 'video_{side}_sec'", _field(where, clip, f"video_{side}_sec", int | float)
-        )
-        for side in _SIDES
-    )
-    frames = [clip.get(f"video_{side}_frame") for side in _SIDES]
-    times = {"duration": end - start}
-    if end > start and all(isinstance(x, int) and 0 <= x < _MOST_FRAMES for x in frames):
-        fps = (frames[1] - frames[0]) / (end - start)
-        # Some clips have the same number twice.
-        if 10 <= fps <= 100:
-            times["fps"] = round(fps, 3)
-    return times
-
-
-def _primary_moments(where, clip):
-    moments = []
-    # The clips of the test file have no annotations.
-    annotators = _field(where, clip, "annotations", list) if "annotations" in clip else []
-    for annotator in annotators:
-        for i, label in enumerate(_field(where, annotator, "labels", list)):
-            here = f"{where}, label {i} of annotator {annotator.get('annotator_uid')}"
-            if _field(here, label, "primary", bool):
-                name = _field(here, label, "label", str)
-                segment = [_field(here, label, f"{side}_time", int | float) for side in _SIDES]
-                moments.append({"where": here, "label": name, "segment": segment})
-    return moments
-
-
-def _is_short(start, end):
-    # One that ends before it starts is wrong rather than short, and told as such.
-    return 0 <= end - start < _EGO4D_SHORTEST_SEC

@@ -10,11 +10,12 @@ import pathlib
 import shutil
 import tarfile
 import zipfile
+from typing import NamedTuple
 
 from keras_actionformer.containers.numpy_files import write_npy
 from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.features import FeatureFiles
-from keras_actionformer.datasets.published import PUBLISHED
+from keras_actionformer.datasets.published import PUBLISHED, Features
 from keras_actionformer.errors import UserError, counted, suggest
 from keras_actionformer.files import atomic_folder, path_inside
 
@@ -24,9 +25,9 @@ _UNPACKED = "unpacked"
 def prepare_dataset(name, source, output_dir, progress=print, durations=None):
     """Writes annotations, features and video scores of a data set as configurations name them.
 
-    Features are linked; those of an archive, which is unpacked into `output_dir`, are moved. The
-    annotations come last, so that where they are, the features are complete. Doing it again gives
-    the same files.
+    Features are linked; those of an archive, which is unpacked into `output_dir`, are moved; those
+    of clips are cut out of those of their videos and written. The annotations come last, so that
+    where they are, the features are complete. Doing it again gives the same files.
 
     Args:
       name: str, one of `PUBLISHED`.
@@ -63,8 +64,8 @@ def prepare_dataset(name, source, output_dir, progress=print, durations=None):
         if is_new:
             shutil.rmtree(folder)
         raise
-    for features, path in found:
-        _place_features(features, path, folder, output_dir, annotations, progress)
+    for part in found:
+        _place_features(part, folder, output_dir, progress)
     if dataset.video_scores:
         file_name, write = dataset.video_scores
         path = _find(folder, file_name)
@@ -73,6 +74,8 @@ def prepare_dataset(name, source, output_dir, progress=print, durations=None):
         else:
             write(path, output_dir / "video_scores.json")
             progress(f"Wrote {output_dir / 'video_scores.json'}.")
+    used = {name for part in found for name in part.features.annotations}
+    annotations = {name: content for name, content in annotations.items() if name in used}
     for target, content in annotations.items():
         save_annotations(output_dir / target, content)
         progress(f"Wrote {output_dir / target}: {_summary(content)}.")
@@ -158,41 +161,66 @@ def _read_annotations(dataset, folder, durations):
     return annotations
 
 
+class _Found(NamedTuple):
+    """Features that are there.
+
+    Attributes:
+      features: `Features`.
+      path: `pathlib.Path`, their folder.
+      sources: dict, the id of each annotated video to (the id that its file has, slice of the
+        steps in this).
+    """
+
+    features: Features
+    path: pathlib.Path
+    sources: dict
+
+    def files(self):
+        """The `FeatureFiles` of the folder."""
+        features, fix = self.features, "get the authors' features"
+        return FeatureFiles(self.path, features.channels, features.prefix, features.suffix, fix)
+
+    def has_any(self):
+        files = self.files()
+        return any(files.has(source) for source, _ in self.sources.values())
+
+
 def _find_features(dataset, folder, output_dir, annotations):
-    """Returns [(`Features`, its folder)] of what there is, with annotations for it."""
-    found = []
+    """Returns a list of `_Found` with annotations for them, one a target."""
+    found, cuts = {}, None
     for features in dataset.features:
-        if not set(features.annotations) & set(annotations):
+        if not set(features.annotations) & set(annotations) or features.target in found:
             continue
-        content = _annotations_of(features, annotations)
         # Folders of other data sets may have this name, too.
         paths = [path for name in features.folders for path in sorted(folder.rglob(name))]
-        paths = [path for path in paths if _has_any(features, path, content.videos)]
+        if features.of_whole_videos and paths and cuts is None:
+            cuts = dataset.cuts(folder)
+        sources = _sources(features, annotations, cuts)
+        parts = [_Found(features, path, sources) for path in paths if path.is_dir()]
+        parts = [part for part in parts if part.has_any()]
         target = output_dir / features.target
-        if not paths and output_dir / _UNPACKED in folder.parents:
+        if not parts and output_dir / _UNPACKED in folder.parents and target.is_dir():
             # A call that was killed has moved them, and has not yet left a link.
-            paths = [target] if _has_any(features, target, content.videos) else []
-        if len(paths) > 1:
+            parts = [part for part in [_Found(features, target, sources)] if part.has_any()]
+        if len(parts) > 1:
             raise UserError(
-                f"'{paths[0]}' and '{paths[1]}' both have features of {dataset.title}; give a "
-                "folder that has one of them."
+                f"'{parts[0].path}' and '{parts[1].path}' both have features of {dataset.title}; "
+                "give a folder that has one of them."
             )
-        found += [(features, path) for path in paths]
+        found.update((features.target, part) for part in parts)
     if not found:
         names = [name for features in dataset.features for name in features.folders]
         raise UserError(_lacks(dataset, folder, "folder with features of its videos", names))
-    return found
+    return list(found.values())
 
 
-def _annotations_of(features, annotations):
-    return next(annotations[name] for name in features.annotations if name in annotations)
-
-
-def _has_any(features, path, videos):
-    if not path.is_dir():
-        return False
-    files = FeatureFiles(path, None, features.prefix, features.suffix)
-    return any(files.has(video.video_id) for video in videos)
+def _sources(features, annotations, cuts):
+    """Where the features of each annotated video are, see `_Found`."""
+    content = next(annotations[name] for name in features.annotations if name in annotations)
+    ids = [video.video_id for video in content.videos]
+    if features.of_whole_videos:
+        return {id_: cuts[id_] for id_ in ids if id_ in (cuts or {})}
+    return {id_: (id_, slice(None)) for id_ in ids}
 
 
 def _lacks(dataset, folder, what, names):
@@ -206,19 +234,18 @@ def _lacks(dataset, folder, what, names):
 # === Features ===
 
 
-def _place_features(features, path, folder, output_dir, annotations, progress):
+def _place_features(part, folder, output_dir, progress):
     """Checks features and brings them to their folder."""
+    features, path = part.features, part.path
     target = output_dir / features.target
-    videos = _annotations_of(features, annotations).videos
-    fix = "get the authors' features"
-    files = FeatureFiles(path, features.channels, features.prefix, features.suffix, fix)
-    present = [video for video in videos if files.has(video.video_id)]
-    files.open(present[0].video_id)  # says so when it has another width
-    if features.first_channels:
-        for video in present:
-            feats = files.load(video.video_id)[:, : features.first_channels]
-            write_npy(path_inside(target, f"{features.prefix}{video.video_id}.npy"), feats)
-        done = f"Wrote the first {features.first_channels} channels of '{path}' to '{target}'"
+    files = part.files()
+    present = {id_: place for id_, place in part.sources.items() if files.has(place[0])}
+    files.open(next(iter(present.values()))[0])  # says so when it has another width
+    if features.is_rewritten:
+        if target.is_symlink():  # to what an earlier call found
+            target.unlink()
+        _write_features(features, files, present, target, progress)
+        done = f"Wrote {_described(features)} '{path}' to '{target}'"
     elif target.exists() and target.samefile(path):
         done = f"'{target}' is there already"
     elif output_dir / _UNPACKED in folder.parents:
@@ -231,7 +258,41 @@ def _place_features(features, path, folder, output_dir, annotations, progress):
         _make_room(target)
         _link(path, target)
         done = f"Linked '{target}' to '{path}'"
-    progress(f"{done}: {len(present)} of {len(videos)} videos have features.")
+    progress(f"{done}: {len(present)} of {len(part.sources)} videos have features.")
+
+
+def _described(features):
+    if features.of_whole_videos:
+        return "the clips cut out of"
+    return (
+        f"the first {features.first_channels} channels of" if features.first_channels else "all of"
+    )
+
+
+def _write_features(features, files, present, target, progress):
+    """Writes features as `.npy`, as `Features` says.
+
+    Args:
+      files: `FeatureFiles`, of what is there.
+      present: dict, id to (the id that its file has, slice of the steps in this).
+      target: `pathlib.Path`, the folder to write to.
+    """
+    by_source, told = {}, 0
+    for id_, (source, steps) in present.items():
+        by_source.setdefault(source, []).append((id_, steps))
+    for done, (source, parts) in enumerate(by_source.items(), start=1):
+        feats = files.load(source)
+        for id_, steps in parts:
+            if steps.stop is not None and steps.stop > len(feats):
+                raise UserError(
+                    f"{files.describe(source)} has {len(feats)} steps, but the clip {id_!r} needs "
+                    f"those up to {steps.stop}; get the file again, or annotations of its version."
+                )
+            kept = feats[steps, : features.first_channels]
+            write_npy(path_inside(target, f"{features.prefix}{id_}.npy"), kept)
+        if done - told >= len(by_source) / 10 and len(by_source) > 100:
+            progress(f"Writing '{target}': {100 * done // len(by_source)} %")
+            told = done
 
 
 def _make_room(target):

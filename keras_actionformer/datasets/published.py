@@ -12,12 +12,8 @@ import numpy as np
 
 from keras_actionformer.data.annotation_files import json_entries
 from keras_actionformer.data.annotations import build_annotations
-from keras_actionformer.datasets.formats import (
-    SUBSETS,
-    read_ego4d,
-    read_epic100,
-    read_thumos14,
-)
+from keras_actionformer.datasets.ego4d import cut_clips, read_ego4d, read_ego4d_grid
+from keras_actionformer.datasets.formats import SUBSETS, read_epic100, read_thumos14
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import read_json, write_json
 
@@ -34,6 +30,8 @@ class Features:
       target: str, the name of the folder that configurations name.
       prefix, suffix: str, a file is `<prefix><video id><suffix>`.
       first_channels: int, keep only so many; or None for all.
+      of_whole_videos: bool, those of the annotations' videos are cut out of them (`DataSet.cuts`).
+      as_npy: bool, they are written as `.npy`, as configurations want them.
     """
 
     folders: tuple[str, ...]
@@ -43,6 +41,13 @@ class Features:
     prefix: str = ""
     suffix: str = ".npy"
     first_channels: int | None = None
+    of_whole_videos: bool = False
+    as_npy: bool = False
+
+    @property
+    def is_rewritten(self):
+        """Whether files are written, where others are linked."""
+        return self.first_channels is not None or self.of_whole_videos or self.as_npy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +59,12 @@ class DataSet:
       origin: str, a sentence that says where to get it.
       annotations: dict, the file to write to {file to find: function (its path, the folder in
         which it was searched, durations) -> `Annotations`}, first choice first.
-      features: tuple of `Features`, of which a user may have only some.
+      features: tuple of `Features`, of which a user may have only some; of those with one target,
+        first choice first.
       video_scores: (file to find, function (its path, path to write)), or None.
       archives: dict, the authors' archive to the MD5 they tell.
+      cuts: function (the folder that is searched) -> {id of an annotated video: (id of the whole
+        video, slice of its steps)}, or None.
     """
 
     title: str
@@ -65,6 +73,7 @@ class DataSet:
     features: tuple[Features, ...]
     video_scores: tuple[str, typing.Callable] | None = None
     archives: dict[str, str] = dataclasses.field(default_factory=dict)
+    cuts: typing.Callable | None = None
 
 
 # === Annotations ===
@@ -126,9 +135,28 @@ def _read_epic(target):
     return read
 
 
+_MOMENTS = "moments_train.json"
+
+
 def _read_ego4d(path, _folder, durations):
     _refuse_durations(path, durations)
     return read_ego4d([path, path.with_name("moments_val.json")])
+
+
+def _read_ego4d_grid(path, _folder, durations):
+    _refuse_durations(path, durations)
+    return read_ego4d_grid(_all_moments(path))
+
+
+def _cut_ego4d(folder):
+    path = next(iter(sorted(folder.rglob(_MOMENTS))), None)
+    return {} if path is None else cut_clips(_all_moments(path))
+
+
+def _all_moments(path):
+    """The moments files beside that of the training; of the test's there need not be one."""
+    test = path.with_name("moments_test_unannotated.json")
+    return [path, path.with_name("moments_val.json"), *([test] if test.exists() else [])]
 
 
 # === Video scores ===
@@ -232,22 +260,36 @@ PUBLISHED = {
     ),
     "ego4d": DataSet(
         "Ego4D Moment Queries",
-        "ego4d-data.org has annotations and features; tools/convert_ego4d_trainval.py of "
-        "github.com/happyharrycn/actionformer_release cuts ego4d.json and the features of clips "
-        f"from them. {_OPENTAD} InternVideo features.",
+        "ego4d-data.org has moments_train.json and moments_val.json and the features of whole "
+        "videos, slowfast8x8_r101_k400 and omnivore_video_swinl; github.com/showlab/EgoVLP has "
+        "EgoVLP features of the clips (call their folder egovlp_features). "
+        f"{_OPENTAD} InternVideo features.",
         {
-            # Times on the grid of features that were cut from those of whole videos ...
-            "annotations.json": {"ego4d.json": _read_database},
+            # Times on the grid of features that are cut out of those of whole videos, here or by
+            # the reference's tools/convert_ego4d_trainval.py (ego4d.json) ...
+            "annotations.json": {"ego4d.json": _read_database, _MOMENTS: _read_ego4d_grid},
             # ... and times in the clips, for features computed on these.
             "annotations_clips.json": {
-                "moments_train.json": _read_ego4d,
+                _MOMENTS: _read_ego4d,
                 "ego4d_v2_220429.json": _read_database,
             },
         },
         (
-            Features(("slowfast_features",), 2304, target="feats_slowfast"),
-            Features(("omnivore_features",), 1536, target="feats_omnivore"),
-            Features(("egovlp_features",), 256, target="feats_egovlp"),
+            *(
+                Features(folders, channels, target=f"feats_{name}", **how)
+                for name, channels, whole in (
+                    ("slowfast", 2304, ("slowfast8x8_r101_k400",)),
+                    ("omnivore", 1536, ("omnivore_video_swinl", "omnivore_video_swinl_fp16")),
+                )
+                for folders, how in (
+                    ((f"{name}_features",), {}),
+                    (whole, {"suffix": ".pt", "of_whole_videos": True}),
+                )
+            ),
+            *(
+                Features(("egovlp_features",), 256, target="feats_egovlp", **how)
+                for how in ({}, {"suffix": ".pt", "as_npy": True})
+            ),
             *(
                 Features(
                     (f"mq_{name}",), channels, ("annotations_clips.json",), f"feats_clips_{name}"
@@ -261,6 +303,7 @@ PUBLISHED = {
                 "feats_internvideo",
             ),
         ),
+        cuts=_cut_ego4d,
     ),
     "hacs": DataSet(
         "HACS Segments",

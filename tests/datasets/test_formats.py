@@ -1,14 +1,11 @@
 """The formats of published data sets, in small files made by hand."""
 
-import json
-
 import numpy as np
 import pytest
 
-from keras_actionformer.data.annotation_files import load_annotations, save_annotations
+from helpers.annotation_files import check_saved
 from keras_actionformer.datasets.formats import (
     THUMOS14_CLASSES,
-    read_ego4d,
     read_epic100,
     read_thumos14,
 )
@@ -19,18 +16,6 @@ def write(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
-
-
-def check_saved(annotations, path):
-    """What a reader returns must come back from the file that `save_annotations` writes."""
-    save_annotations(path, annotations)
-    loaded = load_annotations(path, outside="keep")
-    assert loaded.class_names == annotations.class_names
-    for a, b in zip(loaded.videos, annotations.videos, strict=True):
-        for name in ("video_id", "subset", "duration_sec", "fps"):
-            assert getattr(a, name) == getattr(b, name)
-        np.testing.assert_array_equal(a.segments_sec, b.segments_sec)
-        np.testing.assert_array_equal(a.labels, b.labels)
 
 
 # THUMOS14 --------------------------------------------------------------
@@ -328,131 +313,3 @@ def test_wrong_epic_class_files(tmp_path):
         read_epic100(paths, "verb", classes)
     with pytest.raises(UserError, match="none.csv' does not exist"):
         read_epic100(paths, "verb", tmp_path / "none.csv")
-
-
-# Ego4D Moment Queries --------------------------------------------------
-
-
-def label(name, start, end, primary=True):
-    return {
-        "label": name,
-        "start_time": start,
-        "end_time": end,
-        "video_start_time": start + 1000.5,
-        "video_end_time": end + 1000.5,
-        "primary": primary,
-    }
-
-
-def clip(uid, *annotators, duration=480.0, frames=14400, **more):
-    entry = {
-        "clip_uid": uid,
-        "video_start_sec": 1000.5,
-        "video_end_sec": 1000.5 + duration,
-        "video_start_frame": 30015,
-        "video_end_frame": 30015 + frames,
-    }
-    if annotators:
-        entry["annotations"] = [
-            {"annotator_uid": str(i), "labels": list(labels)} for i, labels in enumerate(annotators)
-        ]
-    return {**entry, **more}
-
-
-def write_ego4d(path, split, *clips):
-    videos = [{"video_uid": f"video_{split}", "split": split, "clips": list(clips)}]
-    return write(path, json.dumps({"version": "1", "videos": videos}))
-
-
-def test_ego4d(tmp_path, caplog):
-    quoted = '"cut_/_chop"'  # Some official labels are in quotes, which sort first.
-    train = write_ego4d(
-        tmp_path / "moments_train.json",
-        "train",
-        clip(
-            "c1",
-            [
-                label("wash_hands", 5.0, 9.0),
-                label("use_phone", 1.0, 2.0),
-                label("use_phone", 6.0, 6.2),  # Too short.
-                label("use_phone", 7.0, 7.0),
-                label("rare", 1.0, 9.0, primary=False),
-            ],
-            # The second annotator: once the same, once the same time with another label.
-            [
-                label("wash_hands", 5.0005, 9.0),
-                label(quoted, 1.0, 2.0),
-                label(quoted, 470.0, 485.0),
-            ],
-        ),
-        clip("c2", [], frames=0),
-    )
-    val = write_ego4d(tmp_path / "moments_val.json", "val", clip("c3", [label("a", 0, 480.03)]))
-    test = write_ego4d(tmp_path / "moments_test_unannotated.json", "test", clip("c4"))
-    with caplog.at_level("INFO"):
-        annotations = read_ego4d([train, val, test])
-    assert "2 moments under 0.25 s are left out" in caplog.text
-    assert "there are 4 categories instead of 110" in caplog.text
-
-    assert annotations.class_names == (quoted, "a", "use_phone", "wash_hands")
-    assert [(v.video_id, v.subset) for v in annotations.videos] == [
-        ("c1", "training"),
-        ("c2", "training"),
-        ("c3", "validation"),
-        ("c4", "test"),
-    ]
-    c1, c2, c3, c4 = annotations.videos
-    assert (c1.duration_sec, c1.fps) == (480.0, 30.0)
-    np.testing.assert_array_equal(c1.segments_sec, [[5, 9], [1, 2], [1, 2], [470, 485]])
-    np.testing.assert_array_equal(c1.labels, [3, 2, 0, 0])
-    # The frame numbers of this clip make no sense.
-    assert c2.fps is None and len(c2.labels) == 0
-    np.testing.assert_array_equal(c3.segments_sec, [[0, 480]])
-    assert len(c4.labels) == 0
-    check_saved(annotations, tmp_path / "ego4d.json")
-
-
-def test_ego4d_with_class_names(tmp_path, caplog):
-    path = write_ego4d(tmp_path / "m.json", "val", clip("c", [label("n7", 1, 2)]))
-    names = [f"n{i}" for i in range(110)]
-    annotations = read_ego4d(path, names)
-    assert annotations.class_names == tuple(names) and annotations.videos[0].labels == [7]
-    assert "categories" not in caplog.text
-    with pytest.raises(UserError, match="video 'video_val', clip 'c', label 0 .*'n7' is none of"):
-        read_ego4d(path, names[:7])
-
-
-GOOD = clip("c", [label("a", 1, 2)])
-
-
-@pytest.mark.parametrize(
-    "split,clips,text",
-    [
-        ("dev", [GOOD], "video 'video_dev': 'split' must be train, val or test, but it is 'dev'"),
-        (3, [GOOD], "must have 'split' as Ego4D's moments files do, but it is 3"),
-        ("val", [{**GOOD, "clip_uid": None}], "must have 'clip_uid'"),
-        ("val", [GOOD, GOOD], "has clip 'c', which was there before"),
-        ("val", [{**GOOD, "video_end_sec": "1"}], "clip 'c' must have 'video_end_sec'.*it is '1'"),
-        ("val", [{**GOOD, "video_end_sec": 1}], "'duration' must be a number above 0"),
-        ("val", [{**GOOD, "annotations": {}}], "clip 'c' must have 'annotations'"),
-        ("val", [{**GOOD, "annotations": [{}]}], "clip 'c' must have 'labels'"),
-        ("val", [clip("c", [{"label": "a"}])], "label 0 of annotator 0 must have 'primary'"),
-        ("val", [clip("c", [{**label("a", 1, 2), "end_time": None}])], "must have 'end_time'"),
-        ("val", [clip("c", [{**label("a", 1, 2), "label": 5}])], "must have 'label'.*it is 5"),
-        ("val", [clip("c", [label("a", 1, float("nan"))])], "'segment' must be two finite numbers"),
-        ("val", [clip("c", [label("a", 2, 1)])], "label 0 .*must end after it starts"),
-        ("val", [], "m.json holds no video"),
-    ],
-)
-def test_wrong_ego4d_files(tmp_path, split, clips, text):
-    path = write_ego4d(tmp_path / "m.json", split, *clips)
-    with pytest.raises(UserError, match=text):
-        read_ego4d(path)
-
-
-def test_another_json_is_not_ego4d(tmp_path):
-    path = write(tmp_path / "m.json", '{"database": {}}')
-    with pytest.raises(UserError, match="m.json' must have 'videos' as Ego4D's moments files do"):
-        read_ego4d(path)
-    with pytest.raises(UserError, match="is not valid JSON: .* in line 1"):
-        read_ego4d(write(path, "{"))

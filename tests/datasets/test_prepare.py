@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from helpers.programs import run_program
+from helpers.torch_writer import write_checkpoint
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.datasets import prepare
@@ -261,6 +262,100 @@ def test_ego4d_streams_and_the_times_of_clips(tmp_path):
     assert FeatureFiles(folders, (2304, 256)).load("c1").shape == (5, 2560)
     assert (tmp_path / "out" / "feats_internvideo" / "c2.npy").exists()
     assert not (tmp_path / "out" / "feats_omnivore").exists()
+
+
+def moments(split, *clips):
+    """A moments file of one video; clips are (id, first frame, frames, label)."""
+    contents = []
+    for clip_id, first, count, name in clips:
+        start_sec = first / 30
+        moment = {"label": name, "primary": True, "video_start_time": start_sec + 1.0}
+        moment |= {"video_end_time": start_sec + 3.0, "start_time": 1.0, "end_time": 3.0}
+        content = {"clip_uid": clip_id, "annotations": [{"labels": [moment]}]}
+        content |= {"video_start_sec": start_sec, "video_end_sec": (first + count) / 30}
+        content |= {"video_start_frame": first, "video_end_frame": first + count}
+        contents.append(content)
+    return {"videos": [{"video_uid": f"video_{split}", "split": split, "clips": contents}]}
+
+
+@pytest.fixture
+def official_ego4d(tmp_path):
+    """Ego4D's annotations and features as its authors offer them, with EgoVLP's of clips."""
+    source = tmp_path / "ego4d"
+    train = moments("train", ("c1", 0, 480, "b"), ("c2", 100, 320, "a"))
+    write_json(source / "annotations" / "moments_train.json", train)
+    write_json(source / "annotations" / "moments_val.json", moments("val", ("c3", 40, 300, "b")))
+    rng = np.random.default_rng(0)
+    for name, channels in (("slowfast8x8_r101_k400", 2304), ("omnivore_video_swinl", 1536)):
+        (source / name).mkdir()
+        for split, steps in (("train", 30), ("val", 20)):
+            feats = rng.normal(size=(steps, channels)).astype(np.float16)
+            write_checkpoint(source / name / f"video_{split}.pt", feats)
+    (source / "egovlp_features").mkdir()
+    for clip_id in ("c1", "c2"):
+        feats = rng.normal(size=(20, 256)).astype(np.float32)
+        write_checkpoint(source / "egovlp_features" / f"{clip_id}.pt", feats)
+    return source
+
+
+def test_ego4d_clips_are_cut_out_of_whole_videos(official_ego4d, tmp_path):
+    lines = []
+    found = prepare_dataset("ego4d", official_ego4d, tmp_path / "out", lines.append)
+    assert list(found) == ["annotations.json"]  # times in the clips fit none of these features
+    for video, times in zip(found["annotations.json"].videos, ((1, 3), (1.13, 3.13), (1.27, 3.27))):
+        np.testing.assert_allclose(video.segments_sec, [times])
+    # c1: frames 0 to 480, so the windows from 0 to 432; c2: from 96; c3: from 32.
+    cut = {"c1": ("train", 0, 28), "c2": ("train", 6, 25), "c3": ("val", 2, 20)}
+    for name, folder, channels in (
+        ("slowfast", "slowfast8x8_r101_k400", 2304),
+        ("omnivore", "omnivore_video_swinl", 1536),
+    ):
+        whole = FeatureFiles(official_ego4d / folder, channels, suffix=".pt")
+        for clip_id, (split, start, stop) in cut.items():
+            feats = np.load(tmp_path / "out" / f"feats_{name}" / f"{clip_id}.npy")
+            assert feats.dtype == np.float32
+            np.testing.assert_array_equal(feats, whole.load(f"video_{split}")[start:stop])
+    assert "Wrote the clips cut out of" in lines[0] and "3 of 3 videos" in lines[0]
+    assert "Wrote all of" in lines[2] and "2 of 3 videos have features" in lines[2]
+    # EgoVLP's are of the clips themselves, and as long as these are.
+    folders = [tmp_path / "out" / f"feats_{name}" for name in ("slowfast", "egovlp")]
+    features = FeatureFiles(folders, (2304, 256), unequal_streams="to_first")
+    assert features.load("c1").shape == (28, 2560) and features.load("c2").shape == (19, 2560)
+    # Again, with the test's clips, and what the reference has made, which goes first.
+    write_json(
+        official_ego4d / "annotations" / "moments_test_unannotated.json",
+        moments("test", ("c4", 0, 100, "b")),
+    )
+    write_feats(official_ego4d / "omnivore_features", ["c1.npy"], 1536)
+    with pytest.raises(UserError, match="feats_omnivore' is there already and holds other"):
+        prepare_dataset("ego4d", official_ego4d, tmp_path / "out", lines.append)
+    found = prepare_dataset("ego4d", official_ego4d, tmp_path / "out2", lines.append)
+    assert found["annotations.json"].subset("test")[0].video_id == "c4"
+    assert (tmp_path / "out2" / "feats_omnivore").samefile(official_ego4d / "omnivore_features")
+    # Then without: what was linked is left alone.
+    (official_ego4d / "omnivore_features").rename(tmp_path / "elsewhere")
+    (tmp_path / "out2" / "feats_omnivore").unlink()
+    (tmp_path / "out2" / "feats_omnivore").symlink_to(tmp_path / "elsewhere")
+    prepare_dataset("ego4d", official_ego4d, tmp_path / "out2", lines.append)
+    assert np.load(tmp_path / "elsewhere" / "c1.npy").shape == (5, 1536)
+    assert np.load(tmp_path / "out2" / "feats_omnivore" / "c1.npy").shape == (28, 1536)
+
+
+@pytest.mark.parametrize(
+    "feats, message",
+    [
+        (np.zeros((24, 2304), np.float32), "has 24 steps, but the clip 'c1' needs those up to 28"),
+        (np.full((30, 2304), np.nan, np.float32), "NaN or infinite value at step 0"),
+        (np.zeros((30, 7), np.float32), "must have 2304 channels"),
+        (["text"], "expected one tensor"),
+    ],
+)
+def test_ego4d_features_that_do_not_fit(official_ego4d, tmp_path, feats, message):
+    path = official_ego4d / "slowfast8x8_r101_k400" / "video_train.pt"
+    write_checkpoint(path, feats)
+    with pytest.raises(UserError, match=f"video_train.pt'?:? .*{message}"):
+        prepare_dataset("ego4d", official_ego4d, tmp_path / "out", lambda line: None)
+    assert not (tmp_path / "out" / "annotations.json").exists()
 
 
 def test_hacs_scores_are_logits(tmp_path):

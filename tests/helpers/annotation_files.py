@@ -1,6 +1,8 @@
 """Annotation files of a test: written, loaded, and told as rows."""
 
-from keras_actionformer.data.annotation_files import load_annotations
+import numpy as np
+
+from keras_actionformer.data.annotation_files import load_annotations, save_annotations
 
 
 def load_rows(folder, name, content, **arguments):
@@ -29,3 +31,15 @@ def rows_of(annotations):
         for video in annotations.videos
         for segment_sec, label in zip(video.segments_sec.tolist(), video.labels, strict=True)
     ]
+
+
+def check_saved(annotations, path):
+    """What a reader returns must come back from the file that `save_annotations` writes."""
+    save_annotations(path, annotations)
+    loaded = load_annotations(path, outside="keep")
+    assert loaded.class_names == annotations.class_names
+    for a, b in zip(loaded.videos, annotations.videos, strict=True):
+        for name in ("video_id", "subset", "duration_sec", "fps"):
+            assert getattr(a, name) == getattr(b, name)
+        np.testing.assert_array_equal(a.segments_sec, b.segments_sec)
+        np.testing.assert_array_equal(a.labels, b.labels)
