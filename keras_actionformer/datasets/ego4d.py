@@ -66,7 +66,12 @@ def read_ego4d(
     entries, moments = {}, {}
     for clip in _clips(paths):
         moments[clip.clip_id] = _primary_moments(clip, "{side}_time")
-        entries[clip.clip_id] = {"where": clip.where, "subset": clip.subset, **_clip_times(clip)}
+        entries[clip.clip_id] = {
+            "where": clip.where,
+            "subset": clip.subset,
+            **_clip_times(clip),
+            "annotations": _long_enough(moments[clip.clip_id]),
+        }
     return _annotations(paths, entries, moments, class_names)
 
 
@@ -147,26 +152,25 @@ def _primary_moments(clip, time_name):
     return moments
 
 
-def _annotations(paths, entries, moments, class_names=None, digits=None):
-    """The `Annotations` of clips without those moments that are too short.
+def _long_enough(moments):
+    # One that ends before it starts is wrong rather than short, and told as such.
+    ends_sec = [moment["segment"] for moment in moments]
+    return [m for m, (start, end) in zip(moments, ends_sec) if not 0 <= end - start < _SHORTEST_SEC]
+
+
+def _annotations(paths, entries, moments, class_names=None):
+    """The `Annotations` of clips.
 
     Args:
       paths: of the files.
-      entries: dict, of the clips to keep: id to all but its moments.
-      moments: dict, of all clips: id to its moments, from which the classes come.
+      entries: dict, id of a clip that is kept to its entry, see `build_annotations`.
+      moments: dict, id of any clip to its moments, short ones too: the classes are all of theirs.
       class_names: see `read_ego4d`.
-      digits: int, decimals to which times are rounded; None: they are not.
     """
     if class_names is None:
         names = {moment["label"] for clip in moments.values() for moment in clip}
         class_names = sorted(names) or None
-    num_short = 0
-    for clip_id, entry in entries.items():
-        kept = [moment for moment in moments[clip_id] if not _is_short(*moment["segment"])]
-        num_short += len(moments[clip_id]) - len(kept)
-        if digits is not None:
-            kept = [{**m, "segment": [round(x, digits) for x in m["segment"]]} for m in kept]
-        entry["annotations"] = kept
+    num_short = sum(len(moments[key]) - len(entry["annotations"]) for key, entry in entries.items())
     logging.info("Ego4D: %d moments under %s s are left out.", num_short, _SHORTEST_SEC)
     paths = [paths] if isinstance(paths, str | os.PathLike) else paths
     annotations = build_annotations(
@@ -184,11 +188,6 @@ def _annotations(paths, entries, moments, class_names=None, digits=None):
             _NUM_CLASSES,
         )
     return annotations
-
-
-def _is_short(start, end):
-    # One that ends before it starts is wrong rather than short, and told as such.
-    return 0 <= end - start < _SHORTEST_SEC
 
 
 # === Times on the grid of the features of whole videos ===
@@ -215,9 +214,9 @@ class _GridClip(NamedTuple):
 def read_ego4d_grid(paths):
     """Reads Ego4D's official Moment Queries files with times on the grid of the features.
 
-    Durations and times are rounded to 0.01 s, as in the reference's file. Clips whose frame numbers
-    make no sense have no place on the grid; they are left out, as there, and so are those that are
-    shorter than a window and a stride, which have no step.
+    Durations and times are rounded to 0.01 s, as in the reference's file. As there, clips without
+    moments are left out (but those of the test), and clips whose frame numbers make no sense, which
+    have no place on the grid; so are those shorter than a window and a stride, which have no step.
 
     Args:
       paths: list of str or `os.PathLike`, see `read_ego4d`.
@@ -238,11 +237,15 @@ def read_ego4d_grid(paths):
         for moment in moments[clip.clip_id]:
             times_sec = [number(f"{moment['where']}: a time", x) for x in moment["segment"]]
             moment["segment"] = [x - place.start_sec + place.before_sec for x in times_sec]
+        kept = _long_enough(moments[clip.clip_id])
+        if not kept and clip.subset != "test":
+            continue
         entries[clip.clip_id] = {
             "where": clip.where,
             "subset": clip.subset,
             "duration": round(place.duration_sec, 2),
             "fps": round(place.fps, 2),
+            "annotations": [{**m, "segment": [round(x, 2) for x in m["segment"]]} for m in kept],
         }
     if left_out:
         logging.warning(
@@ -252,7 +255,7 @@ def read_ego4d_grid(paths):
             ", ".join(left_out[:3]),
             ", ..." if len(left_out) > 3 else "",
         )
-    return _annotations(paths, entries, moments, digits=2)
+    return _annotations(paths, entries, moments)
 
 
 def cut_clips(paths):
@@ -262,7 +265,8 @@ def cut_clips(paths):
       paths: see `read_ego4d_grid`.
 
     Returns:
-      dict, id of a clip to (id of its video, slice of the steps of that), of the same clips.
+      dict, id of a clip that has a place on the grid to (id of its video, slice of the steps of
+      that).
     """
     places = {clip.clip_id: (clip.video_id, _on_grid(clip)) for clip in _clips(paths)}
     return {key: (video_id, place.steps) for key, (video_id, place) in places.items() if place}

@@ -184,10 +184,13 @@ def test_clips_that_have_no_place_on_the_grid(tmp_path, caplog):
         grid_clip("none", (0, 10), (None, 300)),
         grid_clip("huge", (0, 10), (0, 10**400)),
         grid_clip("short", (0, 1), (0, 30)),
+        grid_clip("empty", (0, 10), (0, 300), label("c", 1, 1.1), label("d", 1, 9, primary=False)),
     )
-    annotations = read_ego4d_grid([path])
-    assert [video.video_id for video in annotations.videos] == ["good"] == list(cut_clips([path]))
-    assert annotations.class_names == ("a", "b")
+    test = write_ego4d(tmp_path / "test.json", "test", grid_clip("t", (0, 10), (0, 300)))
+    annotations = read_ego4d_grid([path, test])
+    assert [video.video_id for video in annotations.videos] == ["good", "t"]
+    assert list(cut_clips([path, test])) == ["good", "empty", "t"]
+    assert annotations.class_names == ("a", "b", "c")
     assert "4 clips are too short, or have frame numbers that do not fit" in caplog.text
     for seconds, text in (((5, 5), "clip 'c' must end after it"), ((0, None), "'video_end_sec'")):
         write_ego4d(path, "val", grid_clip("c", seconds, (0, 300)))

@@ -36,6 +36,7 @@ from keras_actionformer.containers.hdf5_survey import survey
 from keras_actionformer.containers.keras_files import read_keras_config
 from keras_actionformer.containers.numpy_files import read_npz
 from keras_actionformer.data.feature_files import HDF5_SUFFIXES
+from keras_actionformer.datasets.ego4d import cut_clips, read_ego4d_grid
 from keras_actionformer.datasets.formats import THUMOS14_CLASSES
 from keras_actionformer.datasets.sensors import read_recording
 from keras_actionformer.datasets.splits import load_split
@@ -262,7 +263,14 @@ _EGO4D = json.dumps(
                             {
                                 "annotator_uid": "a",
                                 "labels": [
-                                    {"label": "x", "primary": True, "start_time": 1, "end_time": 2}
+                                    {
+                                        "label": "x",
+                                        "primary": True,
+                                        "start_time": 1,
+                                        "end_time": 2,
+                                        "video_start_time": 1,
+                                        "video_end_time": 2.5,
+                                    }
                                 ],
                             }
                         ],
@@ -318,6 +326,11 @@ ANNOTATIONS = [
         "EPIC_100_train.csv", _EPIC.encode(), lambda path: as_written(read_epic100(path, "verb"))
     ),
     Reader("moments_train.json", _EGO4D.encode(), lambda path: as_written(read_ego4d(path))),
+    Reader(
+        "moments_val.json",
+        _EGO4D.encode(),
+        lambda path: (as_written(read_ego4d_grid([path])), str(cut_clips([path]))),
+    ),
     Reader("split.csv", b"video,subset\nv,training\nw,test\n", load_split),
     Reader("labels.lst", "eat\nr\u00e4st\n".encode(), read_class_names),
     Reader("recording.csv", b"time,x,y\n0,1,2\n0.5,1.5,-2\n1,2,1e3\n", read_recording),
