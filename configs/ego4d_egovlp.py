@@ -5,7 +5,7 @@
 
 The network has eight levels instead of seven, a width of 384; all else is as in
 `configs/ego4d_slowfast.py`, which says where the data comes from. The folder below must have
-ego4d.json and egovlp_features.
+the annotations and egovlp_features, EgoVLP's of the clips (github.com/showlab/EgoVLP).
 
 Published by the authors of the reference, not measured here: mAP 26.84 23.86 20.57 17.19 14.54 at
 tIoU 0.1 to 0.5, 20.60 on average, of the checkpoint after 10 of the 15 epochs.

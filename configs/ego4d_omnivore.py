@@ -4,7 +4,8 @@
     keras-actionformer train --config=ego4d_omnivore --workdir=runs/ego4d_omnivore
 
 The network has eight levels instead of seven; all else is as in `configs/ego4d_slowfast.py`, which
-says where the data comes from. The folder below must have ego4d.json and omnivore_features.
+says where the data comes from. The folder below must have the annotations and
+omnivore_video_swinl.
 
 Published by the authors of the reference, not measured here: mAP 23.87 20.78 18.39 15.33 12.65 at
 tIoU 0.1 to 0.5, 18.20 on average, of the checkpoint after 10 of the 15 epochs.

@@ -4,8 +4,8 @@
     keras-actionformer train --config=ego4d_omnivore_egovlp --workdir=runs/ego4d_omnivore_egovlp
 
 The network has eight levels, a width of 768; all else is as in `configs/ego4d_slowfast.py`, which
-says where the data comes from. The folder below must have ego4d.json and omnivore_features and
-egovlp_features.
+says where the data comes from. The folder below must have the annotations, omnivore_video_swinl and
+egovlp_features, EgoVLP's of the clips (github.com/showlab/EgoVLP).
 
 Published by the authors of the reference, not measured here: mAP 27.99 24.94 21.94 19.05 15.98 at
 tIoU 0.1 to 0.5, 21.98 on average, of the checkpoint after 10 of the 15 epochs.

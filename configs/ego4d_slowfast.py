@@ -1,8 +1,9 @@
 """Ego4D Moment Queries, 110 classes, from SlowFast features: the reference's settings.
 
-Data: annotations and features of ego4d-data.org (a licence is needed; no MD5 is published), cut to
-clips by tools/convert_ego4d_trainval.py of github.com/happyharrycn/actionformer_release, which
-writes ego4d.json and slowfast_features. Training clips train, validation clips are scored.
+Data: moments_train.json, moments_val.json and the features of whole videos of ego4d-data.org (a
+licence is needed; no MD5 is published), here slowfast8x8_r101_k400, which `prepare` cuts to clips.
+(It takes ego4d.json and slowfast_features, too, of tools/convert_ego4d_trainval.py of
+github.com/happyharrycn/actionformer_release.) Training clips train, validation clips are scored.
 
     keras-actionformer prepare --dataset=ego4d --from=FOLDER --to=data/ego4d
     keras-actionformer train --config=ego4d_slowfast --workdir=runs/ego4d_slowfast
@@ -18,6 +19,7 @@ def get_config(streams=("slowfast",)):
     config = default_config(f"ego4d_{'_'.join(streams)}")
     config.data.annotations = "data/ego4d/annotations.json"
     config.data.feats = tuple(f"data/ego4d/feats_{stream}" for stream in streams)
+    config.data.unequal_streams = "to_first"  # EgoVLP's have other lengths than those cut to clips
     config.data.missing_features = "skip"  # as the reference does
     config.data.eval_subset = "validation"
     config.data.outside = "keep"

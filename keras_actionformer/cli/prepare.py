@@ -7,7 +7,8 @@
 
 --from names the authors' archive, or a folder that holds what it unpacks to: annotations, features
 and, for some, scores of whole videos. Archives are checked against the authors' MD5; features are
-linked, not copied. Nothing is downloaded: the first lines of a configuration say where its data is.
+linked, not copied, but for those of Ego4D's clips, which are cut out of those of whole videos.
+Nothing is downloaded: the first lines of a configuration say where its data is.
 
 Of `sensors`, recordings of your own, only features are written, with the windows that `init` chose
 for the training: --windows names the folder of its features.
