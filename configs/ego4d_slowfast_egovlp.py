@@ -4,8 +4,8 @@
     keras-actionformer train --config=ego4d_slowfast_egovlp --workdir=runs/ego4d_slowfast_egovlp
 
 The network has eight levels, a width of 768; all else is as in `configs/ego4d_slowfast.py`, which
-says where the data comes from. The folder below must have the annotations, slowfast8x8_r101_k400 and
-egovlp_features, EgoVLP's of the clips (github.com/showlab/EgoVLP).
+says where the data comes from. The folder below must have the annotations, slowfast8x8_r101_k400
+and egovlp_features, EgoVLP's of the clips (github.com/showlab/EgoVLP).
 
 Published by the authors of the reference, not measured here: mAP 27.98 24.46 21.21 18.56 15.60 at
 tIoU 0.1 to 0.5, 21.56 on average, of the checkpoint after 10 of the 15 epochs.

@@ -167,60 +167,64 @@ class _Found(NamedTuple):
     Attributes:
       features: `Features`.
       path: `pathlib.Path`, their folder.
+      suffix: str, of the files in it.
+      of_whole_videos: bool, they are to be cut.
       sources: dict, the id of each annotated video to (the id that its file has, slice of the
         steps in this).
     """
 
     features: Features
     path: pathlib.Path
+    suffix: str
+    of_whole_videos: bool
     sources: dict
 
     def files(self):
         """The `FeatureFiles` of the folder."""
         features, fix = self.features, "get the authors' features"
-        return FeatureFiles(self.path, features.channels, features.prefix, features.suffix, fix)
+        return FeatureFiles(self.path, features.channels, features.prefix, self.suffix, fix)
 
     def has_any(self):
+        if not self.path.is_dir():
+            return False
         files = self.files()
         return any(files.has(source) for source, _ in self.sources.values())
 
 
 def _find_features(dataset, folder, output_dir, annotations):
-    """Returns a list of `_Found` with annotations for them, one a target."""
-    found, cuts = {}, None
+    """Returns a list of `_Found` with annotations for them."""
+    found = []
     for features in dataset.features:
-        if not set(features.annotations) & set(annotations) or features.target in found:
+        content = next((annotations[x] for x in features.annotations if x in annotations), None)
+        if content is None:
             continue
-        # Folders of other data sets may have this name, too.
-        paths = [path for name in features.folders for path in sorted(folder.rglob(name))]
-        if features.of_whole_videos and paths and cuts is None:
-            cuts = dataset.cuts(folder)
-        sources = _sources(features, annotations, cuts)
-        parts = [_Found(features, path, sources) for path in paths if path.is_dir()]
-        parts = [part for part in parts if part.has_any()]
-        target = output_dir / features.target
-        if not parts and output_dir / _UNPACKED in folder.parents and target.is_dir():
+        whole = {video.video_id: (video.video_id, slice(None)) for video in content.videos}
+        for names, suffix, of_whole_videos in features.places():
+            # Folders of other data sets may have this name, too.
+            paths = [path for name in names for path in sorted(folder.rglob(name))]
+            sources = whole
+            if of_whole_videos and paths:
+                cuts = dataset.cuts(folder)
+                sources = {id_: cuts[id_] for id_ in whole if id_ in cuts}
+            parts = [_Found(features, path, suffix, of_whole_videos, sources) for path in paths]
+            parts = [part for part in parts if part.has_any()]
+            if parts:
+                break
+        if not parts and output_dir / _UNPACKED in folder.parents:
             # A call that was killed has moved them, and has not yet left a link.
-            parts = [part for part in [_Found(features, target, sources)] if part.has_any()]
+            moved = _Found(features, output_dir / features.target, features.suffix, False, whole)
+            parts = [moved] if moved.has_any() else []
         if len(parts) > 1:
             raise UserError(
                 f"'{parts[0].path}' and '{parts[1].path}' both have features of {dataset.title}; "
                 "give a folder that has one of them."
             )
-        found.update((features.target, part) for part in parts)
+        found += parts
     if not found:
-        names = [name for features in dataset.features for name in features.folders]
+        names = [x for features in dataset.features for x in features.folders]
+        names += [x for features in dataset.features for x in features.whole_videos]
         raise UserError(_lacks(dataset, folder, "folder with features of its videos", names))
-    return list(found.values())
-
-
-def _sources(features, annotations, cuts):
-    """Where the features of each annotated video are, see `_Found`."""
-    content = next(annotations[name] for name in features.annotations if name in annotations)
-    ids = [video.video_id for video in content.videos]
-    if features.of_whole_videos:
-        return {id_: cuts[id_] for id_ in ids if id_ in (cuts or {})}
-    return {id_: (id_, slice(None)) for id_ in ids}
+    return found
 
 
 def _lacks(dataset, folder, what, names):
@@ -241,11 +245,11 @@ def _place_features(part, folder, output_dir, progress):
     files = part.files()
     present = {id_: place for id_, place in part.sources.items() if files.has(place[0])}
     files.open(next(iter(present.values()))[0])  # says so when it has another width
-    if features.is_rewritten:
+    if features.first_channels is not None or part.suffix != features.suffix:
         if target.is_symlink():  # to what an earlier call found
             target.unlink()
         _write_features(features, files, present, target, progress)
-        done = f"Wrote {_described(features)} '{path}' to '{target}'"
+        done = f"Wrote {_described(part)} '{path}' to '{target}'"
     elif target.exists() and target.samefile(path):
         done = f"'{target}' is there already"
     elif output_dir / _UNPACKED in folder.parents:
@@ -261,12 +265,12 @@ def _place_features(part, folder, output_dir, progress):
     progress(f"{done}: {len(present)} of {len(part.sources)} videos have features.")
 
 
-def _described(features):
-    if features.of_whole_videos:
+def _described(part):
+    if part.of_whole_videos:
         return "the clips cut out of"
-    return (
-        f"the first {features.first_channels} channels of" if features.first_channels else "all of"
-    )
+    if part.features.first_channels is not None:
+        return f"the first {part.features.first_channels} channels of"
+    return "all of"
 
 
 def _write_features(features, files, present, target, progress):

@@ -30,8 +30,9 @@ class Features:
       target: str, the name of the folder that configurations name.
       prefix, suffix: str, a file is `<prefix><video id><suffix>`.
       first_channels: int, keep only so many; or None for all.
-      of_whole_videos: bool, those of the annotations' videos are cut out of them (`DataSet.cuts`).
-      as_npy: bool, they are written as `.npy`, as configurations want them.
+      whole_videos: tuple of str, the names of folders with features of whole videos, a `.pt` each,
+        out of which they are cut (`DataSet.cuts`) where they are not there.
+      or_tensors: bool, their files may be `.pt` instead, which are then written as they should be.
     """
 
     folders: tuple[str, ...]
@@ -41,13 +42,18 @@ class Features:
     prefix: str = ""
     suffix: str = ".npy"
     first_channels: int | None = None
-    of_whole_videos: bool = False
-    as_npy: bool = False
+    whole_videos: tuple[str, ...] = ()
+    or_tensors: bool = False
 
-    @property
-    def is_rewritten(self):
-        """Whether files are written, where others are linked."""
-        return self.first_channels is not None or self.of_whole_videos or self.as_npy
+    def places(self):
+        """Where they may be, first choice first: (names of folders, suffix, whether they are of
+        whole videos)."""
+        places = [(self.folders, self.suffix, False)]
+        if self.whole_videos:
+            places.append((self.whole_videos, ".pt", True))
+        if self.or_tensors:
+            places.append((self.folders, ".pt", False))
+        return places
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +65,7 @@ class DataSet:
       origin: str, a sentence that says where to get it.
       annotations: dict, the file to write to {file to find: function (its path, the folder in
         which it was searched, durations) -> `Annotations`}, first choice first.
-      features: tuple of `Features`, of which a user may have only some; of those with one target,
-        first choice first.
+      features: tuple of `Features`, of which a user may have only some.
       video_scores: (file to find, function (its path, path to write)), or None.
       archives: dict, the authors' archive to the MD5 they tell.
       cuts: function (the folder that is searched) -> {id of an annotated video: (id of the whole
@@ -275,21 +280,19 @@ PUBLISHED = {
             },
         },
         (
-            *(
-                Features(folders, channels, target=f"feats_{name}", **how)
-                for name, channels, whole in (
-                    ("slowfast", 2304, ("slowfast8x8_r101_k400",)),
-                    ("omnivore", 1536, ("omnivore_video_swinl", "omnivore_video_swinl_fp16")),
-                )
-                for folders, how in (
-                    ((f"{name}_features",), {}),
-                    (whole, {"suffix": ".pt", "of_whole_videos": True}),
-                )
+            Features(
+                ("slowfast_features",),
+                2304,
+                target="feats_slowfast",
+                whole_videos=("slowfast8x8_r101_k400",),
             ),
-            *(
-                Features(("egovlp_features",), 256, target="feats_egovlp", **how)
-                for how in ({}, {"suffix": ".pt", "as_npy": True})
+            Features(
+                ("omnivore_features",),
+                1536,
+                target="feats_omnivore",
+                whole_videos=("omnivore_video_swinl", "omnivore_video_swinl_fp16"),
             ),
+            Features(("egovlp_features",), 256, target="feats_egovlp", or_tensors=True),
             *(
                 Features(
                     (f"mq_{name}",), channels, ("annotations_clips.json",), f"feats_clips_{name}"
