@@ -7,10 +7,11 @@ import re
 
 from keras_actionformer.checks import shown
 from keras_actionformer.data.entries import MEDIA_SUFFIXES, file_name
+from keras_actionformer.data.feature_files import FILE_SUFFIXES, HDF5_SUFFIXES
 from keras_actionformer.errors import UserError
 
 _MOST_EXAMPLES = 3
-_SUFFIXES = MEDIA_SUFFIXES | {"h5", "hdf5", "json", "pkl", "pt"}
+_SUFFIXES = MEDIA_SUFFIXES | {"json", *(x.lstrip(".") for x in FILE_SUFFIXES + HDF5_SUFFIXES)}
 _PREFIX = re.compile(r"^v[\W_]+")
 _SEPARATORS = re.compile(r"(?<=[^\W_])[\W_]+(?=[^\W_])")
 _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
