@@ -10,10 +10,9 @@
   detect --server=http://localhost:8501/v1/models/thumos14 --feats=new --classes=labels.txt
 
 A feature file holds an array (time steps, channels) of the kind the model was trained on: `.npy`,
-`.npz` with the key "feats", `.pt` or `.pth`, `.csv` with a row a step, or `.pkl`; a `.h5` or
-`.hdf5` file holds one a video. (In a folder of other features, .csv and .pkl are taken for
-something else.) For a run on several streams (a data.feats of several folders), --feats names one
-folder or `.h5` file a stream, and the names of the files are as in the run.
+`.npz` with the key "feats", `.pt`, `.pth`, `.pkl`, or `.csv` with a row a step (the last two only
+where a folder holds no others); a `.h5` or `.hdf5` file holds one a video. For a run on several
+streams, --feats names one folder or `.h5` file for each, in which names are as in the run.
 
 The timing of the steps is the model's; --fps tells where the video runs at another frame rate.
 Features that `extract` has written tell their own timing, and need no --fps. A model without a
@@ -123,10 +122,7 @@ _FEATS = flags.DEFINE_list(
     "With --videos: the folder that keeps their features.",
 )
 _UNEQUAL_STREAMS = flags.DEFINE_enum(
-    "unequal_streams",
-    None,
-    UNEQUAL_STREAMS,
-    "Streams of other lengths: an error, or resized; by default, as the run has it.",
+    "unequal_streams", None, UNEQUAL_STREAMS, "Streams of other lengths; default: as in the run."
 )
 _VIDEOS = flags.DEFINE_list(
     "videos", None, "Instead: videos, folders of them or tables that name them."
@@ -216,11 +212,8 @@ def main():
     if _VIDEOS.value:
         files, names, num_failed = _extracted(model)
         model = model._replace(data=NO_DATA)  # which is about the features of the run
-    data = {
-        **model.data,
-        "unequal_streams": _UNEQUAL_STREAMS.value or model.data["unequal_streams"],
-    }
-    videos = find_videos(names, data, model.channels, model.num_streams)
+    rule = _UNEQUAL_STREAMS.value
+    videos = find_videos(names, model.data, model.channels, model.num_streams, rule)
     if _FORMAT.value in FORMATS:
         check_draft_ids(videos)
     times = _times_of(videos, model)

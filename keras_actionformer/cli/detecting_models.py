@@ -14,13 +14,7 @@ from keras_actionformer.terminal import is_terminal
 from keras_actionformer.training.overrides import default_fusion, override
 
 # What a run's configuration says of feature files, where there is no run.
-NO_DATA = {
-    "feats": "",
-    "prefix": "",
-    "suffix": "",
-    "downsample_rate": 1,
-    "unequal_streams": "error",
-}
+NO_DATA = {"feats": "", "prefix": "", "suffix": "", "downsample_rate": 1}
 
 
 class DetectingModel(NamedTuple):

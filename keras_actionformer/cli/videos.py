@@ -27,7 +27,7 @@ def check_exist(names):
             raise UserError(f"Feature file '{path}' does not exist.")
 
 
-def find_videos(names, data, channels, num_streams=1):
+def find_videos(names, data, channels, num_streams=1, unequal_streams=None):
     """Finds the videos that `--feats` names.
 
     Args:
@@ -35,6 +35,7 @@ def find_videos(names, data, channels, num_streams=1):
       data: the run's `config.data`.
       channels: int, the model's.
       num_streams: int, the model's; so many folders that `--feats` names are one each.
+      unequal_streams: str, see `FeatureFiles`; None: as `data` says.
 
     Returns:
       dict, video id to (`FeatureFiles`, name of the video in them).
@@ -42,15 +43,16 @@ def find_videos(names, data, channels, num_streams=1):
     Raises:
       UserError: a folder or file has no features, or two of the videos have the same id.
     """
+    rule = unequal_streams or data.get("unequal_streams", "error")
     if not isinstance(data["feats"], str) and len(data["feats"]) > 1:
         if len(names) != len(data["feats"]):
             raise UserError(
                 f"--feats must name {len(data['feats'])} folders with commas between, one a stream "
                 f"as data.feats of the run, but names {len(names)}."
             )
-        return _videos_of_streams(names, data, channels)
+        return _videos_of_streams(names, data, channels, rule)
     if 1 < num_streams == len(names) and all(map(os.path.isdir, names)):
-        return _videos_of_streams(names, data, channels)
+        return _videos_of_streams(names, data, channels, rule)
     videos = {}
     for path in _feature_paths(names, data["suffix"]):
         if path.suffix in HDF5_SUFFIXES:
@@ -69,7 +71,7 @@ def find_videos(names, data, channels, num_streams=1):
     return videos
 
 
-def _videos_of_streams(names, data, channels):
+def _videos_of_streams(names, data, channels, rule):
     """`find_videos` of several streams: those of the first that `--feats` names."""
     features = FeatureFiles(
         names,
@@ -77,7 +79,7 @@ def _videos_of_streams(names, data, channels):
         data["prefix"],
         data["suffix"] or ".npy",
         MODEL_WIDTH,
-        data.get("unequal_streams", "error"),
+        rule,
     )
     return {video_id: (features, video_id) for video_id in features.video_ids()}
 

@@ -52,6 +52,7 @@ def test_streams_of_unequal_lengths_are_what_the_run_says(streams):
     names = [str(streams / "rgb"), str(streams / "flow")]
     for rule, length in (("to_first", 7), ("to_longest", 9)):
         found = loaded(find_videos(names, {**run, "unequal_streams": rule}, 5))
+        assert loaded(find_videos(names, run, 5, unequal_streams=rule))["a"].shape == (length, 5)
         assert found["a"].shape == (length, 5) and found["b"].shape == (7, 5)
     with pytest.raises(UserError, match="but have 7 and 9; .* unequal_streams=to_first"):
         loaded(find_videos(names, run, 5))
