@@ -14,8 +14,7 @@ from keras_actionformer.data.encoder_records import check_record
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.detection.detector import Detector
-from keras_actionformer.detection.detectors import Detectors
-from keras_actionformer.detection.inputs import open_inputs
+from keras_actionformer.detection.detectors import Detectors, detect_with, raw_with
 from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.detection.raw_outputs import RawOutputs
 from keras_actionformer.detection.thresholds import ScoreThreshold, Thresholds, check_thresholds
@@ -26,7 +25,7 @@ from keras_actionformer.network.neck import Neck
 from keras_actionformer.network.padding import PadToStride
 from keras_actionformer.network.points import points_of
 from keras_actionformer.network.trainable import TrainableNetwork
-from keras_actionformer.quiet import check_process, look_for_devices
+from keras_actionformer.quiet import look_for_devices
 
 
 @keras.saving.register_keras_serializable("keras_actionformer")
@@ -169,6 +168,22 @@ class ActionFormer(TrainableNetwork):
         """Points of a sequence of `num_steps` (padded) steps, `(P, 4)`; see `make_points`."""
         return points_of(self.architecture, num_steps)
 
+    def padded_outputs(self, feats: Any, mask: Any, present: Any) -> tuple[Any, Any]:
+        """Raw outputs of features that are padded already: logits (B, P, K), offsets (B, P, 2).
+
+        Args:
+          feats: (B, T, C) float, T a multiple of the coarsest stride.
+          mask: (B, T) bool, steps that are valid.
+          present: (B, T) bool, steps that the reference would have (see network/padding.py).
+        """
+        backbone, neck, heads = (self.get_layer(name) for name in ("backbone", "neck", "heads"))
+        levels, masks = backbone(feats, mask, present)
+        return heads(
+            neck(levels, masks),
+            masks[self.architecture.fpn_start_level :],
+            [present[:, ::stride] for stride in self.strides],
+        )
+
     # ---- inference ------------------------------------------------------------------------
 
     def detect(
@@ -231,20 +246,8 @@ class ActionFormer(TrainableNetwork):
           UserError: features of a wrong shape, empty or not finite; no timing known; `tile_steps`
             too short or for a model that cannot run in tiles.
         """
-        check_process()
-        sequences, grids, durations_sec, single = open_inputs(self, feats, grid, fps, duration_sec)
-        results = self.detector(max_detections, jit_compile).detect(
-            sequences,
-            grids,
-            durations_sec,
-            batch_size,
-            window_steps,
-            window_overlap,
-            tile_steps,
-            verbose,
-        )
-        results = [found[:max_detections].filter(min_score=score_threshold) for found in results]
-        return results[0] if single else results
+        given = locals()  # the arguments by name: nothing else is local yet
+        return detect_with(given.pop("self"), **given)
 
     def raw(
         self,
@@ -265,10 +268,7 @@ class ActionFormer(TrainableNetwork):
         Raises:
           UserError: features of a wrong shape, empty or not finite; no timing known.
         """
-        check_process()
-        sequences, grids, durations_sec, single = open_inputs(self, feats, grid, fps, duration_sec)
-        results = self.detector().raw(sequences, grids, durations_sec)
-        return results[0] if single else results
+        return raw_with(self, feats, fps, grid, duration_sec)
 
     def detector(
         self, max_detections: int | None = None, jit_compile: bool | None = None

@@ -32,25 +32,51 @@ def decode(logits, offsets, points, mask, num_points, settings):
       the network has computed a NaN or infinity at a valid point, all scores of the sequence are
       NaN and valid: it must not look like one without actions.
     """
-    num_classes = logits.shape[-1]
-    is_sound = ops.logical_and(_is_finite(logits, mask), _is_finite(offsets, mask))  # (B,)
-    is_sound = ops.expand_dims(is_sound, 1)
-    scores = ops.sigmoid(ops.cast(logits, "float32"))
-    scores = scores * ops.cast(ops.expand_dims(mask, -1), "float32")
+    scores = point_scores(logits, mask)
+    is_sound = is_finite_at(mask, logits, offsets)
+    return best_candidates(scores, None, offsets, is_sound, points, num_points, settings)
+
+
+def point_scores(logits, mask):
+    """Scores (B, P, K) float32 in 0..1 of logits (B, P, K), 0 where `mask (B, P)` is False."""
+    return ops.sigmoid(ops.cast(logits, "float32")) * ops.cast(ops.expand_dims(mask, -1), "float32")
+
+
+def is_finite_at(mask, logits, offsets):
+    """(B, 1) bool: whether all that the network has computed at points of the mask is finite."""
+    return ops.expand_dims(ops.logical_and(_is_finite(logits, mask), _is_finite(offsets, mask)), 1)
+
+
+def best_candidates(scores, classes, offsets, is_sound, points, num_points, settings):
+    """Lists the candidates of every level from what each point offers.
+
+    Args:
+      scores: (B, P, K) float32.
+      classes: (B, P, K) int32, the class of each score; None: its place, 0..K-1.
+      offsets, points, num_points, settings: as for `decode`.
+      is_sound: (B, 1) bool, see `is_finite_at`.
+
+    Returns:
+      As `decode`.
+    """
+    num_choices = scores.shape[-1]
     reach = ops.cast(offsets, "float32") * points[:, 3:]
     starts, ends = points[:, 0] - reach[:, :, 0], points[:, 0] + reach[:, :, 1]  # (B, P)
 
     top_scores, top, first = [], [], 0
     for length in num_points if settings.topk_per_level else [sum(num_points)]:
-        flat = ops.reshape(scores[:, first : first + length], (-1, length * num_classes))
+        flat = ops.reshape(scores[:, first : first + length], (-1, length * num_choices))
         level_scores, level_top = ops.top_k(
-            flat, smaller(settings.pre_nms_topk, length * num_classes)
+            flat, smaller(settings.pre_nms_topk, length * num_choices)
         )
         top_scores.append(level_scores)
-        top.append(ops.cast(level_top, "int32") + first * num_classes)
+        top.append(ops.cast(level_top, "int32") + first * num_choices)
         first = first + length
     top_scores, top = ops.concatenate(top_scores, axis=1), ops.concatenate(top, axis=1)
-    point, labels = top // num_classes, top % num_classes
+    point, labels = top // num_choices, top % num_choices
+    if classes is not None:
+        flat = ops.reshape(classes, (-1, sum(num_points) * num_choices))
+        labels = ops.take_along_axis(flat, top, axis=1)
     start = ops.take_along_axis(starts, point, axis=1)
     end = ops.take_along_axis(ends, point, axis=1)
     valid = ops.logical_and(
@@ -99,14 +125,17 @@ class CandidateDecoder(keras.layers.Layer):
 
     def call(self, logits, offsets, mask):
         num_steps = ops.shape(mask)[1]
-        return decode(
+        return self.decode(
             logits,
             offsets,
             make_points(num_steps, self.strides, self.regression_range, self.point_offset),
             point_mask(mask, self.strides),
             [num_steps // stride for stride in self.strides],
-            self.settings,
         )
+
+    def decode(self, logits, offsets, points, mask, num_points):
+        """See the function `decode`."""
+        return decode(logits, offsets, points, mask, num_points, self.settings)
 
     def compute_output_spec(self, logits, offsets, mask):
         return candidates_spec(logits.shape[0], keras.KerasTensor)

@@ -40,10 +40,10 @@ UNTRACED_BATCHES = 8
 
 
 class Detector:
-    """Runs an `ActionFormer` on sequences of any length, in batches.
+    """Runs a model on sequences of any length, in batches.
 
     Args:
-      model: `ActionFormer`.
+      model: `ActionFormer`, or several of them as one (see `ensembles`).
       settings: `PostProcess`.
       jit_compile: bool, whether XLA compiles the graphs; None: as Keras decides (on a GPU, or
         with JAX).
@@ -62,13 +62,7 @@ class Detector:
         self._settings = settings
         architecture = model.architecture
         self._padding = inference_padding(architecture)
-        self._decoder = CandidateDecoder(
-            architecture.strides,
-            architecture.regression_range,
-            settings,
-            architecture.point_offset,
-            name="decoder",
-        )
+        self._decoder = self._make_decoder()
         suppression = Suppression(settings, name="suppression")
 
         inputs = {
@@ -80,7 +74,7 @@ class Detector:
         if self._resize is not None:
             feats, num_steps = self._resize(feats, num_steps)
         feats, mask, present = self._padding(feats, num_steps)
-        logits, offsets = self.raw_outputs(feats, mask, present)
+        logits, offsets = model.padded_outputs(feats, mask, present)
         candidates = self._decoder(logits, offsets, mask)
         self.network = keras.Model(
             inputs, {"logits": logits, "offsets": offsets, "mask": mask}, name="network"
@@ -112,23 +106,21 @@ class Detector:
             return True
         return self.graph.jit_compile if self._jit_compile is None else self._jit_compile
 
-    def raw_outputs(self, feats, mask, present):
-        """What the network computes of padded features: logits (B, P, K), offsets (B, P, 2).
+    def _make_decoder(self):
+        """What makes candidates of logits, offsets and a mask."""
+        architecture = self._model.architecture
+        return CandidateDecoder(
+            architecture.strides,
+            architecture.regression_range,
+            self._settings,
+            architecture.point_offset,
+            name="decoder",
+        )
 
-        Args:
-          feats: (B, T', C) float, T' a multiple of the coarsest stride.
-          mask: (B, T') bool, steps that are valid.
-          present: (B, T') bool, steps that the reference would have (see padding.py).
-        """
-        backbone, neck, heads = (
-            self._model.get_layer(name) for name in ("backbone", "neck", "heads")
-        )
-        levels, masks = backbone(feats, mask, present)
-        return heads(
-            neck(levels, masks),
-            masks[self._model.architecture.fpn_start_level :],
-            [present[:, ::stride] for stride in self._model.architecture.strides],
-        )
+    @property
+    def _choices(self):
+        """int, candidates of a point."""
+        return self._model.architecture.num_classes
 
     @functools.cached_property
     def _candidates_of_tile(self):
@@ -150,7 +142,8 @@ class Detector:
                 for name in ("mask", "present", "kept")
             },
         }
-        return inputs, self.raw_outputs(*(inputs[name] for name in ("feats", "mask", "present")))
+        padded = (inputs[name] for name in ("feats", "mask", "present"))
+        return inputs, self._model.padded_outputs(*padded)
 
     def detect(
         self,
@@ -385,7 +378,7 @@ class Detector:
         padded_steps = self._padding.padded_steps(num_steps)
         present_steps = self._padding.reference_length(num_steps)
         tiles = plan_tiles(architecture, padded_steps, tile_steps)
-        best = BestCandidates(self._settings, architecture.strides, architecture.num_classes)
+        best = BestCandidates(self._settings, architecture.strides, self._choices)
         progress = keras.utils.Progbar(len(tiles), unit_name="tile", verbose=verbose)
         for tile in tiles:
             batch = cut_tile(feats, tile, present_steps)
@@ -411,7 +404,7 @@ class Detector:
         tile = Tile(start, stop, first_kept, stop)
         batch = cut_tile(feats, tile, self._padding.reference_length(num_steps))
         segments, scores, labels, _ = (np.asarray(x[0]) for x in self._candidates_of_tile(batch))
-        best = BestCandidates(self._settings, architecture.strides, architecture.num_classes)
+        best = BestCandidates(self._settings, architecture.strides, self._choices)
         # Counted from the start: in a stream of days, float32 would not tell steps apart.
         best.add(Tile(0, stop - start, first_kept - start, stop - start), segments, scores, labels)
         return self._suppress([best.valid()])[0]

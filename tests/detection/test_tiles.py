@@ -197,7 +197,7 @@ def test_every_point_of_a_tile_is_that_of_one_pass(name):
         tensors = [
             keras.ops.convert_to_tensor(batch[name]) for name in ("feats", "mask", "present")
         ]
-        return to_numpy(detector.raw_outputs(*tensors)[0])[0]
+        return to_numpy(model.padded_outputs(*tensors)[0])[0]
 
     for num_steps in (2 * length, 2 * length + 1):
         padded, present = padding.padded_steps(num_steps), padding.reference_length(num_steps)
