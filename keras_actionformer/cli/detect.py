@@ -59,6 +59,18 @@ is known, but for label_studio. It is best with --bouts, or at least a --score_t
 
   detect --workdir=runs/mice --feats=new --bouts --format=elan --media=films/{}.mp4 --output=drafts
 
+--format=epic or ego4d writes the file that the challenge takes: the action detection of
+EPIC-KITCHENS-100, of actions that --verbs and --nouns find, or Ego4D's Moment Queries.
+
+--ensemble puts runs or presets of the same classes together: at every point the mean of their
+scores and segments is taken before anything is chosen. --verbs and --nouns join models of
+EPIC-KITCHENS' verbs and nouns to one of actions, called by both ids, as 0,21; either may name
+several. These models must have the same pyramid and the same features, and the first one's settings
+are taken.
+
+  detect --ensemble=runs/seed_1,runs/seed_2 --feats=new --output=found.json
+  detect --verbs=runs/epic_verb --nouns=runs/epic_noun --feats=new --format=epic --output=test.json
+
 Another setting of the post-processing than the model's (or of the fusion, than the run's) is taken
 by --config.postprocess.nms_sigma=0.4 and the like, and told; files of the model stay as they are.
 
@@ -78,9 +90,9 @@ from keras_actionformer.cli.detecting_models import NO_DATA, local_model, served
 from keras_actionformer.cli.extracting import extract_and_tell
 from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.cli.settings import define_settings, given_settings
-from keras_actionformer.cli.videos import check_exist, find_videos, read_times
+from keras_actionformer.cli.several import define_several, given_several
+from keras_actionformer.cli.videos import check_exist, find_videos, times_of
 from keras_actionformer.data.features import UNEQUAL_STREAMS
-from keras_actionformer.data.sidecars import check_as_trained
 from keras_actionformer.detection.bouts import bout_table, count_bouts, save_bout_counts
 from keras_actionformer.detection.detections import save_detections
 from keras_actionformer.detection.drafts import (
@@ -89,6 +101,13 @@ from keras_actionformer.detection.drafts import (
     check_drafts,
     save_drafts,
     takes_paths,
+)
+from keras_actionformer.detection.submissions import (
+    SUBMISSIONS,
+    SUPERVISION,
+    check_submission,
+    levels_of,
+    save_submission,
 )
 from keras_actionformer.errors import UserError, counted
 from keras_actionformer.evaluation.fusion import fuse_videos
@@ -104,6 +123,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run.")
 _PRESET = flags.DEFINE_string(
     "preset", None, "Instead: a preset (name, folder or hf://...), or a reference checkpoint."
 )
+_SEVERAL = define_several()
 _SERVER = flags.DEFINE_string(
     "server", None, "Instead: the address of a model that TensorFlow Serving runs."
 )
@@ -165,8 +185,13 @@ _OUTPUT = flags.DEFINE_string(
 _FORMAT = flags.DEFINE_enum(
     "format",
     None,
-    ["json", "csv", *FORMATS],
-    "What --output becomes; json or csv by its name, or drafts for a labelling tool.",
+    ["json", "csv", *FORMATS, *SUBMISSIONS],
+    "What --output becomes; json or csv by its name, drafts for a labelling tool, or a submission.",
+)
+_SUPERVISION = flags.DEFINE_list(
+    "supervision",
+    [str(level) for level in SUPERVISION],
+    "For --format=epic: the levels of pre-training, training labels and training data, 0 to 5.",
 )
 _MEDIA = flags.DEFINE_string(
     "media", None, "Where that tool finds the videos, with {} for their ids: films/{}.mp4."
@@ -216,7 +241,7 @@ def main():
     videos = find_videos(names, model.data, model.channels, model.num_streams, rule)
     if _FORMAT.value in FORMATS:
         check_draft_ids(videos)
-    times = _times_of(videos, model)
+    times = times_of(videos, model, _FPS.value, _DURATION.value, _TABLE.value, _ANY_ENCODER.value)
     for features, name in videos.values():  # a bad file is told before time is spent on others
         features.check(name)
     found, line = {}, RunningLine()
@@ -243,6 +268,8 @@ def main():
     if _OUTPUT.value:
         if _FORMAT.value in FORMATS:
             save_drafts(_OUTPUT.value, _FORMAT.value, found, _media(files))
+        elif _FORMAT.value in SUBMISSIONS:
+            save_submission(_OUTPUT.value, _FORMAT.value, found, levels_of(_SUPERVISION.value))
         else:
             save_detections(_OUTPUT.value, found)
         print(f"Wrote {_OUTPUT.value}.")
@@ -258,15 +285,20 @@ def main():
 
 def _model():
     """The `DetectingModel` that the options name."""
-    given, fuses = given_settings(_SETTINGS), bool(_VIDEO_SCORES.value)
+    given = given_settings(_SETTINGS), bool(_VIDEO_SCORES.value)
     if _SERVER.value:
-        return served_model(_SERVER.value, _CLASSES.value, _TIMEOUT.value, given, fuses)
-    return local_model(_WORKDIR.value, _PRESET.value, given, fuses, _TILE_STEPS.value)
+        return served_model(_SERVER.value, _CLASSES.value, _TIMEOUT.value, *given)
+    several = given_several(_SEVERAL)
+    return local_model(_WORKDIR.value, _PRESET.value, several, *given, _TILE_STEPS.value)
 
 
 def _check_options():
-    if [bool(flag.value) for flag in (_WORKDIR, _PRESET, _SERVER)].count(True) != 1:
-        raise UserError("Give either --workdir=DIR or --preset=NAME or --server=URL.")
+    named = (_WORKDIR.value, _PRESET.value, _SERVER.value, given_several(_SEVERAL))
+    if list(map(bool, named)).count(True) != 1:
+        raise UserError(
+            "Give either --workdir=DIR or --preset=NAME or --server=URL, or several models to put "
+            "together: --ensemble=DIR,DIR, or --verbs=DIR and --nouns=DIR."
+        )
     if not _SERVER.value and (_CLASSES.value is not None or _TIMEOUT.value is not None):
         raise UserError(
             "--classes and --timeout are for --server; another model has its own class names."
@@ -367,15 +399,17 @@ def _extracted(model):
 
 def _check_format():
     """Raises UserError where --format, --output and --media do not fit each other."""
+    if _FORMAT.value in (*FORMATS, *SUBMISSIONS) and not _OUTPUT.value:
+        raise UserError(f"--format={_FORMAT.value} is of a file: say which in --output, too.")
     if _FORMAT.value in FORMATS:
-        if not _OUTPUT.value:
-            raise UserError(f"--format={_FORMAT.value} is of a file: say which in --output, too.")
         check_drafts(_OUTPUT.value, _FORMAT.value, _media({}))
         _check_writable(_OUTPUT, FORMATS[_FORMAT.value].is_folder)
         return
+    if _FORMAT.value in SUBMISSIONS:
+        check_submission(_OUTPUT.value, _FORMAT.value, levels_of(_SUPERVISION.value))
     if _MEDIA.value is not None:
         raise UserError(f"--media is for a --format of {', '.join(FORMATS)}.")
-    suffixes = (f".{_FORMAT.value}",) if _FORMAT.value else (".json", ".csv")
+    suffixes = {None: (".json", ".csv"), "csv": (".csv",)}.get(_FORMAT.value, (".json",))
     drafts = f"; drafts for labelling tools are written by a --format of {', '.join(FORMATS)}"
     if _WATCH.value:
         suffixes, drafts = (".jsonl",), ", a line of JSON for each detection"
@@ -389,35 +423,6 @@ def _media(files):
     such."""
     takes_files = _MEDIA.value is None and _VIDEOS.value and takes_paths(_FORMAT.value)
     return files if takes_files else _MEDIA.value
-
-
-def _times_of(videos, model):
-    """The frame rate and the duration of each video: what the options or its features tell."""
-    if _DURATION.value is not None and len(videos) > 1:
-        raise UserError(
-            f"--duration is that of one video, but --feats names {len(videos)}. Give --table."
-        )
-    times = dict.fromkeys(videos, (_FPS.value, _DURATION.value))
-    if _TABLE.value:
-        times = read_times(_TABLE.value, videos)
-    told = []
-    for video_id, (features, name) in videos.items():
-        sidecar = features.sidecar(name)
-        if sidecar is not None:
-            where, source = features.describe(name), "--table" if _TABLE.value else "--fps"
-            fix = "leave it out or correct it"
-            sidecar.check(where, times[video_id][0], source=source, fix=fix)
-            told.append((where, sidecar))
-            times[video_id] = sidecar.fps, times[video_id][1] or sidecar.duration_sec
-        if model.needs_duration and not times[video_id][1]:
-            raise UserError(
-                "The model has no timing of its own, and a video's duration must be shared out "
-                "over its features: name one video in --feats and its seconds in --duration, or "
-                f"give a --table with the duration of each ({video_id!r} has none)."
-            )
-    encoder = None if _ANY_ENCODER.value else model.encoder
-    check_as_trained(told, model.grid, encoder, model.data["downsample_rate"])
-    return times
 
 
 def _told(found, recommended):

@@ -1,6 +1,7 @@
-"""The models that `detect` runs: one of a run or a preset, or one that is served."""
+"""The models that `detect` runs: of a run or a preset, several as one, or one that is served."""
 
 import functools
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.grid import FeatureGrid, Timing
 from keras_actionformer.deploy.client import ServedModel
 from keras_actionformer.detection.thresholds import Thresholds
+from keras_actionformer.errors import UserError
 from keras_actionformer.quiet import import_keras, quiet_start
 from keras_actionformer.terminal import is_terminal
 from keras_actionformer.training.overrides import default_fusion, override
@@ -81,28 +83,27 @@ def served_model(address, classes, timeout_sec, settings, fuses):
     )
 
 
-def local_model(workdir, preset, settings, fuses, tile_steps):
-    """The `DetectingModel` of a run or a preset, of which the other is None.
+def local_model(workdir, preset, several, settings, fuses, tile_steps):
+    """The `DetectingModel` of a run, a preset, or several of them, of which the others are None.
 
     Args:
+      several: dict, see `open_several`, or None.
       settings, fuses: as for `served_model`.
       tile_steps: see `ActionFormer.detect`.
     """
     import_keras()
-    import ml_collections
-
     from keras_actionformer.model import ActionFormer
     from keras_actionformer.presets.runs import load_model
-    from keras_actionformer.training.config import run_config
-    from keras_actionformer.training.experiment import Experiment
 
-    fusion = default_fusion()
-    if preset:
-        model, data, cut = ActionFormer.from_preset(preset), NO_DATA, {}
+    fusion, data, cut = default_fusion(), NO_DATA, {}
+    if several:
+        model, config = open_several(several)
+    elif preset:
+        model, config = ActionFormer.from_preset(preset), None
     else:
-        model = load_model(workdir, ActionFormer)
-        config = ml_collections.ConfigDict(run_config(workdir))
-        data, cut = config.data, Experiment(config).detection_windows
+        model, config = load_model(workdir, ActionFormer), _config_of(workdir)
+    if config is not None:
+        data, cut = config.data, detection_windows(config)
         fusion = {name: config.fusion[name] for name in fusion}
     override(settings, model, fusion if fuses else None)
     options = {**cut, "tile_steps": tile_steps, "verbose": 1 if is_terminal() else 2}
@@ -120,6 +121,59 @@ def local_model(workdir, preset, settings, fuses, tile_steps):
         network=model,
         has_windows=cut.get("window_steps") is not None,
     )
+
+
+def open_several(several):
+    """Opens models to put together.
+
+    Args:
+      several: dict, `{"ensemble": names}` or `{"verbs": names, "nouns": names}`; a name is that of
+        a run's folder or of a preset.
+
+    Returns:
+      (`Ensemble` or `VerbNounModel`, the `ConfigDict` of the first run among them or None).
+
+    Raises:
+      UserError: a model cannot be opened, or they do not fit each other.
+    """
+    from keras_actionformer.detection.actions import VerbNounModel
+    from keras_actionformer.detection.ensembles import Ensemble
+    from keras_actionformer.model import ActionFormer
+    from keras_actionformer.presets.runs import CONFIG
+
+    names = [name for of_kind in several.values() for name in of_kind]
+    runs = [name for name in names if (pathlib.Path(name) / CONFIG).exists()]
+    configs = {run: _config_of(run) for run in runs}
+    cuts = {run: detection_windows(config) for run, config in configs.items()}
+    for run in runs:
+        if cuts[run] != cuts[runs[0]]:
+            raise UserError(
+                f"'{run}' cuts sequences to windows with {cuts[run]}, but '{runs[0]}' with "
+                f"{cuts[runs[0]]}: models are put together window by window, so that these must be "
+                "the same."
+            )
+    opened = {
+        kind: Ensemble([ActionFormer.from_preset(name) for name in of_kind])
+        for kind, of_kind in several.items()
+    }
+    model = opened["ensemble"] if "ensemble" in opened else VerbNounModel(**opened)
+    return model, configs[runs[0]] if runs else None
+
+
+def _config_of(workdir):
+    """The `ConfigDict` of a run's folder."""
+    import ml_collections
+
+    from keras_actionformer.training.config import run_config
+
+    return ml_collections.ConfigDict(run_config(workdir))
+
+
+def detection_windows(config):
+    """The windows of a run, see `Experiment`."""
+    from keras_actionformer.training.experiment import Experiment
+
+    return Experiment(config).detection_windows
 
 
 def _detect(model, downsample_rate, options, video_id, feats, fps, duration_sec):

@@ -8,6 +8,7 @@ from absl import logging
 from keras_actionformer.data.entries import media_entry, set_once
 from keras_actionformer.data.feature_files import COMMON_SUFFIXES, FILE_SUFFIXES, HDF5_SUFFIXES
 from keras_actionformer.data.features import FeatureFiles
+from keras_actionformer.data.sidecars import check_as_trained
 from keras_actionformer.data.tables import read_video_times
 from keras_actionformer.errors import UserError, suggest
 
@@ -121,6 +122,48 @@ def _video_id(name, file_suffix, data):
     """
     # The run's suffix, as "_rgb.npy", ends like the files unless these are of another kind.
     return name.removeprefix(data["prefix"]).removesuffix(data["suffix"].removesuffix(file_suffix))
+
+
+def times_of(videos, model, fps, duration_sec, table, any_encoder):
+    """The frame rate and the duration of each video: what the options or its features tell.
+
+    Args:
+      videos: dict, see `find_videos`.
+      model: `DetectingModel`.
+      fps, duration_sec, table: the values of `--fps`, `--duration` and `--table`, or None.
+      any_encoder: bool, the value of `--any_encoder`.
+
+    Returns:
+      dict, video id to (frames a second or None, seconds or None).
+
+    Raises:
+      UserError: they tell different things, or not what the model needs.
+    """
+    if duration_sec is not None and len(videos) > 1:
+        raise UserError(
+            f"--duration is that of one video, but --feats names {len(videos)}. Give --table."
+        )
+    times = dict.fromkeys(videos, (fps, duration_sec))
+    if table:
+        times = read_times(table, videos)
+    told = []
+    for video_id, (features, name) in videos.items():
+        sidecar = features.sidecar(name)
+        if sidecar is not None:
+            where, source = features.describe(name), "--table" if table else "--fps"
+            fix = "leave it out or correct it"
+            sidecar.check(where, times[video_id][0], source=source, fix=fix)
+            told.append((where, sidecar))
+            times[video_id] = sidecar.fps, times[video_id][1] or sidecar.duration_sec
+        if model.needs_duration and not times[video_id][1]:
+            raise UserError(
+                "The model has no timing of its own, and a video's duration must be shared out "
+                "over its features: name one video in --feats and its seconds in --duration, or "
+                f"give a --table with the duration of each ({video_id!r} has none)."
+            )
+    encoder = None if any_encoder else model.encoder
+    check_as_trained(told, model.grid, encoder, model.data["downsample_rate"])
+    return times
 
 
 def read_times(path, video_ids):

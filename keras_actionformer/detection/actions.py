@@ -11,7 +11,7 @@ score sqrt(score of the verb * score of the noun). Pairs are then classes like a
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 from keras import ops
@@ -24,7 +24,7 @@ from keras_actionformer.detection.decode import (
 )
 from keras_actionformer.detection.detector import Detector
 from keras_actionformer.detection.detectors import Detectors
-from keras_actionformer.detection.ensembles import CombinedModel, mean_of
+from keras_actionformer.detection.ensembles import CombinedModel
 
 if TYPE_CHECKING:
     from keras_actionformer.detection.ensembles import Ensemble
@@ -58,13 +58,11 @@ class VerbNounModel(CombinedModel):
 
     def __init__(self, verbs: ActionFormer | Ensemble, nouns: ActionFormer | Ensemble) -> None:
         names = [f"{verb},{noun}" for verb in official_ids(verbs) for noun in official_ids(nouns)]
-        super().__init__((verbs, nouns), names, Detectors(_PairDetector))
+        models = {"the model of verbs": verbs, "the model of nouns": nouns}
+        super().__init__(models, names, Detectors(_PairDetector))
 
-    def padded_outputs(self, feats: Any, mask: Any, present: Any) -> tuple[Any, Any]:
-        """Logits (B, P, verbs + nouns), those of verbs first, and mean offsets (B, P, 2)."""
-        logits, offsets = zip(*(m.padded_outputs(feats, mask, present) for m in self.models))
-        logits = ops.concatenate([ops.cast(x, "float32") for x in logits], axis=-1)
-        return logits, mean_of([ops.cast(x, "float32") for x in offsets])
+    def _joined(self, logits):
+        return ops.concatenate(logits, axis=-1)
 
 
 def official_ids(model):

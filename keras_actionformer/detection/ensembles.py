@@ -9,9 +9,10 @@ end. `actions.VerbNounModel` joins a model of verbs and one of nouns.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import keras
 from keras import ops
 
 from keras_actionformer.checks import shown
@@ -41,8 +42,13 @@ _COMMON = (
 class CombinedModel:
     """Models that see the same features, as one that detects.
 
+    Args:
+      models: dict of what messages call a model to an `ActionFormer` or several as one.
+      class_names: sequence of str, of what is detected.
+      detectors: `Detectors`, where it is not to be the usual one.
+
     Attributes:
-      models: tuple of `ActionFormer`, or of what is several as one itself.
+      models: tuple of them.
       architecture: `Architecture` of the first one, of which `_COMMON` is what all have.
       postprocess: `PostProcess` of the first one, may be set.
       grid: `FeatureGrid` of all, or None.
@@ -56,19 +62,21 @@ class CombinedModel:
 
     def __init__(
         self,
-        models: Sequence[ActionFormer | CombinedModel],
+        models: Mapping[str, ActionFormer | CombinedModel],
         class_names: Sequence[str],
         detectors: Detectors | None = None,
     ) -> None:
-        first, *others = self.models = tuple(models)
-        for i, model in enumerate(others, start=2):
-            _check_alike(first, model, i)
+        first, *others = models
+        for name in others:
+            _check_alike(models[first], first, models[name], name)
+        first, *_ = self.models = tuple(models.values())
         self.architecture = first.architecture
         self.postprocess = first.postprocess
         self.grid = first.grid
         self.encoder = next((model.encoder for model in self.models if model.encoder), None)
         self.class_names = tuple(class_names)
         self.thresholds = None
+        self._networks = [m if isinstance(m, CombinedModel) else _Network(m) for m in self.models]
         self._detectors = detectors or Detectors()
 
     @property
@@ -88,6 +96,12 @@ class CombinedModel:
 
     def padded_outputs(self, feats: Any, mask: Any, present: Any) -> tuple[Any, Any]:
         """Raw outputs as `ActionFormer.padded_outputs` has them, of all models together."""
+        outputs = [network.padded_outputs(feats, mask, present) for network in self._networks]
+        logits, offsets = zip(*outputs)
+        return self._joined(logits), functools.reduce(ops.add, offsets) / len(offsets)
+
+    def _joined(self, logits):
+        """What is decoded of the logits (B, P, K) of each model, float32."""
         raise NotImplementedError
 
     def detect(
@@ -133,12 +147,13 @@ class Ensemble(CombinedModel):
     """
 
     def __init__(self, models: Sequence[ActionFormer]) -> None:
-        models = tuple(models)
-        if not models:
+        named = {f"model {i}": model for i, model in enumerate(models, start=1)}
+        if not named:
             raise UserError("An Ensemble needs a model or more, but there is none.")
-        super().__init__(models, models[0].class_names)
-        for i, model in enumerate(models[1:], start=2):
-            _check_classes(models[0], model, i)
+        first = named["model 1"]
+        super().__init__(named, first.class_names)
+        for name, model in named.items():
+            _check_classes(first, model, name)
 
     def raw(
         self, feats: npt.ArrayLike | Iterable[npt.ArrayLike], **options: Any
@@ -146,16 +161,33 @@ class Ensemble(CombinedModel):
         """Tells the mean at every point, see `ActionFormer.raw`."""
         return raw_with(self, feats, **options)
 
-    def padded_outputs(self, feats: Any, mask: Any, present: Any) -> tuple[Any, Any]:
-        """The mean offsets, and the logits of the mean scores."""
-        logits, offsets = zip(*(m.padded_outputs(feats, mask, present) for m in self.models))
-        logits = [ops.cast(x, "float32") for x in logits]
-        return _logits_of_mean(logits), mean_of([ops.cast(x, "float32") for x in offsets])
+    def _joined(self, logits):
+        return _logits_of_mean(logits)
 
 
-def mean_of(tensors):
-    """The mean of tensors of one shape."""
-    return functools.reduce(ops.add, tensors) / len(tensors)
+class _Network(keras.layers.Layer):
+    """A model as one layer, for in a graph of several no two layers may have the same name.
+
+    Args:
+      model: `ActionFormer`.
+    """
+
+    def __init__(self, model):
+        super().__init__(dtype="float32", autocast=False)
+        self.model = model
+
+    def padded_outputs(self, feats, mask, present):
+        """`ActionFormer.padded_outputs` in float32."""
+        return self(feats, mask, present)
+
+    def call(self, feats, mask, present):
+        return tuple(
+            ops.cast(x, "float32") for x in self.model.padded_outputs(feats, mask, present)
+        )
+
+    def compute_output_spec(self, feats, mask, present):
+        batch, num_classes = feats.shape[0], self.model.architecture.num_classes
+        return tuple(keras.KerasTensor((batch, None, n), "float32") for n in (num_classes, 2))
 
 
 def _logits_of_mean(logits):
@@ -178,49 +210,48 @@ def _logits_of_mean(logits):
 # === What models must have in common ===
 
 
-def _check_alike(first, model, number):
+def _check_alike(first, its_name, model, name):
     """Raises UserError where a model sees other points, or other features, than the first one.
 
     Args:
       first, model: models.
-      number: int, which model it is, from 1.
+      its_name, name: str, what messages call them.
     """
-    for name in _COMMON:
-        ours, theirs = (getattr(x.architecture, name) for x in (first, model))
-        if ours != theirs:
+    differing = {
+        field: (getattr(model.architecture, field), getattr(first.architecture, field))
+        for field in _COMMON
+    }
+    differing |= {
+        "spread_duration": (model.postprocess.spread_duration, first.postprocess.spread_duration),
+        "grid": (model.grid, first.grid),
+    }
+    for field, (theirs, ours) in differing.items():
+        if theirs != ours:
             raise UserError(
-                f"Model {number} has {name}={shown(theirs)}, but the first has {shown(ours)}: "
-                "models are put together point by point, and need the same points; train them "
-                f"with the same {name}."
+                f"{name[0].upper()}{name[1:]} has {field}={shown(theirs)}, but {its_name} has "
+                f"{shown(ours)}: models are put together point by point, so train them on the same "
+                f"features with the same {field}."
             )
-    if model.grid != first.grid:
-        raise UserError(
-            f"Model {number} has the timing {model.grid}, but the first has {first.grid}: train "
-            "them on the same features."
-        )
     check_same_encoder(
-        f"Model {number}", model.encoder, first.encoder, "{name} of the first", "train them on the "
-        "same features",
-    )  # fmt: skip
-    if model.postprocess.spread_duration != first.postprocess.spread_duration:
-        raise UserError(
-            f"Model {number} has spread_duration={model.postprocess.spread_duration}, but the "
-            f"first has {first.postprocess.spread_duration}: their times would differ."
-        )
+        f"{name[0].upper()}{name[1:]}",
+        model.encoder,
+        first.encoder,
+        f"{{name}} of {its_name}",
+        "train them on the same features",
+    )
 
 
-def _check_classes(first, model, number):
+def _check_classes(first, model, name):
     """Raises UserError where a model has other classes than the first one."""
     ours, theirs = first.architecture.num_classes, model.architecture.num_classes
     if ours != theirs:
         raise UserError(
-            f"Model {number} has {theirs} classes, but the first has {ours}: take models of the "
+            f"{name.capitalize()} has {theirs} classes, but model 1 has {ours}: take models of the "
             "same classes."
         )
-    names = zip(first.class_names, model.class_names)
-    for label, (ours, theirs) in enumerate(names):
+    for label, (ours, theirs) in enumerate(zip(first.class_names, model.class_names)):
         if ours != theirs:
             raise UserError(
-                f"Model {number} calls class id {label} {theirs!r}, but the first calls it "
+                f"{name.capitalize()} calls class id {label} {theirs!r}, but model 1 calls it "
                 f"{ours!r}: take models of the same classes, in the same order."
             )

@@ -119,6 +119,7 @@ def evaluate_arrays(
     tiou_thresholds=TIOU_THRESHOLDS,
     recall_at=(1, 5),
     class_names=(),
+    keep_all=False,
 ):
     """The same as `evaluate`, for flat arrays in any order (values are not checked).
 
@@ -126,6 +127,7 @@ def evaluate_arrays(
       gt_videos, gt_segments_sec, gt_labels, videos, segments_sec, labels, scores: as for
         `ranking.rank`.
       tiou_thresholds, recall_at, class_names: as for `evaluate`, and so are result and errors.
+      keep_all: as for `ranking.rank`.
     """
     thresholds = checked_tiou_thresholds(tiou_thresholds)
     recall_at = _checked_recall_at(recall_at)
@@ -139,6 +141,7 @@ def evaluate_arrays(
         labels,
         scores,
         thresholds.min(),
+        keep_all=keep_all,
     )
     class_ids, usable = ranked.class_ids, ranked.usable
     hits = np.stack([ranked.hits(threshold) for threshold in thresholds])

@@ -130,6 +130,7 @@ def rank(
     scores,
     min_tiou,
     all_classes=False,
+    keep_all=False,
 ):
     """Brings ground truth and detections into order, and lists which overlap.
 
@@ -144,6 +145,7 @@ def rank(
       scores: float (M,).
       min_tiou: float, the least tIoU threshold that `hits` will be asked for.
       all_classes: bool, True keeps detections of classes that the ground truth has not.
+      keep_all: bool, every ground truth counts, also repeated and short ones.
 
     Returns:
       `Ranked`.
@@ -151,7 +153,9 @@ def rank(
     Raises:
       UserError: no ground truth counts.
     """
-    usable = usable_instances(gt_videos, gt_segments_sec, gt_labels)
+    usable = np.ones(len(gt_labels), bool)
+    if not keep_all:
+        usable = usable_instances(gt_videos, gt_segments_sec, gt_labels)
     if not usable.any():
         raise UserError(
             f"The ground truth holds no instance to find ({len(gt_videos)} annotated, "
