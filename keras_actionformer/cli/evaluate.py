@@ -27,6 +27,16 @@ that are usual for THUMOS14. --average_recall scores the detections as proposals
 
   evaluate --ground_truth=annotations.json --detections=detections.json --error_bins=data
 
+--blocked_videos leaves out videos that are no longer offered, of ground truth and detections, as
+ActivityNet's own evaluation does. --ensemble, or --verbs and --nouns, put several models together
+in the place of --preset, as in `detect`. What --verbs and --nouns find, and detections of such
+actions with --actions, is scored as by the challenge of EPIC-KITCHENS-100: as verbs, as nouns and
+as actions, at a tIoU of 0.1 to 0.5.
+
+  evaluate --verbs=runs/epic_verb --nouns=runs/epic_noun --ground_truth=annotations_action.json
+    --subset=validation --feats=feats --suffix=.npz
+  evaluate --actions --ground_truth=annotations_action.json --detections=actions.json
+
 A run or a preset is evaluated with other settings of the post-processing or the fusion, and its
 files stay as they are, by
 
@@ -37,9 +47,11 @@ import dataclasses
 
 from absl import flags
 
+from keras_actionformer.cli.detecting_models import detection_windows, open_several
 from keras_actionformer.cli.ground_truth import define_ground_truth, read_ground_truth
 from keras_actionformer.cli.pages import write_run_page
 from keras_actionformer.cli.settings import define_settings, given_settings
+from keras_actionformer.cli.several import define_several, given_several
 from keras_actionformer.cli.videos import MODEL_WIDTH
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.data.encoder_records import OF_MODEL
@@ -48,7 +60,10 @@ from keras_actionformer.data.grid import Timing
 from keras_actionformer.data.sidecars import check_as_trained, with_own_timing
 from keras_actionformer.detection.detections import load_detections
 from keras_actionformer.errors import UserError
+from keras_actionformer.evaluation.actions import TIOU_THRESHOLDS as ACTION_TIOU_THRESHOLDS
+from keras_actionformer.evaluation.actions import evaluate_actions
 from keras_actionformer.evaluation.average_precision import TIOU_THRESHOLDS
+from keras_actionformer.evaluation.blocked_videos import load_blocked_videos
 from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.evaluation.score_thresholds import tune_thresholds
@@ -68,6 +83,7 @@ _WEIGHTS = flags.DEFINE_string(
 _PRESET = flags.DEFINE_string(
     "preset", None, "Preset (name, folder or hf://...) or reference checkpoint to evaluate."
 )
+_SEVERAL = define_several()
 _TRUTH = define_ground_truth()
 _GROUND_TRUTH, _DEFAULT_SUBSET = _TRUTH["ground_truth"], _TRUTH["default_subset"]
 _DETECTIONS = flags.DEFINE_string("detections", None, "JSON or CSV file of detections.")
@@ -114,6 +130,12 @@ _ERROR_BINS = flags.DEFINE_enum(
     "--errors with bins of lengths and the like as for a data set, or with as many instances each; "
     f"otherwise {EDGE_NAMES[0]}.",
 )
+_ACTIONS = flags.DEFINE_bool(
+    "actions", False, "Scores verbs and nouns, too, of classes called by both ids, as 0,21 (EPIC)."
+)
+_BLOCKED = flags.DEFINE_string(
+    "blocked_videos", None, "JSON file of the ids of videos to leave out (ActivityNet's blocked)."
+)
 _PER_CLASS = flags.DEFINE_bool("per_class", False, "Also print a table with a line a class.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write the scores to.")
 
@@ -126,6 +148,9 @@ def main():
             "--tune_threshold finds thresholds for the settings that the model has: leave out "
             "--config.postprocess and --config.fusion."
         )
+    if _ACTIONS.value or _SEVERAL["verbs"].value:
+        _evaluate_actions(_thresholds(_TIOU.value))
+        return
     result = _evaluate(_thresholds(_TIOU.value))
     print(result)
     if _PER_CLASS.value:
@@ -136,6 +161,25 @@ def main():
         write_json(_OUTPUT.value, result.to_dict())
     if _WORKDIR.value and not (_WEIGHTS.value or _SUBSET.value or given_settings(_SETTINGS)):
         write_run_page(_WORKDIR.value)  # about what the folder keeps
+
+
+def _evaluate_actions(tiou_thresholds):
+    """Tells the scores of what the flags name as verbs, nouns and actions."""
+    for flag in (
+        _WORKDIR, _WEIGHTS, _VIDEO_SCORES, _SCORE_THRESHOLD, _TUNE_THRESHOLD, _AVERAGE_RECALL,
+        _ERRORS, _ERROR_BINS,
+    ):  # fmt: skip
+        if flag.value:
+            raise UserError(f"--{flag.name} is not for actions: leave it out.")
+    _check_named()
+    videos, names, detections, _ = _found(None)
+    levels = evaluate_actions(videos, detections, names, tiou_thresholds or ACTION_TIOU_THRESHOLDS)
+    for level, result in levels.items():
+        print(f"{level}s: {result}\n")
+        if _PER_CLASS.value:
+            print(f"{result.per_class_table()}\n")
+    if _OUTPUT.value:
+        write_json(_OUTPUT.value, {level: result.to_dict() for level, result in levels.items()})
 
 
 def _evaluate(tiou_thresholds):
@@ -157,30 +201,16 @@ def _evaluate(tiou_thresholds):
             average_recall=_AVERAGE_RECALL.value,
             errors=errors,
             any_encoder=_ANY_ENCODER.value,
+            blocked_videos=_BLOCKED.value,
         )
-    if _WEIGHTS.value:
-        raise UserError("--weights is for --workdir alone: a run has several, files have none.")
-    if _WORKDIR.value or not _GROUND_TRUTH.value or bool(_DETECTIONS.value) == bool(_PRESET.value):
-        raise UserError(
-            "Give --workdir=DIR, or --ground_truth=FILE and --detections=FILE, or "
-            "--ground_truth=FILE, --preset=NAME and --feats=DIR."
-        )
-    annotations = read_ground_truth(_TRUTH)
-    videos = annotations.subset(_subset())
-    names, video_scores, fusion = annotations.class_names, None, None
-    if _VIDEO_SCORES.value:
-        video_scores = load_video_scores(_VIDEO_SCORES.value, names)
-        fusion = default_fusion()
+    _check_named()
+    fusion = default_fusion() if _VIDEO_SCORES.value else None
+    videos, names, detections, recommended = _found(fusion)
     thresholds = _SCORE_THRESHOLD.value
-    if _PRESET.value:
-        detections, recommended = _detect(videos, names, fusion)
-        if thresholds is None and not fusion:  # fused scores are other ones
-            thresholds = recommended
-    else:
-        override(given_settings(_SETTINGS), fusion=fusion)
-        # The names of what is fused are about to be replaced.
-        detections = load_detections(_DETECTIONS.value, None if fusion else names)
+    if thresholds is None and not fusion:  # fused scores are other ones
+        thresholds = recommended
     if fusion:
+        video_scores = load_video_scores(_VIDEO_SCORES.value, names)
         detections = fuse_videos(detections, video_scores, **fusion)
     if _TUNE_THRESHOLD.value and not _PRESET.value:
         thresholds = tune_thresholds(videos, detections, len(names), names)
@@ -193,6 +223,44 @@ def _evaluate(tiou_thresholds):
         average_recall=_AVERAGE_RECALL.value,
         errors=errors,
     )
+
+
+def _check_named():
+    """Raises UserError where the flags do not name ground truth and what to score against it."""
+    if _WEIGHTS.value:
+        raise UserError("--weights is for --workdir alone: a run has several, files have none.")
+    named = (_DETECTIONS.value, _PRESET.value, given_several(_SEVERAL))
+    if _WORKDIR.value or not _GROUND_TRUTH.value or list(map(bool, named)).count(True) != 1:
+        raise UserError(
+            "Give --workdir=DIR, or --ground_truth=FILE and --detections=FILE, or "
+            "--ground_truth=FILE, --preset=NAME and --feats=DIR (or several models in the place "
+            "of --preset: --ensemble=DIR,DIR, or --verbs=DIR and --nouns=DIR)."
+        )
+
+
+def _found(fusion):
+    """What is scored, and against what.
+
+    Args:
+      fusion: as for `_detect`.
+
+    Returns:
+      (tuple of `Video`, the class names of their labels, {video id: `Detections`}, `Thresholds`
+      that a model recommends or None).
+    """
+    annotations = read_ground_truth(_TRUTH)
+    videos, names, blocked = annotations.subset(_subset()), annotations.class_names, frozenset()
+    if _BLOCKED.value:
+        ids = [video.video_id for video in annotations.videos]
+        blocked = load_blocked_videos(_BLOCKED.value, ids)
+        videos = tuple(video for video in videos if video.video_id not in blocked)
+    if not _DETECTIONS.value:
+        return videos, names, *_detect(videos, names, fusion)
+    override(given_settings(_SETTINGS), fusion=fusion)
+    # The names of what is fused are about to be replaced; those of actions say all themselves.
+    detections = load_detections(_DETECTIONS.value, None if fusion or _ACTIONS.value else names)
+    detections = {id_: found for id_, found in detections.items() if id_ not in blocked}
+    return videos, names, detections, None
 
 
 def _subset():
@@ -212,7 +280,10 @@ def _detect(videos, class_names, fusion):
       ({video id: `Detections`}, `Thresholds` or None).
     """
     if not _FEATS.value:
-        raise UserError("--preset needs --feats=DIR, the folder of the feature files.")
+        raise UserError("A model needs --feats=DIR, the folder of the feature files.")
+    several = given_several(_SEVERAL)
+    if several and _TUNE_THRESHOLD.value:
+        raise UserError("--tune_threshold is for one model, which keeps what it finds.")
     import_keras()
     from keras_actionformer.model import ActionFormer
     from keras_actionformer.presets.presets import thresholds_file
@@ -221,9 +292,17 @@ def _detect(videos, class_names, fusion):
     if _TUNE_THRESHOLD.value and fusion:
         raise UserError(FUSED)
     path = thresholds_file(_PRESET.value) if _TUNE_THRESHOLD.value else None
-    model = ActionFormer.from_preset(_PRESET.value)
+    windows = {}
+    if several:
+        model, config = open_several(several)
+        windows = {} if config is None else detection_windows(config)
+    else:
+        model = ActionFormer.from_preset(_PRESET.value)
     if model.grid is None:
-        raise UserError(f"The preset '{_PRESET.value}' does not know the timing of its features.")
+        raise UserError(
+            f"{f"The preset '{_PRESET.value}' does" if _PRESET.value else 'The models do'} not "
+            "know the timing of its features."
+        )
     override(given_settings(_SETTINGS), model, fusion)
     channels, grid = model.architecture.channels, model.grid
     features = FeatureFiles(
@@ -247,7 +326,7 @@ def _detect(videos, class_names, fusion):
     videos = [dataclasses.replace(video, fps=grid.fps or video.fps) for video in videos]
     timing = Timing(grid.stride_frames, grid.window_frames)
     videos = with_own_timing(videos, features, timing, OF_MODEL)
-    detections = detect_items(model, evaluation_items(videos, features, timing))
+    detections = detect_items(model, evaluation_items(videos, features, timing), **windows)
     if path:
         found = tune_thresholds(videos, detections, model.architecture.num_classes, class_names)
         keep_thresholds(model, found, path, _subset())

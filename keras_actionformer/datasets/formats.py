@@ -183,12 +183,14 @@ def _read_thumos14_file(path):
 
 # EPIC-KITCHENS-100 and EPIC-SOUNDS -------------------------------------
 
-# target -> the columns of a label's name and id, and how many classes there are.
+# target -> the columns of a label's name and id, and how many classes there are. (An action: both.)
 _EPIC_TARGETS = {
     "verb": ("verb", "verb_class", 97),
     "noun": ("noun", "noun_class", 300),
+    "action": (),
     "sound": ("class", "class_id", 44),
 }
+_EPIC_TIMES = ("start_timestamp", "stop_timestamp")
 _TIMESTAMP = re.compile(r"([0-9]+):([0-5][0-9]):([0-5][0-9](\.[0-9]+)?)")
 
 
@@ -197,7 +199,7 @@ def read_epic100(
     | os.PathLike[str]
     | Sequence[str | os.PathLike[str]]
     | Mapping[str, str | os.PathLike[str]],
-    target: Literal["verb", "noun", "sound"],
+    target: Literal["verb", "noun", "action", "sound"],
     class_file: str | os.PathLike[str] | None = None,
     durations: Mapping[str, float] | str | os.PathLike[str] | None = None,
 ) -> Annotations:
@@ -209,12 +211,10 @@ def read_epic100(
     `class_id`. Label ids are those of the files.
 
     Args:
-      csv_paths: str
-    | os.PathLike[str]
-    | Sequence[str | os.PathLike[str]]
-    | Mapping[str, str | os.PathLike[str]],
+      csv_paths: str or `os.PathLike`, or several, whose names tell their subsets (train,
         validation or test); or a dict from subset to file.
-      target: `"verb"` (97 classes), `"noun"` (300) or `"sound"` (44).
+      target: `"verb"` (97 classes), `"noun"` (300) or `"sound"` (44); or `"action"`: pairs of verb
+        and noun, which are called by both ids, as `"0,21"`, of which there are those that occur.
       class_file: str or `os.PathLike`, `EPIC_100_verb_classes.csv` or `EPIC_100_noun_classes.csv`,
         whose column `key` names the classes. Without it a class has the name that most of its
         narrations use (of equally many the alphabetically first), or `class_<id>` when there is
@@ -233,26 +233,38 @@ def read_epic100(
             f"target must be one of {', '.join(map(repr, _EPIC_TARGETS))}, but it is {target!r}"
             f"{suggest(target, _EPIC_TARGETS) or '.'}"
         )
+    if target == "action":
+        return _read_epic_actions(csv_paths, durations)
     name_column, id_column, num_classes = _EPIC_TARGETS[target]
-    times = ("start_timestamp", "stop_timestamp")
     entries, spellings = {}, [collections.Counter() for _ in range(num_classes)]
     for subset, path in _files_by_subset(csv_paths):
-        for where, row in _read_rows(path, ("video_id", *times, name_column, id_column)):
+        for where, row in _read_rows(path, ("video_id", *_EPIC_TIMES, name_column, id_column)):
             entry = video_entry(entries, where, row["video_id"])
             set_once(where, entry, "subset", subset)
             id_ = _class_id(where, id_column, row[id_column], num_classes)
             spellings[id_][row[name_column]] += 1
-            segment = [_seconds(where, name, row[name]) for name in times]
+            segment = [_seconds(where, name, row[name]) for name in _EPIC_TIMES]
             entry["annotations"].append({"where": where, "label_id": id_, "segment": segment})
-    if class_file is None:
-        class_names = _most_frequent(spellings)
-    else:
-        class_names = _read_epic_classes(class_file, target, num_classes)
+    names_of_file = class_file and _read_epic_classes(class_file, target, num_classes)
+    class_names = names_of_file or _most_frequent(spellings)
     for entry in entries.values():
         for action in entry["annotations"]:
             action["label"] = class_names[action["label_id"]]
     _add_durations(entries, durations)
     return build_annotations(f"EPIC ({target}s)", entries, class_names, outside="keep")
+
+
+def _read_epic_actions(csv_paths, durations):
+    ids, entries = [_EPIC_TARGETS[name][1:] for name in ("verb", "noun")], {}
+    for subset, path in _files_by_subset(csv_paths):
+        for where, row in _read_rows(path, ("video_id", *_EPIC_TIMES, *dict(ids))):
+            entry = video_entry(entries, where, row["video_id"])
+            set_once(where, entry, "subset", subset)
+            label = ",".join(str(_class_id(where, name, row[name], count)) for name, count in ids)
+            segment = [_seconds(where, name, row[name]) for name in _EPIC_TIMES]
+            entry["annotations"].append({"where": where, "label": label, "segment": segment})
+    _add_durations(entries, durations)
+    return build_annotations("EPIC (actions)", entries, outside="keep")
 
 
 def _files_by_subset(paths):

@@ -17,7 +17,7 @@ from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.datasets.published import PUBLISHED, Features
 from keras_actionformer.errors import UserError, counted, suggest
-from keras_actionformer.files import atomic_folder, path_inside
+from keras_actionformer.files import atomic_folder, path_inside, read_json, write_json
 
 _UNPACKED = "unpacked"
 
@@ -76,6 +76,13 @@ def prepare_dataset(name, source, output_dir, progress=print, durations=None):
             progress(f"Wrote {output_dir / 'video_scores.json'}.")
     used = {name for part in found for name in part.features.annotations}
     annotations = {name: content for name, content in annotations.items() if name in used}
+    if dataset.blocked_videos:
+        path = _find(folder, dataset.blocked_videos)
+        if path is None:
+            progress(f"There is no {dataset.blocked_videos}: all videos are scored.")
+        else:
+            write_json(output_dir / dataset.blocked_videos, read_json(path, "File"), indent=None)
+            progress(f"Wrote {output_dir / dataset.blocked_videos}.")
     for target, content in annotations.items():
         save_annotations(output_dir / target, content)
         progress(f"Wrote {output_dir / target}: {_summary(content)}.")

@@ -70,6 +70,7 @@ class DataSet:
       archives: dict, the authors' archive to the MD5 they tell.
       cuts: function (the folder that is searched) -> {id of an annotated video: (id of the whole
         video, slice of its steps)}, or None.
+      blocked_videos: str, the file of videos that are not scored, which is copied; or None.
     """
 
     title: str
@@ -79,6 +80,7 @@ class DataSet:
     video_scores: tuple[str, typing.Callable] | None = None
     archives: dict[str, str] = dataclasses.field(default_factory=dict)
     cuts: typing.Callable | None = None
+    blocked_videos: str | None = None
 
 
 # === Annotations ===
@@ -125,7 +127,7 @@ def _read_thumos14_texts(path, folder, durations):
 
 
 def _read_epic(target):
-    """Returns the reader of EPIC's CSV files for verbs, nouns or sounds."""
+    """Returns the reader of EPIC's CSV files for verbs, nouns, actions or sounds."""
 
     def read(path, _folder, durations):
         classes = path.with_name(f"EPIC_100_{target}_classes.csv")
@@ -214,7 +216,8 @@ PUBLISHED = {
     ),
     "activitynet": DataSet(
         "ActivityNet 1.3",
-        f"{_REFERENCE} anet_1.3.tar.gz (TSP) and anet_1.3_i3d.tar.gz (I3D).",
+        f"{_REFERENCE} anet_1.3.tar.gz (TSP) and anet_1.3_i3d.tar.gz (I3D); {_OPENTAD} "
+        "blocked.json.",
         {
             "annotations_tsp.json": {"anet1.3_tsp_filtered.json": _read_database},
             "annotations_i3d.json": {"anet1.3_i3d_filtered.json": _read_database},
@@ -228,6 +231,7 @@ PUBLISHED = {
             "anet_1.3.tar.gz": "c415f50120b9425ee1ede9ac3ce11203",
             "anet_1.3_i3d.tar.gz": "e649425954e0123401650312dd0d56a7",
         },
+        "blocked.json",
     ),
     "epic100": DataSet(
         "EPIC-KITCHENS-100",
@@ -240,12 +244,20 @@ PUBLISHED = {
             }
             for target in ("verb", "noun")
         }
-        | {"annotations_noun_293.json": {"epic_kitchens_noun.json": _read_database}},
+        | {
+            "annotations_noun_293.json": {"epic_kitchens_noun.json": _read_database},
+            "annotations_action.json": {"EPIC_100_train.csv": _read_epic("action")},
+        },
         (
             Features(
                 ("features",),
                 2304,
-                ("annotations_verb.json", "annotations_noun.json", "annotations_noun_293.json"),
+                (
+                    "annotations_verb.json",
+                    "annotations_noun.json",
+                    "annotations_noun_293.json",
+                    "annotations_action.json",
+                ),
                 suffix=".npz",
             ),
         ),

@@ -29,9 +29,7 @@ def check_names(ground_truth, detections, class_names):
       detections: dict, video id to `Detections`.
       class_names: tuple of str, index = label id; may end before the last class.
     """
-    _refuse_twins(
-        "videos", {video.video_id for video in ground_truth}, set(detections), _video_twin
-    )
+    _refuse_twins("videos", {video.video_id for video in ground_truth}, set(detections), video_twin)
     true_ids = {label for video in ground_truth for label in video.labels.tolist()}
     found_ids = {label for found in detections.values() for label in found.labels.tolist()}
     named = dict(enumerate(class_names))
@@ -75,7 +73,8 @@ def _refuse_twins(kind, true, found, twin):
         )
 
 
-def _video_twin(video_id):
+def video_twin(video_id):
+    """What two ids of videos share that are twins, see `check_names`."""
     name = file_name(video_id.strip()).casefold()
     stem, _, suffix = name.rpartition(".")
     if stem and suffix in _SUFFIXES:

@@ -32,7 +32,13 @@ MODELS = {"best": "best.keras", "average": "model.keras", "last": "last.keras"}
 EVALUATION, DETECTIONS, PAGE = "evaluation.json", "detections.json", "report.html"
 _MODEL_CLASS = "keras_actionformer>ActionFormer"  # as Keras has registered it
 _ORIGIN = "started_in"  # in the file of settings
-_PATHS = (("data", "annotations"), ("data", "feats"), ("data", "split"), ("fusion", "video_scores"))
+_PATHS = (
+    ("data", "annotations"),
+    ("data", "feats"),
+    ("data", "split"),
+    ("data", "blocked_videos"),
+    ("fusion", "video_scores"),
+)
 
 
 def kept_model(epoch):

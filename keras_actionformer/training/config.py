@@ -61,6 +61,7 @@ def default_config(architecture: str | None = None) -> Any:  # no checker knows 
     data.train_subset = config_dict.FieldReference("training", field_type=object)
     data.val_subset = ""  # scored in the midst of a training, to keep its best epoch; "": none
     data.eval_subset = "test"  # "": none, a training then ends without scores
+    data.blocked_videos = ""  # JSON file of the ids of videos that scores leave out (ActivityNet)
     data.default_subset = ""  # of videos for which the annotations name none; "": an error
     data.outside = "error"  # segments beyond their video: "error", or "keep" as the reference
     data.time_unit = ""  # of plain numbers where a file says none: "seconds", "frames" and so on
@@ -206,6 +207,12 @@ def _check_paths(config):
     data = config.data
     if data.split and not os.path.exists(data.split):
         raise UserError(f"data.split is '{data.split}', which does not exist; `init` writes it.")
+    if data.blocked_videos and not os.path.exists(data.blocked_videos):
+        raise UserError(
+            f"data.blocked_videos is '{data.blocked_videos}', which does not exist: the first "
+            "lines of the configuration file say where to get it, or score all videos with "
+            "--config.data.blocked_videos=''."
+        )
 
 
 def _check_values(config):

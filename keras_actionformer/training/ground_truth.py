@@ -1,7 +1,10 @@
 """The annotations that a configuration names. Does not load Keras: scores and reports read them."""
 
+import dataclasses
+
 from keras_actionformer.data.annotation_files import load_annotations
 from keras_actionformer.datasets.splits import load_split, with_split
+from keras_actionformer.evaluation.blocked_videos import load_blocked_videos
 from keras_actionformer.evaluation.video_scores import load_video_scores
 
 
@@ -32,14 +35,24 @@ def read_ground_truth(config):
 
     Returns:
       (`Annotations`, `VideoScores`); without fusion the annotations of the training, and None.
-      What is assumed in them, the training has told.
+      They are without the videos that `data.blocked_videos` names. What is assumed in them, the
+      training has told.
     """
     video_scores = config.fusion.video_scores
     if not video_scores:
-        return read_annotations(config, on_note=_tell_nobody), None
+        return _without_blocked(config, read_annotations(config, on_note=_tell_nobody)), None
     # With the classes of the file, whatever those of the model are.
-    annotations = _load(config, on_note=_tell_nobody)
+    annotations = _without_blocked(config, _load(config, on_note=_tell_nobody))
     return annotations, load_video_scores(video_scores, annotations.class_names)
+
+
+def _without_blocked(config, annotations):
+    if not config.data.blocked_videos:
+        return annotations
+    ids = [video.video_id for video in annotations.videos]
+    blocked = load_blocked_videos(config.data.blocked_videos, ids)
+    videos = tuple(video for video in annotations.videos if video.video_id not in blocked)
+    return dataclasses.replace(annotations, videos=videos)
 
 
 def _load(config, **options):

@@ -118,6 +118,7 @@ def evaluate_workdir(
     average_recall=False,
     errors=None,
     any_encoder=False,
+    blocked_videos=None,
 ):
     """Detects on a subset with a training folder's model, fuses where it is set, and scores.
 
@@ -138,6 +139,7 @@ def evaluate_workdir(
         folder's model keeps.
       average_recall, errors: see `evaluate`.
       any_encoder: bool, take features of another encoder than the model was trained on, too.
+      blocked_videos: str or path, default the configuration's `data.blocked_videos`.
 
     Returns:
       `EvaluationResult`.
@@ -150,6 +152,8 @@ def evaluate_workdir(
     config = ml_collections.ConfigDict(run_config(workdir))
     config.fusion.video_scores = str(video_scores or config.fusion.video_scores)
     config.data.any_encoder |= any_encoder
+    own_blocked = config.data.blocked_videos
+    config.data.blocked_videos = str(blocked_videos or own_blocked)
     own_subset = config.data.eval_subset
     subset = subset or (_tuning_subset(config) if tune_threshold else own_subset)
     model = load_model(workdir, ActionFormer, weights)
@@ -158,6 +162,7 @@ def evaluate_workdir(
         raise UserError(FUSED)
     fusion = None if video_scores is None else config.fusion
     is_changed = override(overrides or {}, model, fusion)
+    is_changed |= config.data.blocked_videos != own_blocked
     videos = annotations.subset(subset)
     Experiment(config).check_encoder(model, videos)
     detections = detect_subset(model, config, videos)

@@ -62,6 +62,8 @@ class Validation:
         if not any(len(video.labels) for video in videos):
             raise UserError(f"data.val_subset is {subset!r}, but no video in it has an action.")
         self._batches = experiment.validation_stream(experiment.learned_videos(videos))
+        scored = {video.video_id for video in self._truth}  # all but blocked ones
+        videos = [video for video in videos if video.video_id in scored]
         self._items = evaluation_items(videos, experiment.features, experiment.timing)
         self._loss_step = self._traced_loss_step()
         self._first = config.train.val_from

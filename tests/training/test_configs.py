@@ -113,6 +113,9 @@ def write_data(folder, config, num_videos, num_steps):
         rows = [f"{v.video_id},{','.join(map(str, rng.random(num_classes)))}" for v in videos]
         header = f"video,{','.join(names)}"
         (folder / "video_scores.csv").write_text("\n".join([header, *rows]))
+    if data.blocked_videos:
+        data.blocked_videos = str(folder / "blocked.json")
+        (folder / "blocked.json").write_text('["another"]')
     check_config(config)
 
 
@@ -236,6 +239,7 @@ def test_prepare_writes_what_a_configuration_names(name):
     assert config.fusion.video_scores == (
         str(folder / "video_scores.json") if dataset.video_scores else ""
     )
+    assert config.data.blocked_videos in ("", str(folder / str(dataset.blocked_videos)))
 
 
 @tensorflow_only
