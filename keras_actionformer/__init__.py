@@ -17,6 +17,7 @@ _HOMES = {
     "Architecture": "network.architecture",
     "Detections": "detection.detections",
     "Encoder": "video.encoder",
+    "Ensemble": "detection.ensembles",
     "ErrorAnalysis": "evaluation.error_analysis",
     "EvaluationResult": "evaluation.result",
     "ExportedModel": "deploy.exported",
@@ -32,6 +33,7 @@ _HOMES = {
     "Thresholds": "detection.thresholds",
     "Timing": "data.grid",
     "UserError": "errors",
+    "VerbNounModel": "detection.actions",
     "Video": "data.annotations",
     "analyze": "evaluation.error_analysis",
     "class_colours": "report.palette",
@@ -40,6 +42,7 @@ _HOMES = {
     "default_config": "training.config",
     "draw_video": "video.drawing",
     "evaluate": "evaluation.evaluation",
+    "evaluate_actions": "evaluation.actions",
     "extract_videos": "video.feature_folder",
     "list_presets": "presets.builtin",
     "load_annotations": "data.annotation_files",
@@ -63,6 +66,7 @@ _HOMES = {
     "save_annotations": "data.annotation_files",
     "save_detections": "detection.detections",
     "save_drafts": "detection.drafts",
+    "save_submission": "detection.submissions",
     "simulate_dataset": "datasets.simulated",
     "simulate_videos": "video.simulated",
     "summarize": "benchmark.summary",
@@ -92,15 +96,19 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, which read an
     from keras_actionformer.datasets.simulated import simulate_dataset as simulate_dataset
     from keras_actionformer.deploy.client import ServedModel as ServedModel
     from keras_actionformer.deploy.exported import ExportedModel as ExportedModel
+    from keras_actionformer.detection.actions import VerbNounModel as VerbNounModel
     from keras_actionformer.detection.bouts import count_bouts as count_bouts
     from keras_actionformer.detection.detections import Detections as Detections
     from keras_actionformer.detection.detections import load_detections as load_detections
     from keras_actionformer.detection.detections import save_detections as save_detections
     from keras_actionformer.detection.drafts import save_drafts as save_drafts
+    from keras_actionformer.detection.ensembles import Ensemble as Ensemble
     from keras_actionformer.detection.postprocess import PostProcess as PostProcess
     from keras_actionformer.detection.raw_outputs import RawOutputs as RawOutputs
+    from keras_actionformer.detection.submissions import save_submission as save_submission
     from keras_actionformer.detection.thresholds import Thresholds as Thresholds
     from keras_actionformer.errors import UserError as UserError
+    from keras_actionformer.evaluation.actions import evaluate_actions as evaluate_actions
     from keras_actionformer.evaluation.comparison import compare as compare
     from keras_actionformer.evaluation.error_analysis import ErrorAnalysis as ErrorAnalysis
     from keras_actionformer.evaluation.error_analysis import analyze as analyze

@@ -299,10 +299,8 @@ def _detect(videos, class_names, fusion):
     else:
         model = ActionFormer.from_preset(_PRESET.value)
     if model.grid is None:
-        raise UserError(
-            f"{f"The preset '{_PRESET.value}' does" if _PRESET.value else 'The models do'} not "
-            "know the timing of its features."
-        )
+        named = f"The preset '{_PRESET.value}' does" if _PRESET.value else "The models do"
+        raise UserError(f"{named} not know the timing of its features.")
     override(given_settings(_SETTINGS), model, fusion)
     channels, grid = model.architecture.channels, model.grid
     features = FeatureFiles(

@@ -1,0 +1,96 @@
+"""Files for challenges, read back by readers of their own that follow what the challenges say."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_actionformer import Detections, UserError, save_submission
+
+PAIRS = tuple(f"{verb},{noun}" for verb in range(2) for noun in (0, 21))
+
+
+def read_epic(path):
+    """As the challenge checks and reads a file (EvaluationCode/evaluate_detection_json_ek100.py).
+
+    Returns:
+      (levels of supervision, [(video, start, end, verb, noun, score)]).
+    """
+    submission = json.loads(path.read_text(encoding="utf-8"))
+    assert submission["version"] == "0.2" and submission["challenge"] == "action_detection"
+    levels = [submission[name] for name in ("sls_pt", "sls_tl", "sls_td")]
+    assert all(0 <= level <= 5 for level in levels)
+    rows = []
+    for video_id, found in submission["results"].items():
+        for row in found:
+            assert row["verb"] in range(97) and row["noun"] in range(300)
+            verb, noun = map(int, row["action"].split(","))
+            assert (verb, noun) == (row["verb"], row["noun"])
+            start, end = map(float, row["segment"])
+            assert np.isfinite([start, end, row["score"]]).all()
+            rows.append((video_id, start, end, verb, noun, float(row["score"])))
+    return levels, rows
+
+
+def read_ego4d(path):
+    """As the baseline's scripts write and score a file (MQ of EGO4D/episodic-memory).
+
+    Returns:
+      For mAP and for recall: {clip: {label: [(start, end, score)]}}.
+    """
+    submission = json.loads(path.read_text(encoding="utf-8"))
+    assert submission["version"] == "1.0" and submission["challenge"] == "ego4d_moment_queries"
+    read = []
+    for name in ("detect_results", "retrieve_results"):
+        clips = {}
+        for clip, found in submission[name].items():
+            by_label = clips.setdefault(clip, {})
+            for row in found:
+                assert isinstance(row["label"], str)
+                times = [row["segment"][0], row["segment"][1], row["score"]]
+                by_label.setdefault(row["label"], []).append(tuple(times))
+        read.append(clips)
+    return read
+
+
+def test_epic(tmp_path):
+    found = {
+        "P01_11": Detections([[0.5, 2.25], [3, 4]], [0.75, 0.5], [1, 2], PAIRS),
+        "P02_03": Detections(np.zeros((0, 2)), [], [], PAIRS),
+    }
+    save_submission(tmp_path / "test.json", "epic", found)
+    assert read_epic(tmp_path / "test.json") == (
+        [2, 3, 3],
+        [("P01_11", 0.5, 2.25, 0, 21, 0.75), ("P01_11", 3.0, 4.0, 1, 0, 0.5)],
+    )
+    # A video in which nothing was found is there.
+    assert json.loads((tmp_path / "test.json").read_text())["results"]["P02_03"] == []
+    save_submission(tmp_path / "test.json", "epic", found, supervision=(1, 3, 4))
+    assert read_epic(tmp_path / "test.json")[0] == [1, 3, 4]
+
+
+def test_ego4d(tmp_path):
+    names = ("clean_/_wipe_a_table_or_kitchen_counter", "use_phone")
+    found = {"clip-a": Detections([[0.5, 2.25], [3, 4], [1, 2]], [0.9, 0.5, 0.1], [1, 0, 1], names)}
+    save_submission(tmp_path / "moments.json", "ego4d", found)
+    expected = {"clip-a": {names[1]: [(0.5, 2.25, 0.9), (1, 2, 0.1)], names[0]: [(3, 4, 0.5)]}}
+    assert read_ego4d(tmp_path / "moments.json") == [expected, expected]
+
+
+@pytest.mark.parametrize(
+    "name, format_name, names, levels, text",
+    [
+        ("a.json", "epics", PAIRS, (2, 3, 3), "'epics'.*'epic'"),
+        ("a.csv", "epic", PAIRS, (2, 3, 3), "must end in .json"),
+        ("a.json", "epic", ("take", "put", "cut", "mix"), (2, 3, 3), "class 'put'.*'0,21'"),
+        ("a.json", "epic", (), (2, 3, 3), "class 'class_1'"),
+        ("a.json", "ego4d", (), (2, 3, 3), "have no class names"),
+        ("a.json", "epic", PAIRS, (2, 3, 6), "three whole numbers in 0..5"),
+        ("a.json", "epic", PAIRS, 3, "three whole numbers in 0..5"),
+    ],
+)
+def test_what_cannot_be_submitted(tmp_path, name, format_name, names, levels, text):
+    found = {"v": Detections([[0, 1]], [0.5], [1], names)}
+    with pytest.raises(UserError, match=text):
+        save_submission(tmp_path / name, format_name, found, levels)
+    assert not list(tmp_path.iterdir())
