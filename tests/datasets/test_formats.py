@@ -228,6 +228,17 @@ def test_epic_nouns_with_class_names(tmp_path):
     np.testing.assert_array_equal(annotations.videos[1].labels, [5, 11])
 
 
+def test_epic_actions_are_called_by_both_ids(tmp_path):
+    paths = small_epic(tmp_path)
+    verbs, nouns, actions = (read_epic100(paths, name) for name in ("verb", "noun", "action"))
+    for verb, noun, action in zip(verbs.videos, nouns.videos, actions.videos, strict=True):
+        assert (action.video_id, action.subset) == (verb.video_id, verb.subset)
+        np.testing.assert_array_equal(action.segments_sec, verb.segments_sec)
+        names = [f"{v},{n}" for v, n in zip(verb.labels, noun.labels, strict=True)]
+        assert [actions.class_names[label] for label in action.labels] == names
+    check_saved(actions, tmp_path / "epic_action.json")
+
+
 def test_epic_names_of_equal_frequency_are_alphabetical(tmp_path):
     rows = EPIC_TRAIN.replace(",get,0,", ",collect,0,")
     path = write(tmp_path / "EPIC_100_train.csv", rows)

@@ -20,6 +20,7 @@ from keras_actionformer.datasets.formats import THUMOS14_CLASSES
 from keras_actionformer.datasets.prepare import prepare_dataset
 from keras_actionformer.datasets.published import PUBLISHED
 from keras_actionformer.errors import UserError
+from keras_actionformer.evaluation.blocked_videos import load_blocked_videos
 from keras_actionformer.evaluation.video_scores import load_video_scores
 
 
@@ -203,12 +204,14 @@ def test_activitynet_has_two_kinds_of_features_and_video_scores(tmp_path):
         write_feats(source / f"{kind}_features", ["v_a.npy", "v_b.npy"], channels)
     scores = {"results": {"a": [0.2, 0.8], "b": [1, 0]}, "class": ["run", "jump"]}
     write_json(source / "annotations" / "cuhk_val_simp_share.json", scores)
+    write_json(source / "blocked.json", ["b"])
     prepare_dataset("activitynet", source, tmp_path / "out", lines.append)
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {
         "annotations_tsp.json", "annotations_i3d.json", "feats_tsp", "feats_i3d",
-        "video_scores.json",
+        "video_scores.json", "blocked.json",
     }  # fmt: skip
+    assert load_blocked_videos(tmp_path / "out" / "blocked.json", videos) == {"b"}
     found = load_video_scores(tmp_path / "out" / "video_scores.json", ("jump", "run"))
     assert found["a"].tolist() == [0.8, 0.2]
 
@@ -222,6 +225,7 @@ def test_only_some_of_it(tmp_path, caplog):
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"annotations_i3d.json", "feats_i3d"}
     assert "1 of 2 videos have features" in lines[0] and "left out" not in caplog.text
     assert "There is no cuhk_val_simp_share.json: without video scores, no fusion." == lines[1]
+    assert "There is no blocked.json: all videos are scored." == lines[2]
 
 
 EPIC_HEAD = "narration_id,video_id,start_timestamp,stop_timestamp,verb,verb_class,noun,noun_class\n"
@@ -242,6 +246,7 @@ def test_epic_from_csv_files(tmp_path):
     assert len(found["annotations_noun.json"].class_names) == 300
     (video,) = found["annotations_noun.json"].subset("validation")
     assert (video.duration_sec, video.labels.tolist()) == (100.0, [3])
+    assert found["annotations_action.json"].class_names == ("0,3", "3,3")
     assert FeatureFiles(tmp_path / "out" / "feats", 2304, suffix=".npz").has("P01_01")
 
 
