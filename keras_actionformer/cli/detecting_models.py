@@ -139,10 +139,10 @@ def open_several(several):
     from keras_actionformer.detection.actions import VerbNounModel
     from keras_actionformer.detection.ensembles import Ensemble
     from keras_actionformer.model import ActionFormer
-    from keras_actionformer.presets.runs import CONFIG
+    from keras_actionformer.presets.runs import MODELS
 
     names = [name for of_kind in several.values() for name in of_kind]
-    runs = [name for name in names if (pathlib.Path(name) / CONFIG).exists()]
+    runs = [name for name in names if (pathlib.Path(name) / MODELS["average"]).exists()]
     configs = {run: _config_of(run) for run in runs}
     cuts = {run: detection_windows(config) for run, config in configs.items()}
     for run in runs:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import types
 
 import numpy as np
 import pytest
@@ -100,9 +101,13 @@ def test_either_may_be_several_and_tiles_change_nothing():
 
 
 def test_ids_are_places_or_the_names():
-    assert official_ids(small_model()) == [0, 1, 2]
-    assert official_ids(small_model(class_names=("id_001", "id_040", "id_007"))) == [1, 40, 7]
-    assert official_ids(small_model(class_names=("id_001", "cut", "id_007"))) == [0, 1, 2]
+    def ids_of(*names):
+        architecture = types.SimpleNamespace(num_classes=3)
+        return official_ids(types.SimpleNamespace(class_names=names, architecture=architecture))
+
+    assert ids_of("take", "put", "cut") == ids_of() == [0, 1, 2]
+    assert ids_of("id_001", "id_040", "id_007") == [1, 40, 7]  # as OpenTAD calls them
+    assert ids_of("id_001", "cut", "id_007") == [0, 1, 2]
 
 
 def test_other_pyramids_are_named():

@@ -40,6 +40,7 @@ from keras_actionformer.datasets.ego4d import cut_clips, read_ego4d_grid
 from keras_actionformer.datasets.formats import THUMOS14_CLASSES
 from keras_actionformer.datasets.sensors import read_recording
 from keras_actionformer.datasets.splits import load_split
+from keras_actionformer.evaluation.blocked_videos import load_blocked_videos
 from keras_actionformer.evaluation.video_scores import load_video_scores
 from keras_actionformer.files import parse_json, told_if_unreadable
 from keras_actionformer.presets.folder import read_part
@@ -325,6 +326,12 @@ ANNOTATIONS = [
     Reader(
         "EPIC_100_train.csv", _EPIC.encode(), lambda path: as_written(read_epic100(path, "verb"))
     ),
+    Reader(
+        "EPIC_100_validation.csv",
+        _EPIC.encode(),
+        lambda path: as_written(read_epic100(path, "action")),
+    ),
+    Reader("blocked.json", b'["v", "w"]', lambda path: load_blocked_videos(path, ["v"])),
     Reader("moments_train.json", _EGO4D.encode(), lambda path: as_written(read_ego4d(path))),
     Reader(
         "moments_val.json",

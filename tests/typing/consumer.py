@@ -17,6 +17,7 @@ from keras_actionformer import (
     Architecture,
     Detections,
     Encoder,
+    Ensemble,
     ErrorAnalysis,
     EvaluationResult,
     ExportedModel,
@@ -28,12 +29,14 @@ from keras_actionformer import (
     ServedModel,
     Timing,
     UserError,
+    VerbNounModel,
     Video,
     analyze,
     class_colours,
     default_config,
     draw_video,
     evaluate,
+    evaluate_actions,
     extract_videos,
     list_presets,
     load_annotations,
@@ -47,6 +50,7 @@ from keras_actionformer import (
     save_annotations,
     save_detections,
     save_drafts,
+    save_submission,
     simulate_dataset,
     simulate_videos,
     train,
@@ -89,6 +93,8 @@ def scores(folder: pathlib.Path, videos: list[Video]) -> None:
     assert_type(result.average_mean_ap, float)
     assert_type(result.mean_ap, np.ndarray)
     assert_type(result.per_class_table(), str)
+    levels = evaluate_actions(videos, {"v": found}, ("0,21", "3,4"))
+    assert_type(levels["action"], EvaluationResult)
     errors = analyze(videos, {"v": found}, tiou=0.4, thresholds=0.3, edges="data")
     assert_type(errors, ErrorAnalysis)
     assert_type(errors.false_positives.shares, np.ndarray)
@@ -109,6 +115,9 @@ def models(folder: pathlib.Path) -> None:
     print(model.detect(feats, fps=30, score_threshold=0.3).top_k(5).names)
     for found in model.detect([feats, feats], fps=[30.0, 25.0]):
         print(found.names)
+    both = VerbNounModel(model, Ensemble([model, model]))
+    print(both.detect(feats, fps=30).names)
+    save_submission(folder / "test.json", "epic", {"v": both.detect(feats)}, supervision=(2, 3, 4))
     model.save_to_preset(folder, description="Kitchens.", scores={"0.5": 70.9})
     assert_type(model.export_detector(folder, "tflite"), tuple[pathlib.Path, dict[str, Any]])
     assert_type(list_presets("thumos*")["thumos14_i3d"]["description"], Any)
