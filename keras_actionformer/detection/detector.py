@@ -313,10 +313,12 @@ class Detector:
             bad = np.flatnonzero(finest & ~is_finite[: len(finest)])
             if bad.size and not where:
                 where = f", first at step {start + bad[0] * self._model.strides[0]}"
+        heads = [layer for layer in self._model.layers if layer.name == "heads"]
+        dtypes = sorted({layer.compute_dtype for layer in heads})
         return (
             f"The network computes NaN or infinite numbers of {name}{where}. Its largest feature "
             f"is {largest:.4g} (step {largest_step}), and the network computes in "
-            f"{self._model.get_layer('heads').compute_dtype}: are the features such as the model "
+            f"{' and '.join(dtypes)}: are the features such as the model "
             "was trained on, and its weights not damaged?"
         )
 
