@@ -296,8 +296,8 @@ def _check_options():
     named = (_WORKDIR.value, _PRESET.value, _SERVER.value, given_several(_SEVERAL))
     if list(map(bool, named)).count(True) != 1:
         raise UserError(
-            "Give either --workdir=DIR or --preset=NAME or --server=URL, or several models to put "
-            "together: --ensemble=DIR,DIR, or --verbs=DIR and --nouns=DIR."
+            "Give either --workdir=DIR or --preset=NAME or --server=URL. (Several models are put "
+            "together by --ensemble=DIR,DIR, or --verbs=DIR and --nouns=DIR.)"
         )
     if not _SERVER.value and (_CLASSES.value is not None or _TIMEOUT.value is not None):
         raise UserError(

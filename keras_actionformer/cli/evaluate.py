@@ -280,7 +280,8 @@ def _detect(videos, class_names, fusion):
       ({video id: `Detections`}, `Thresholds` or None).
     """
     if not _FEATS.value:
-        raise UserError("A model needs --feats=DIR, the folder of the feature files.")
+        named = next(flag.name for flag in (_PRESET, *_SEVERAL.values()) if flag.value)
+        raise UserError(f"--{named} needs --feats=DIR, the folder of the feature files.")
     several = given_several(_SEVERAL)
     if several and _TUNE_THRESHOLD.value:
         raise UserError("--tune_threshold is for one model, which keeps what it finds.")

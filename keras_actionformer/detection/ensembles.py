@@ -222,9 +222,11 @@ def _check_alike(first, its_name, model, name):
         for field in _COMMON
     }
     differing |= {
-        "spread_duration": (model.postprocess.spread_duration, first.postprocess.spread_duration),
-        "grid": (model.grid, first.grid),
+        f"grid.{field}": (getattr(model.grid, field, None), getattr(first.grid, field, None))
+        for field in ("fps", "stride_frames", "window_frames")
     }
+    ours, theirs = (x.postprocess.spread_duration for x in (first, model))
+    differing["postprocess.spread_duration"] = theirs, ours
     for field, (theirs, ours) in differing.items():
         if theirs != ours:
             raise UserError(

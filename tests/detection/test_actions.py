@@ -159,7 +159,7 @@ def test_programs(folder):
     assert list(scores) == ["verb", "noun", "action"]
     of_file = run_here(folder, "evaluate", *truth, "--actions", "--detections=found.json")
     assert of_file.returncode == 0, of_file.stderr
-    assert "actions: 40 detections, 4 ground-truth instances of 2 classes" in of_file.stdout
+    assert "verbs: 40 detections, 4 ground-truth instances of 2 classes" in of_file.stdout
 
 
 @pytest.mark.parametrize(
