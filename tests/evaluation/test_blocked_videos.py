@@ -10,6 +10,7 @@ from helpers.programs import run_here
 from helpers.small_run import small_config, write_data
 from keras_actionformer import Annotations, UserError, evaluate, save_annotations, save_detections
 from keras_actionformer.evaluation.blocked_videos import load_blocked_videos
+from keras_actionformer.training.config import check_config
 from keras_actionformer.training.ground_truth import read_annotations, read_ground_truth
 
 NAMES = ("run", "jump", "sit")
@@ -50,6 +51,10 @@ def test_a_configuration_names_the_file(tmp_path):
     truth, _ = read_ground_truth(config)
     assert [v.video_id for v in truth.videos] == ["v1", "v2", "v3", "v4"]
     assert len(read_annotations(config).videos) == 6  # which trains
+    check_config(config)
+    config.data.blocked_videos = "none.json"
+    with pytest.raises(UserError, match="data.blocked_videos is 'none.json', which does not exist"):
+        check_config(config)
 
 
 @pytest.mark.parametrize(
