@@ -87,6 +87,7 @@ def test_actions_are_pairs_of_what_the_models_say():
     assert found.class_names[found.labels[0]] == "{},{}".format(*divmod(found.labels[0], NUM_NOUNS))
 
 
+@pytest.mark.slow
 def test_either_may_be_several_and_tiles_change_nothing():
     verbs, nouns = small_model(), nouns_model()
     once = VerbNounModel(verbs, nouns)
@@ -131,6 +132,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_programs(folder):
     models = ("--verbs=verbs", "--nouns=nouns,nouns")
     done = run_here(

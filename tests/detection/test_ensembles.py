@@ -90,6 +90,7 @@ def test_it_recommends_no_threshold_and_takes_settings_of_the_first():
     assert len(Ensemble(models[::-1]).detect(FEATS)) == 7
 
 
+@pytest.mark.slow
 def test_what_goes_on_is_detected_as_by_one_model():
     model = small_model()
     found = []
