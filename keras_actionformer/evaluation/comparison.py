@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 NUM_RESAMPLES = 1000
 CONFIDENCE = 0.95
-_BLOCK = 4_000_000  # weights of detections held at a time
+_BLOCK = 4_000_000  # weights of videos, or of right detections, held at a time
 
 
 def compare(
@@ -276,31 +276,55 @@ def _drawn_statistics(matched, weights):
     ap = np.empty((len(weights), len(matched.hits[0]), len(matched.videos)))
     for place, (videos, hits) in enumerate(zip(matched.videos, matched.hits, strict=True)):
         truth = weights @ matched.instances[place]
-        block = max(1, _BLOCK // max(len(videos), 1))
+        # Precision is best at a right detection: the others are only counted.
+        right = np.unique(np.concatenate(hits))
+        places_of_hits = [np.searchsorted(right, places) for places in hits]
+        seen, counts = _counts_until(videos, right)
+        block = max(1, _BLOCK // max(len(right), len(seen), 1))
         for start in range(0, len(weights), block):
             part = slice(start, start + block)
-            ap[part, :, place] = _average_precisions(weights[part][:, videos], hits, truth[part])
+            drawn = weights[part]
+            until = drawn[:, seen].astype(float) @ counts  # whole numbers, so that none is rounded
+            mine = drawn[:, videos[right]]
+            ap[part, :, place] = _average_precisions(mine, until, places_of_hits, truth[part])
     both = weights @ (matched.found + matched.num_instances)
     return _statistics(ap, _quotient(2 * (weights @ matched.right), both))
 
 
-def _average_precisions(weights, hits, truth):
+def _counts_until(videos, right):
+    """How many detections a video has up to each right one, that one with them.
+
+    Args:
+      videos: int (M,), the place of the video of each detection, by falling score.
+      right: int (U,), ascending places of those that are right.
+
+    Returns:
+      int (V,), the places of the videos that have any; float (V, U), their counts.
+    """
+    last = right[-1] + 1 if len(right) else 0
+    seen, rows = np.unique(videos[:last], return_inverse=True)
+    counts = np.zeros((len(seen), len(right)))
+    np.add.at(counts, (rows, np.searchsorted(right, np.arange(last))), 1)
+    return seen, np.cumsum(counts, axis=1)
+
+
+def _average_precisions(weights, until, hits, truth):
     """AP of one class where its detections count several times, or not at all.
 
     Args:
-      weights: int (resamples, M), how often each detection counts, by falling score.
+      weights: int (resamples, U), how often each detection counts that is right at any tIoU
+        threshold, by falling score.
+      until: float (resamples, U), how many detections count up to it.
       hits: a list of int (H,), for each tIoU threshold the places of those that are right.
       truth: int (resamples,), how many instances there are.
 
     Returns:
       float (resamples, thresholds), NaN where there are none.
     """
-    visited = np.cumsum(weights, axis=1)
     ap = []
     for places in hits:
         mine = weights[:, places]
-        # Precision is best at a right detection: the others need not be looked at.
-        precision = _quotient(np.cumsum(mine, axis=1), visited[:, places], empty=0.0)
+        precision = _quotient(np.cumsum(mine, axis=1), until[:, places], empty=0.0)
         envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
         ap.append(_quotient(np.sum(envelope * mine, axis=1), truth))
     return np.stack(ap, axis=1)

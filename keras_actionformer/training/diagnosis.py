@@ -25,7 +25,6 @@ from keras_actionformer.training.annotation_warnings import annotation_warnings,
 from keras_actionformer.training.config import architecture_of, check_config
 from keras_actionformer.training.experiment import Experiment
 from keras_actionformer.training.pyramid import suggest_pyramid
-from keras_actionformer.training.run_scores import check_scoring
 from keras_actionformer.training.statistics import (
     annotation_statistics,
     feature_statistics,
@@ -34,7 +33,6 @@ from keras_actionformer.training.statistics import (
     pyramid_warnings,
     suggestion_statistics,
 )
-from keras_actionformer.training.transfer import open_preset
 
 # As many errors, and as many warnings, are printed; `to_dict` has them all.
 _MOST_PRINTED = 20
@@ -114,6 +112,10 @@ def diagnose(config, data_only=False, progress=None):
     """
     findings, eval_findings = _Findings(), _Findings()
     if not data_only:
+        # What is about a model loads Keras; the data alone is read without.
+        from keras_actionformer.training.run_scores import check_scoring
+        from keras_actionformer.training.transfer import open_preset
+
         findings.attempt(check_config, config)
         opened = None if findings.problems else findings.attempt(open_preset, config)
         if opened is None:  # What follows from wrong settings is not worth telling.

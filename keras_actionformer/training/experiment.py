@@ -1,4 +1,7 @@
-"""What a configuration names, ready for use: annotations, features, batches, model, optimizer."""
+"""What a configuration names, ready for use: annotations, features, batches, model, optimizer.
+
+Keras is imported by what makes something of Keras alone: `inspect` reads data without it.
+"""
 
 import dataclasses
 import functools
@@ -19,11 +22,8 @@ from keras_actionformer.data.grid import Timing
 from keras_actionformer.data.learned_actions import learned_videos
 from keras_actionformer.data.sidecars import with_own_timing
 from keras_actionformer.errors import UserError
-from keras_actionformer.model import ActionFormer
-from keras_actionformer.network.padding import inference_padding
 from keras_actionformer.training.config import architecture_of, lengths_of, postprocess_of
 from keras_actionformer.training.ground_truth import read_annotations, read_ground_truth
-from keras_actionformer.training.optimizers import SGD, AdamW, WarmupSchedule
 from keras_actionformer.training.pyramid import check_reach
 from keras_actionformer.training.settings_warnings import settings_warnings
 
@@ -217,6 +217,8 @@ class Experiment:
 
         What is longer than the training's sequences is cut to windows of this length.
         """
+        from keras_actionformer.network.padding import inference_padding
+
         lengths = self.lengths
         if lengths.resize_to is None and lengths.window_steps is None:
             lengths = dataclasses.replace(
@@ -236,6 +238,8 @@ class Experiment:
 
     def build_model(self, annotations):
         """An `ActionFormer` with fresh weights for its annotations."""
+        from keras_actionformer.model import ActionFormer
+
         grid = self._common_grid(annotations)
         known, arguments = annotations.class_names, self.config.model.to_dict()
         unknown = range(len(known), arguments["num_classes"])
@@ -281,6 +285,8 @@ class Experiment:
         A step is of `train.accumulate_batches` batches, which may begin in one epoch and end in the
         next; what is left over at the end of the training makes no step.
         """
+        from keras_actionformer.training.optimizers import SGD, AdamW, WarmupSchedule
+
         settings = self.config.train
         batches_per_step = settings.accumulate_batches
 

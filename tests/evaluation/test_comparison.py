@@ -9,7 +9,7 @@ from helpers.made_up_scores import made_up
 from keras_actionformer import UserError, evaluate
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.detection.detections import Detections
-from keras_actionformer.evaluation.comparison import _average_precisions, compare
+from keras_actionformer.evaluation.comparison import _average_precisions, _counts_until, compare
 
 TIOUS = (0.3, 0.5)
 
@@ -20,10 +20,22 @@ def test_weights_of_detections_by_hand():
     Right are the first and the last. With four instances drawn: precision is 2/2 after the first
     (twice) and 3/3 after the last, so AP is 3 of 4. Drawn once each, precision is 1, then 2/3.
     """
-    weights = np.array([[2, 0, 1], [1, 1, 1], [0, 3, 0]])
-    ap = _average_precisions(weights, [np.array([0, 2])], np.array([4, 4, 0]))
+    weights, right = np.array([[2, 0, 1], [1, 1, 1], [0, 3, 0]]), np.array([0, 2])
+    seen, counts = _counts_until(np.array([0, 1, 2]), right)
+    ap = _average_precisions(
+        weights[:, right], weights[:, seen] @ counts, [np.array([0, 1])], np.array([4, 4, 0])
+    )
     np.testing.assert_allclose(ap[:2, 0], [3 / 4, (1 + 2 / 3) / 4])
     assert np.isnan(ap[2, 0])  # no instance was drawn
+
+
+def test_detections_are_counted_by_video_until_each_right_one():
+    """Of six detections, of videos 4, 2, 4, 4, 2 and 7, the second and the fourth are right."""
+    seen, counts = _counts_until(np.array([4, 2, 4, 4, 2, 7]), np.array([1, 3]))
+    assert seen.tolist() == [2, 4]  # that of video 7 comes after the last right one
+    assert counts.tolist() == [[1, 1], [1, 3]]
+    seen, counts = _counts_until(np.array([4, 2]), np.array([], int))
+    assert seen.shape == (0,) and counts.shape == (0, 0)
 
 
 def test_scores_are_those_of_evaluate():
