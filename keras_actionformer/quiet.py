@@ -7,7 +7,9 @@ them in all that comes after the start.
 
 import contextlib
 import importlib
+import json
 import os
+import pathlib
 import re
 import sys
 import tempfile
@@ -72,9 +74,38 @@ def import_quietly(name):
 
 
 def import_keras():
-    """Imports Keras and its backend."""
-    with quiet_start():
+    """Imports Keras and its backend, for programs, without what these load only where it is there.
+
+    JAX, SciPy, matplotlib and OpenCV take a third of the time, for parts that no program uses: a
+    converter and a training of TensorFlow's, and Keras' drawing. Afterwards they can be imported.
+    """
+    unused = ("matplotlib", "cv2")
+    if _backend() == "tensorflow":
+        unused = (*unused, "jax", "scipy")
+    with quiet_start(), _as_if_absent(*unused):
         import keras  # noqa: F401
+
+
+def _backend():
+    """The backend that Keras will choose, as it documents: by its variable or its file."""
+    folder = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    try:
+        told = json.loads((folder / "keras.json").read_text()).get("backend")
+    except (OSError, ValueError, AttributeError):
+        told = None
+    return os.environ.get("KERAS_BACKEND") or told or "tensorflow"
+
+
+@contextlib.contextmanager
+def _as_if_absent(*packages):
+    """Has an import of these packages fail in the block, where they are not loaded already."""
+    unseen = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(unseen))  # None: as Python documents it
+    try:
+        yield
+    finally:
+        for name in unseen:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager

@@ -86,6 +86,19 @@ def test_training_data_start_tensorflow_quietly(tmp_path):
     assert standard_error(code) == ""
 
 
+def test_a_program_loads_keras_without_what_it_does_not_use():
+    """Where they are installed, TensorFlow and Keras would load them; they can be loaded later."""
+    code = (
+        "import importlib, importlib.util, sys\n"
+        "from keras_actionformer.quiet import import_keras\n"
+        "import_keras()\n"
+        "names = ('jax', 'scipy', 'matplotlib', 'cv2')\n"
+        "assert 'keras' in sys.modules and not set(names) & set(sys.modules)\n"
+        "for name in filter(importlib.util.find_spec, names): importlib.import_module(name)"
+    )
+    assert standard_error(code) == ""
+
+
 def test_a_program_without_standard_error():
     code = (
         "import os, sys; os.close(2); sys.stderr = None\n"

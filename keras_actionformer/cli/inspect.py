@@ -23,9 +23,10 @@ from keras_actionformer.data.features import UNEQUAL_STREAMS
 from keras_actionformer.data.table_times import PLAIN_UNITS
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import write_json
-from keras_actionformer.quiet import quiet_start
+from keras_actionformer.quiet import import_keras
 from keras_actionformer.terminal import RunningLine
 from keras_actionformer.training.config import check_sections, default_config
+from keras_actionformer.training.diagnosis import diagnose
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -66,8 +67,8 @@ def main():
     files = (_ANNOTATIONS.value, _FEATS.value)
     if bool(_CONFIG.value) == any(files) or any(files) != all(files):
         raise UserError("Give either --config=FILE.py, or both --annotations=FILE and --feats=DIR.")
-    with quiet_start():
-        from keras_actionformer.training.diagnosis import diagnose
+    if _CONFIG.value:
+        import_keras()  # for what is about the model; files alone need none of it
     # What it would log is in the report.
     logging.set_verbosity(logging.ERROR)
     config = _CONFIG.value or _config_of_files()
