@@ -18,10 +18,10 @@ import threading
 from keras_actionformer.errors import UserError
 
 # Information and warnings of TensorFlow's C++ part, that there is no NVIDIA driver to load,
-# and what its converters say of a graph in their own language.
+# what its converters say of a graph in their own language, and what LiteRT runs on.
 _NOISE = re.compile(
     rb"WARNING: All log messages before absl|To enable the following instructions: "
-    rb"|[IW]0000 |E0000 .*(cuInit.*\(303\)|node_def_util)"
+    rb"|[IW]0000 |E0000 .*(cuInit.*\(303\)|node_def_util)|INFO: Created TensorFlow Lite "
 )
 _STDERR = 2  # TensorFlow writes to the file and not to `sys.stderr`
 _started_in = {}  # "pid" of the process that made the first model

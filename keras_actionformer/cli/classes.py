@@ -1,31 +1,10 @@
-"""The names of classes, and what an export says of its model, for the option --classes."""
+"""What the option --classes names: classes, or what an export says of its model."""
 
 import pathlib
-from collections.abc import Sequence
-from typing import NamedTuple
 
-from keras_actionformer.checks import check_class_names, from_fields
-from keras_actionformer.data.encoder_records import check_record
-from keras_actionformer.data.grid import FeatureGrid
-from keras_actionformer.detection.thresholds import Thresholds, check_thresholds
+from keras_actionformer.deploy.manifest import Exported, told_by
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import read_json, told_if_unreadable
-
-
-class Exported(NamedTuple):
-    """What is known of a model that is served.
-
-    Attributes:
-      class_names: sequence of str.
-      thresholds: `Thresholds` that it recommends, or None.
-      grid: `FeatureGrid` of the features it was trained on, or None.
-      encoder: dict, the record of what computed those, or None.
-    """
-
-    class_names: Sequence[str] = ()
-    thresholds: Thresholds | None = None
-    grid: FeatureGrid | None = None
-    encoder: dict | None = None
 
 
 def read_classes(path):
@@ -43,16 +22,7 @@ def read_classes(path):
     manifest = read_json(path, source)
     if not isinstance(manifest, dict) or not manifest.get("class_names"):
         raise UserError(f"{source} is no manifest of an export that names its classes.")
-    try:
-        names = check_class_names(manifest["class_names"])
-        return Exported(
-            names,
-            check_thresholds(manifest.get("thresholds"), len(names)),
-            from_fields("grid", manifest.get("grid"), FeatureGrid),
-            check_record(manifest.get("encoder")),
-        )
-    except UserError as error:
-        raise UserError(f"{source} cannot be used: {error}") from None
+    return told_by(manifest, source)
 
 
 def read_class_names(path):

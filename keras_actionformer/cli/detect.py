@@ -7,6 +7,7 @@
   detect --workdir=runs/thumos14 --feats=new --score_threshold=0.3 --output=found.csv
   detect --workdir=runs/anet --feats=new --video_scores=classifier.json --output=found.json
   detect --workdir=runs/two_streams --feats=new/rgb,new/flow --output=found.json
+  detect --export=exports/phone --feats=video.npy
   detect --server=http://localhost:8501/v1/models/thumos14 --feats=new --classes=labels.txt
 
 A feature file holds an array (time steps, channels) of the kind the model was trained on: `.npy`,
@@ -74,6 +75,10 @@ are taken.
 Another setting of the post-processing than the model's (or of the fusion, than the run's) is taken
 by --config.postprocess.nms_sigma=0.4 and the like, and told; files of the model stay as they are.
 
+--export names what `export` has written. ONNX Runtime or LiteRT, of whichever format it is, run it
+without TensorFlow (a SavedModel needs that), so that the first detection comes within a second. All
+but its settings is as of the model that was exported; it takes no --watch and has no tiles.
+
 --server asks a model that TensorFlow Serving runs somewhere else: over REST with an address as
 above, or over gRPC with grpc://localhost:8500/thumos14 (this needs the extra `grpc`); /versions/N
 behind either asks for one version. Such a model gives ids of classes, which --classes names: with
@@ -86,7 +91,12 @@ import pathlib
 
 from absl import flags, logging
 
-from keras_actionformer.cli.detecting_models import NO_DATA, local_model, served_model
+from keras_actionformer.cli.detecting_models import (
+    NO_DATA,
+    exported_model,
+    local_model,
+    served_model,
+)
 from keras_actionformer.cli.extracting import extract_and_tell
 from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.cli.settings import define_settings, given_settings
@@ -123,6 +133,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training run.")
 _PRESET = flags.DEFINE_string(
     "preset", None, "Instead: a preset (name, folder or hf://...), or a reference checkpoint."
 )
+_EXPORT = flags.DEFINE_string("export", None, "Instead: the folder of an exported model.")
 _SEVERAL = define_several()
 _SERVER = flags.DEFINE_string(
     "server", None, "Instead: the address of a model that TensorFlow Serving runs."
@@ -288,23 +299,25 @@ def _model():
     given = given_settings(_SETTINGS), bool(_VIDEO_SCORES.value)
     if _SERVER.value:
         return served_model(_SERVER.value, _CLASSES.value, _TIMEOUT.value, *given)
+    if _EXPORT.value:
+        return exported_model(_EXPORT.value, *given)
     several = given_several(_SEVERAL)
     return local_model(_WORKDIR.value, _PRESET.value, several, *given, _TILE_STEPS.value)
 
 
 def _check_options():
-    named = (_WORKDIR.value, _PRESET.value, _SERVER.value, given_several(_SEVERAL))
-    if list(map(bool, named)).count(True) != 1:
+    single = [flag.value for flag in (_WORKDIR, _PRESET, _EXPORT, _SERVER)]
+    if list(map(bool, [*single, given_several(_SEVERAL)])).count(True) != 1:
         raise UserError(
-            "Give either --workdir=DIR or --preset=NAME or --server=URL. (Several models are put "
-            "together by --ensemble=DIR,DIR, or --verbs=DIR and --nouns=DIR.)"
+            "Give either --workdir=DIR, --preset=NAME, --export=DIR or --server=URL. (Several "
+            "models are put together by --ensemble=DIR,DIR, or --verbs=DIR and --nouns=DIR.)"
         )
     if not _SERVER.value and (_CLASSES.value is not None or _TIMEOUT.value is not None):
         raise UserError(
             "--classes and --timeout are for --server; another model has its own class names."
         )
-    if _SERVER.value and _TILE_STEPS.value is not None:
-        raise UserError("--tile_steps is for a model that runs here, not for that of a --server.")
+    if (_SERVER.value or _EXPORT.value) and _TILE_STEPS.value is not None:
+        raise UserError("--tile_steps is for a run or a preset, not for an --export or a --server.")
     _check_format()
     if _SUMMARY.value and not _SUMMARY.value.lower().endswith(".csv"):
         raise UserError(f"--summary={_SUMMARY.value} must end in .csv.")
@@ -351,8 +364,8 @@ def _check_source():
 def _check_watch():
     """Raises UserError for options that are not for --watch, and for numbers that make no sense."""
     for flag in (
-        _SERVER, _FEATS, _VIDEOS, _FPS, _DURATION, _TABLE, _VIDEO_SCORES, _TILE_STEPS, _FORMAT,
-        _FIGURE, _TOP_K, _BOUTS,
+        _EXPORT, _SERVER, _FEATS, _VIDEOS, _FPS, _DURATION, _TABLE, _VIDEO_SCORES, _TILE_STEPS,
+        _FORMAT, _FIGURE, _TOP_K, _BOUTS,
     ):  # fmt: skip
         if flag.value:
             raise UserError(f"--{flag.name} is not for --watch: leave it out.")

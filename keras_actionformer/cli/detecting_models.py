@@ -1,14 +1,19 @@
-"""The models that `detect` runs: of a run or a preset, several as one, or one that is served."""
+"""The models that `detect` runs: of a run or preset, several as one, an export, or a served one."""
 
 import functools
+import os
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from keras_actionformer.cli.classes import Exported, read_classes
+from absl import logging
+
+from keras_actionformer.cli.classes import read_classes
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.grid import FeatureGrid, Timing
 from keras_actionformer.deploy.client import ServedModel
+from keras_actionformer.deploy.exported import ExportedModel
+from keras_actionformer.deploy.manifest import Exported
 from keras_actionformer.detection.thresholds import Thresholds
 from keras_actionformer.errors import UserError
 from keras_actionformer.quiet import import_keras, quiet_start
@@ -17,6 +22,7 @@ from keras_actionformer.training.overrides import default_fusion, override
 
 # What a run's configuration says of feature files, where there is no run.
 NO_DATA = {"feats": "", "prefix": "", "suffix": "", "downsample_rate": 1}
+_MANY_STEPS = 16384  # which a run or a preset takes in tiles
 
 
 class DetectingModel(NamedTuple):
@@ -33,7 +39,7 @@ class DetectingModel(NamedTuple):
       data: dict, what the configuration of its run says of their files.
       fusion: dict, how to fuse detections with scores of videos.
       thresholds: `Thresholds` that it recommends, or None.
-      network: `ActionFormer`, or None of one that is served.
+      network: `ActionFormer`, or None of an export and of one that is served.
       has_windows: bool, whether sequences are cut to windows.
     """
 
@@ -80,6 +86,43 @@ def served_model(address, classes, timeout_sec, settings, fuses):
         data=NO_DATA,
         fusion=fusion,
         thresholds=known.thresholds,
+    )
+
+
+def exported_model(folder, settings, fuses):
+    """The `DetectingModel` of an export, which runs without Keras.
+
+    Args:
+      folder: str, see `ExportedModel`.
+      settings, fuses: as for `served_model`.
+    """
+    fusion = default_fusion()
+    override(settings, fusion=fusion if fuses else None)
+    with quiet_start():
+        model = ExportedModel(folder, num_threads=os.cpu_count())
+    told = model.told
+
+    def detect(video_id, feats, fps, duration_sec):
+        model.check_length(len(feats), repr(video_id))
+        if len(feats) > _MANY_STEPS:
+            logging.warning(
+                "%r has %d steps, which run in one pass and take memory for all of them: tiles are "
+                "for a run or a preset.",
+                video_id,
+                len(feats),
+            )
+        return model.detect(feats, fps=fps, duration_sec=duration_sec)
+
+    return DetectingModel(
+        detect,
+        model.input_dim,
+        told.num_streams,
+        needs_duration=model.needs("duration_sec"),
+        grid=told.grid,
+        encoder=told.encoder,
+        data=NO_DATA,
+        fusion=fusion,
+        thresholds=told.thresholds,
     )
 
 

@@ -9,22 +9,19 @@ from typing import overload
 import numpy as np
 
 from keras_actionformer.checks import number, whole
+from keras_actionformer.deploy.asking import (
+    ASK_FOR,
+    INPUTS,
+    OUTPUTS,
+    as_detections,
+    known_or_zero,
+)
 from keras_actionformer.deploy.client_transport import open_service
 from keras_actionformer.deploy.exported import SIGNATURE
 from keras_actionformer.detection.detections import Detections
-from keras_actionformer.detection.inputs import check_sequences, one_each
+from keras_actionformer.detection.inputs import check_sequences
 from keras_actionformer.errors import UserError, counted
 
-_INPUTS = ("feats", "num_steps", "fps", "duration_sec")
-_OUTPUTS = ("detection_segments", "detection_scores", "detection_classes", "num_detections")
-
-# What to say where an exported model has no value of its own for an input.
-_ASK_FOR = {
-    "fps": "was trained on videos of several frame rates: pass fps (--fps), the frames a second of "
-    "this one",
-    "duration_sec": "has no timing of its own: pass duration_sec (--duration), the seconds that "
-    "are shared out over the features",
-}
 _MOST_DETECTIONS = 100_000  # that an answer may have, whatever the server says of its model
 _LONGEST_TIMEOUT_SEC = 1_000_000  # systems differ in how much more they take
 
@@ -113,8 +110,9 @@ class ServedModel:
             cannot be reached, refuses the request or does not answer with detections.
         """
         sequences, single = check_sequences(feats, self.input_dim)
-        rates = self._known_or_zero("fps", fps, len(sequences))
-        durations_sec = self._known_or_zero("duration_sec", duration_sec, len(sequences))
+        of_model = (len(sequences), f"The model at {self.url}", self._needed)
+        rates = known_or_zero("fps", fps, *of_model)
+        durations_sec = known_or_zero("duration_sec", duration_sec, *of_model)
         if max_detections is not None:
             self._check_max_detections(max_detections)
         results = []
@@ -128,7 +126,8 @@ class ServedModel:
                 },
                 min(self._most_detections or _MOST_DETECTIONS, _MOST_DETECTIONS),
             )
-            detections = self._check_answer(outputs)[:max_detections]
+            answer = f"The answer of the server at {self.url}"
+            detections = as_detections(outputs, self.class_names, answer)[:max_detections]
             if score_threshold is not None:
                 detections = detections.filter(min_score=score_threshold)
             results.append(detections)
@@ -144,7 +143,7 @@ class ServedModel:
         signatures = self._service.signatures()
         try:
             signature = signatures.get(SIGNATURE, {"inputs": {}, "outputs": {}})
-            for side, names in (("inputs", _INPUTS), ("outputs", _OUTPUTS)):
+            for side, names in (("inputs", INPUTS), ("outputs", OUTPUTS)):
                 for name in names:
                     if name not in signature[side]:
                         raise UserError(
@@ -165,7 +164,7 @@ class ServedModel:
                 raise ValueError("feats of any width")
             # Servers from before the time of default values tell nothing of them.
             defaults = signature.get("defaults")
-            needed = {name for name in _ASK_FOR if defaults and name not in defaults}
+            needed = {name for name in ASK_FOR if defaults and name not in defaults}
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, UserError):
                 raise
@@ -180,18 +179,6 @@ class ServedModel:
             )
         return input_dim, limit if limit > 0 else None, needed
 
-    def _known_or_zero(self, name, value, count):
-        """One float32 a sequence: 0 for None, as the served model takes what is not told."""
-        values = []
-        for one in one_each(name, value, count):
-            if one is None and name in self._needed:
-                raise UserError(f"The model at {self.url} {_ASK_FOR[name]}.")
-            with np.errstate(over="ignore", under="ignore"):
-                values.append(np.float32(0.0 if one is None else number(name, one)))
-            if one is not None and not 0 < values[-1] < np.inf:
-                raise UserError(f"{name} must be above 0 and fit into a float32, but is {one}.")
-        return values
-
     def _check_max_detections(self, max_detections):
         if whole("max_detections", max_detections) < 1:
             raise UserError(f"max_detections must be at least 1, but is {max_detections}.")
@@ -200,36 +187,6 @@ class ServedModel:
                 f"max_detections is {max_detections}, but the model at {self.url} was exported to "
                 f"give at most {self._most_detections}."
             )
-
-    def _check_answer(self, outputs):
-        """Returns the `Detections` of the outputs for one sequence, or raises UserError."""
-        for name in _OUTPUTS:
-            if name not in outputs:
-                raise self._bad_answer(f"{name!r} is missing")
-        scores = outputs["detection_scores"]
-        num_rows = scores.shape[-1] if scores.ndim else 0
-        shapes = ((1, num_rows, 2), (1, num_rows), (1, num_rows), (1,))
-        for name, shape, kinds in zip(_OUTPUTS, shapes, ("fiu", "fiu", "iu", "iu"), strict=True):
-            array = outputs[name]
-            if array.shape != shape or array.dtype.kind not in kinds:
-                raise self._bad_answer(
-                    f"{name!r} must be {'whole' if kinds == 'iu' else 'real'} numbers of shape "
-                    f"{shape}, but is {array.dtype} of shape {array.shape}"
-                )
-        segments_sec, scores, labels, count = (outputs[name][0] for name in _OUTPUTS)
-        if not 0 <= count <= num_rows:
-            raise self._bad_answer(f"'num_detections' is {count}, of {num_rows}")
-        with np.errstate(over="ignore"):  # becomes infinite, which `Detections` tells
-            segments_sec, scores = segments_sec.astype("float32"), scores.astype("float32")
-        try:
-            return Detections(
-                segments_sec[:count], scores[:count], labels[:count], self.class_names
-            )
-        except UserError as error:
-            raise self._bad_answer(str(error).rstrip(".")) from error
-
-    def _bad_answer(self, why):
-        return UserError(f"The answer of the server at {self.url} cannot be used: {why}.")
 
 
 def _shape(tensor_info):

@@ -14,7 +14,6 @@ import tempfile
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import logging
 from tensorflow.core.protobuf import saved_model_pb2
 
 import keras_actionformer
@@ -29,6 +28,7 @@ from keras_actionformer.deploy.exported import (
     SIGNATURE,
     THRESHOLDS,
     import_runtime,
+    no_warning_of_gradients,
     version_folders,
 )
 from keras_actionformer.errors import UserError
@@ -292,23 +292,12 @@ def _write_warmup_requests(path, graph, model, function):
             writer.write(log.SerializeToString())
 
 
-@contextlib.contextmanager
-def _no_warning_of_gradients():
-    """Leaves out that TensorFlow finds no gradients in what `_save` wrote without them."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-
-
 def _write_tflite(graph, folder, function, precision):
     path = folder / FILES["tflite"]
     # As the converter would, with gradients, and on the disk that is asked for.
     with tempfile.TemporaryDirectory(dir=folder) as saved_model:
         _save(_module(graph), saved_model, {SIGNATURE: function.get_concrete_function()})
-        with _no_warning_of_gradients():
+        with no_warning_of_gradients():
             converter = tf.lite.TFLiteConverter.from_saved_model(saved_model, [SIGNATURE])
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
             if precision != "float32":
@@ -384,6 +373,7 @@ def _manifest(graph, model, folder, function, format, precision):
         "inputs": inputs,
         "outputs": outputs,
         **model_metadata(model),
+        "num_streams": model.architecture.num_streams,
         "versions": _versions(),
         "files": {
             path.relative_to(folder).as_posix(): {

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import pathlib
 import re
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
+from absl import logging
 
 from keras_actionformer.containers.numpy_files import read_npz
-from keras_actionformer.errors import UserError
+from keras_actionformer.deploy.asking import ASK_FOR, INPUTS, as_detections, known_or_zero
+from keras_actionformer.deploy.manifest import Exported, told_by
+from keras_actionformer.detection.inputs import check_sequences
+from keras_actionformer.errors import UserError, counted
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import told_if_unreadable
 from keras_actionformer.presets.folder import read_part
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     import numpy.typing as npt
+
+    from keras_actionformer.detection.detections import Detections
 
 SIGNATURE = "serving_default"  # of a SavedModel, the one that detects
 MANIFEST = "manifest.json"
@@ -60,12 +70,13 @@ def version_folders(folder):
 
 
 class ExportedModel:
-    """An exported model.
+    """An exported model, used like the `ActionFormer` it was exported from, or called with arrays.
 
     Example:
 
     ```python
     model = ExportedModel("exports/thumos14", num_threads=2)
+    detections = model.detect(feats, fps=30)
     outputs = model(feats=feats[None], fps=[30.0])
     outputs["detection_segments"][0, : outputs["num_detections"][0]]  # seconds
     ```
@@ -99,6 +110,7 @@ class ExportedModel:
         signature: Literal["serving_default", "raw"] = "serving_default",
     ) -> None:
         folder = _find(pathlib.Path(folder).expanduser())
+        self._folder = folder
         self.manifest = _read_manifest(folder)
         format = self.manifest["format"]
         runtimes = RUNTIMES[format]
@@ -136,6 +148,90 @@ class ExportedModel:
             if "default" not in spec and name != "feats" and not (arrays[name] > 0).all():
                 raise UserError(f"The input {name!r} must be above 0: {spec['meaning']}.")
         return self._run(arrays)
+
+    @functools.cached_property
+    def told(self) -> Exported:
+        """What the manifest tells of the model: class names, thresholds, timing and encoder."""
+        return told_by(self.manifest, f"'{self._folder / MANIFEST}'")
+
+    @property
+    def input_dim(self) -> int:
+        """The channels of the features that the model takes."""
+        return self.manifest["inputs"]["feats"]["shape"][-1]
+
+    def needs(self, name: Literal["fps", "duration_sec"]) -> bool:
+        """Whether the model has no value of its own for an input."""
+        return "default" not in self.manifest["inputs"].get(name, {})
+
+    @overload
+    def detect(
+        self,
+        feats: np.ndarray,
+        fps: float | None = None,
+        duration_sec: float | None = None,
+    ) -> Detections: ...
+    @overload
+    def detect(
+        self,
+        feats: Iterable[np.ndarray],
+        fps: float | Sequence[float] | None = None,
+        duration_sec: float | Sequence[float] | None = None,
+    ) -> list[Detections]: ...
+    def detect(self, feats, fps=None, duration_sec=None):
+        """Detects actions in one sequence of features or in many, which run one by one.
+
+        Args:
+          feats: (T, input_dim) float array: one sequence; or a list or generator of such arrays of
+            any lengths (up to `num_steps`, where the model was exported with that).
+          fps: float, or one a sequence: frames per second of the video, where it differs from
+            the model's timing.
+          duration_sec: float, or one a sequence: detections are clipped to [0, duration].
+
+        Returns:
+          `Detections`, best first; a list of them, in the order of the input, for many.
+
+        Raises:
+          UserError: features of a wrong shape, empty, not finite or too long; no timing known; the
+            export is of raw outputs, or computes a NaN or infinity.
+        """
+        if "logits" in self.manifest["outputs"]:
+            raise UserError(
+                f"'{self._folder}' gives logits and offsets, and no detections: export the model "
+                "without --raw (raw=True)."
+            )
+        sequences, single = check_sequences(feats, self.input_dim)
+        needed = [name for name in ASK_FOR if self.needs(name)]
+        of_model = (len(sequences), f"The model of '{self._folder}'", needed)
+        rates = known_or_zero("fps", fps, *of_model)
+        durations_sec = known_or_zero("duration_sec", duration_sec, *of_model)
+        results = []
+        for i, sequence in enumerate(sequences):
+            self.check_length(len(sequence), "feats" if single else f"feats[{i}]")
+            values = (sequence, len(sequence), rates[i], durations_sec[i])
+            outputs = self(**self._batch_of(dict(zip(INPUTS, values, strict=True))))
+            outputs = {name: array[:1] for name, array in outputs.items()}
+            answer = f"What '{self._folder}' detects"
+            results.append(as_detections(outputs, self.told.class_names, answer))
+        return results[0] if single else results
+
+    def check_length(self, num_steps: int, name: str) -> None:
+        """Raises UserError where a sequence is longer than what the model was exported for."""
+        most = self.manifest["inputs"]["feats"]["shape"][1]
+        if isinstance(most, int) and num_steps > most:
+            raise UserError(
+                f"{name} has {counted(num_steps, 'step')}, but '{self._folder}' was exported for "
+                f"{most}: cut it, or export the model without --num_steps."
+            )
+
+    def _batch_of(self, values):
+        """The inputs for one sequence, padded and repeated to what was fixed in the export."""
+        batch, steps, _ = self.manifest["inputs"]["feats"]["shape"]
+        feats = values["feats"]
+        if isinstance(steps, int):
+            feats = np.pad(feats, ((0, steps - len(feats)), (0, 0)))
+        inputs = {**values, "feats": feats}
+        copies = batch if isinstance(batch, int) else 1
+        return {name: np.stack([value] * copies) for name, value in inputs.items()}
 
 
 def _as_input(name, value, spec, feats):
@@ -194,7 +290,8 @@ def import_runtime(runtime):
 def _open_saved_model(path, num_threads, signature):
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(path))
+    with no_warning_of_gradients():
+        loaded = tf.saved_model.load(str(path))
     function = loaded.signatures[signature]
     names = function.structured_input_signature[1]
 
@@ -206,9 +303,21 @@ def _open_saved_model(path, num_threads, signature):
     return run
 
 
+@contextlib.contextmanager
+def no_warning_of_gradients():
+    """Leaves out that TensorFlow finds no gradients in what was exported without them."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
 def _open_tflite(path, num_threads):
     litert = import_runtime("litert")
     interpreter = litert.Interpreter(model_path=str(path), num_threads=num_threads)
+    interpreter.allocate_tensors()  # and it tells now, not at the first call, what it runs on
     runner = interpreter.get_signature_runner()
     return lambda arrays: dict(runner(**arrays))
 

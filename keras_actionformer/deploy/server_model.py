@@ -7,7 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from absl import logging
 
-from keras_actionformer.deploy.exported import SIGNATURE, is_version, version_folders
+from keras_actionformer.deploy.exported import (
+    SIGNATURE,
+    is_version,
+    no_warning_of_gradients,
+    version_folders,
+)
 from keras_actionformer.deploy.server_json import Instance, group_by_length, pad_instances
 from keras_actionformer.errors import UserError
 from keras_actionformer.quiet import quiet_start
@@ -82,7 +87,8 @@ class ServedSavedModel:
         self._max_batch_size, self._max_steps = max_batch_size, max_steps
         try:
             # The variables live as long as the object that was loaded.
-            self._loaded = tf.saved_model.load(str(folder))
+            with no_warning_of_gradients():
+                self._loaded = tf.saved_model.load(str(folder))
             num_channels = _check_signature(folder, self._loaded.signatures)
             self._signature = self._loaded.signatures[SIGNATURE]
             signatures = _read_signatures(folder)

@@ -704,8 +704,8 @@ def test_wrong_ways_to_name_a_model(tmp_path):
     feats = f"--feats={EXPERIMENT / 'data' / 'feats' / 'vid8.npy'}"
     truth = f"--ground_truth={EXPERIMENT / 'data' / 'anno.json'}"
     for arguments, text in (
-        (("detect", feats), "Give either --workdir=DIR or --preset=NAME or --server=URL."),
-        (("detect", feats, "--preset=a", "--workdir=b"), "Give either --workdir=DIR or --preset="),
+        (("detect", feats), "either --workdir=DIR, --preset=NAME, --export=DIR or --server=URL."),
+        (("detect", feats, "--preset=a", "--workdir=b"), "Give either --workdir=DIR, --preset="),
         (("detect", feats, "--preset=simulate"), "did you mean 'simulated'"),
         (("evaluate", truth, "--preset=simulated"), "--preset needs --feats=DIR"),
         (("evaluate", "--preset=simulated"), "Give --workdir=DIR, or --ground_truth=FILE"),

@@ -405,7 +405,7 @@ def test_detect_runs_files_in_tiles(tmp_path):
         np.testing.assert_allclose(found[name].segments_sec, expected.segments_sec, atol=1e-4)
     assert "6/6" in done.stdout
     done = run_here(tmp_path, "detect", "--server=http://x", "--feats=v.npy", "--tile_steps=9")
-    assert done.returncode == 2 and "--tile_steps is for a model that runs here" in done.stderr
+    assert done.returncode == 2 and "--tile_steps is for a run or a preset" in done.stderr
 
 
 _MEASURE = """
