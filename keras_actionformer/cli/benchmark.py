@@ -3,6 +3,7 @@
   benchmark --what=forward --preset=thumos14_i3d --lengths=256,1024,2304
   benchmark --what=all --json=all.json --plot=all.png
   benchmark --what=data --config=thumos14_i3d
+  benchmark --what=start
 
 forward: the network alone, of each length and batch size, and `detect` on 16 sequences of mixed
   lengths in batches.
@@ -12,7 +13,8 @@ data: batches a second of a configuration's training data, from memory and from 
 evaluate: mAP and Recall@kx of a million detections.
 long: `detect` on a sequence of 1, 2, 4 and 8 times the training length.
 export: one sequence from features to detections, in Keras and in each export format.
-all: all of these but data.
+start: programs from the start of Python to their end, beside `import tensorflow, keras`.
+all: all of these but data and start.
 
 Each figure is the median of several runs, with the least and the most. Where work can be counted,
 two primitives of the machine, a matrix product and a convolution, run beside each run. Every case
@@ -28,6 +30,7 @@ from ml_collections import config_flags
 
 from keras_actionformer.benchmark.measurements import HEADER, NOTES, plot
 from keras_actionformer.benchmark.process import measure_alone
+from keras_actionformer.benchmark.starts import benchmark_start
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import write_json
 from keras_actionformer.quiet import import_keras
@@ -35,7 +38,7 @@ from keras_actionformer.report.figures import check_picture
 
 _ALL = ("forward", "train", "nms", "evaluate", "long", "export")
 _OF_A_MODEL = ("forward", "train", "long", "export")  # what has lengths, too
-_WHAT = flags.DEFINE_enum("what", "forward", [*_ALL, "data", "all"], "What to measure.")
+_WHAT = flags.DEFINE_enum("what", "forward", [*_ALL, "data", "start", "all"], "What to measure.")
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
     help_string="For --what=data: configuration, file or built-in name; "
@@ -74,8 +77,9 @@ def main():
     _print(measurements)
     problems = []
     for kind in kinds:
-        if kind == "data":
-            measurements += _measure_data(config)
+        if kind in ("data", "start"):
+            found = _data(config) if kind == "data" else benchmark_start(_RUNS.value)
+            measurements += _printed(found)
             continue
         for case in _cases(kind, machine["modes"].split("/"), lengths, batch_sizes):
             _, found, problem = _measure(**case)
@@ -122,15 +126,20 @@ def _measure(what, **case):
     return measure_alone(what, dtype=_DTYPE.value, num_runs=_RUNS.value, **case)
 
 
-def _measure_data(config):
+def _data(config):
     """Here and not alone: the configuration is a program, and its memory is the features'."""
     from keras_actionformer.benchmark.cases import benchmark_data
 
-    measurements = []
-    for measurement in benchmark_data(config, _RUNS.value):
+    return benchmark_data(config, _RUNS.value)
+
+
+def _printed(measurements):
+    """Prints each as soon as it is known; returns them in a list."""
+    found = []
+    for measurement in measurements:
         _print([measurement])
-        measurements.append(measurement)
-    return measurements
+        found.append(measurement)
+    return found
 
 
 def _print(measurements):

@@ -1,5 +1,6 @@
 """`detect --export` and `ExportedModel.detect`: as with the model, and without TensorFlow."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -13,12 +14,14 @@ from helpers.exports import LENGTHS, detect, small_sequences
 from helpers.models import CHANNELS
 from helpers.programs import ROOT, run_here
 from keras_actionformer import ActionFormer, UserError, load_detections, simulate_dataset
+from keras_actionformer.data.sidecars import Sidecar
 from keras_actionformer.deploy.exported import ExportedModel
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports are made with TensorFlow"
 )
 
+SIDECAR = Sidecar(25.0, 4, 16, duration_sec=7.0, num_frames=175)
 FORMATS = ["tflite", "saved_model", pytest.param("onnx", marks=pytest.mark.slow)]
 RUNTIMES = {"tflite": "ai_edge_litert", "onnx": "onnxruntime"}
 
@@ -38,8 +41,7 @@ def feats(tmp_path):
     folder.mkdir()
     for i, x in enumerate(small_sequences()):
         np.save(folder / f"v{i}.npy", x)
-    times = {"fps": 50.0, "stride_frames": 4, "window_frames": 16, "duration_sec": 4.0}
-    (folder / "v1.json").write_text(json.dumps(times))
+    SIDECAR.save(folder / "v1.npy")
     return folder
 
 
@@ -208,12 +210,12 @@ def test_features_of_another_encoder(export, feats, tmp_path):
     manifest = json.loads((folder / "manifest.json").read_text())
     record = {"name": "motion", "sha256": "0" * 64}
     (folder / "manifest.json").write_text(json.dumps({**manifest, "encoder": record}))
-    sidecar = json.loads((feats / "v1.json").read_text())
-    other = {**sidecar, "encoder": {**record, "sha256": "1" * 64}}
-    (feats / "v1.json").write_text(json.dumps(other))
+    other = dataclasses.replace(SIDECAR, encoder={**record, "sha256": "1" * 64})
+    other.save(feats / "v1.npy")
     options = [f"--export={folder}", f"--feats={feats / 'v1.npy'}"]
     done = run_here(tmp_path, "detect", *options)
-    assert done.returncode == 2 and "motion" in done.stderr and "--any_encoder" in done.stderr
+    assert done.returncode == 2 and "encoder.sha256" in done.stderr
+    assert "--any_encoder" in done.stderr
     assert run_here(tmp_path, "detect", *options, "--any_encoder").returncode == 0
 
 
