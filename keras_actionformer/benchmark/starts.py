@@ -30,6 +30,7 @@ _FILES = (
 )
 _FORMATS = ("saved_model", "tflite", "onnx")
 _GRID = ("--stride_frames=8", "--window_frames=16")
+_IMPORT = "import tensorflow, keras"
 _PROGRAMS = {
     "detect": ("detect", "--preset=simulated", _FILE),
     **{f"detect, {format}": ("detect", f"--export={format}", _FILE) for format in _FORMATS},
@@ -59,7 +60,7 @@ def benchmark_start(num_runs=7):
         for format in _FORMATS:
             options = ("--preset=simulated", f"--format={format}", f"--output={format}")
             _run(folder, *_program("export", *options), may_fail=True)
-        cases = {"import tensorflow, keras": ("-c", "import tensorflow, keras")}
+        cases = {_IMPORT: ("-c", _IMPORT)}
         for name, arguments in _PROGRAMS.items():
             if _run(folder, *_program(*arguments), may_fail=True) is not None:
                 cases[name] = _program(*arguments)
