@@ -75,9 +75,8 @@ are taken.
 Another setting of the post-processing than the model's (or of the fusion, than the run's) is taken
 by --config.postprocess.nms_sigma=0.4 and the like, and told; files of the model stay as they are.
 
---export names what `export` has written. ONNX Runtime or LiteRT, of whichever format it is, run it
-without TensorFlow (a SavedModel needs that), so that the first detection comes within a second. All
-but its settings is as of the model that was exported; it takes no --watch and has no tiles.
+--export names what `export` has written: ONNX Runtime or LiteRT run it without TensorFlow, and the
+first detection comes within a second. Its settings are fixed, and it has neither tiles nor --watch.
 
 --server asks a model that TensorFlow Serving runs somewhere else: over REST with an address as
 above, or over gRPC with grpc://localhost:8500/thumos14 (this needs the extra `grpc`); /versions/N
@@ -91,12 +90,7 @@ import pathlib
 
 from absl import flags, logging
 
-from keras_actionformer.cli.detecting_models import (
-    NO_DATA,
-    exported_model,
-    local_model,
-    served_model,
-)
+from keras_actionformer.cli import detecting_models as models
 from keras_actionformer.cli.extracting import extract_and_tell
 from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.cli.settings import define_settings, given_settings
@@ -237,9 +231,8 @@ def main():
         if threshold is None:
             raise UserError(
                 f"--{'bouts' if _BOUTS.value else 'watch'} needs to know from which score on "
-                "detections count, but the model "
-                "recommends none: give --score_threshold=0.3, say, or have evaluate "
-                "--tune_threshold find the best one."
+                "detections count, but the model recommends none: give --score_threshold=0.3, say, "
+                "or have evaluate --tune_threshold find the best one."
             )
     if _WATCH.value:
         _watch(model, threshold)
@@ -247,7 +240,7 @@ def main():
     files, names, num_failed = {}, _FEATS.value, 0
     if _VIDEOS.value:
         files, names, num_failed = _extracted(model)
-        model = model._replace(data=NO_DATA)  # which is about the features of the run
+        model = model._replace(data=models.NO_DATA)  # which is about the features of the run
     rule = _UNEQUAL_STREAMS.value
     videos = find_videos(names, model.data, model.channels, model.num_streams, rule)
     if _FORMAT.value in FORMATS:
@@ -298,11 +291,11 @@ def _model():
     """The `DetectingModel` that the options name."""
     given = given_settings(_SETTINGS), bool(_VIDEO_SCORES.value)
     if _SERVER.value:
-        return served_model(_SERVER.value, _CLASSES.value, _TIMEOUT.value, *given)
+        return models.served_model(_SERVER.value, _CLASSES.value, _TIMEOUT.value, *given)
     if _EXPORT.value:
-        return exported_model(_EXPORT.value, *given)
+        return models.exported_model(_EXPORT.value, *given)
     several = given_several(_SEVERAL)
-    return local_model(_WORKDIR.value, _PRESET.value, several, *given, _TILE_STEPS.value)
+    return models.local_model(_WORKDIR.value, _PRESET.value, several, *given, _TILE_STEPS.value)
 
 
 def _check_options():
@@ -449,8 +442,7 @@ def _told(found, recommended):
         return f"{counted(total, 'detection')} in {num_files}."
     return (
         f"{counted(total, 'detection')} in {num_files}; the model recommends those with a "
-        "score from "
-        f"{recommended} on: --score_threshold={recommended.common:g}, or --bouts."
+        f"score from {recommended} on: --score_threshold={recommended.common:g}, or --bouts."
     )
 
 
