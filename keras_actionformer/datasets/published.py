@@ -231,7 +231,7 @@ PUBLISHED = {
             "anet_1.3.tar.gz": "c415f50120b9425ee1ede9ac3ce11203",
             "anet_1.3_i3d.tar.gz": "e649425954e0123401650312dd0d56a7",
         },
-        "blocked.json",
+        blocked_videos="blocked.json",
     ),
     "epic100": DataSet(
         "EPIC-KITCHENS-100",
