@@ -135,6 +135,14 @@ def detect_alone(folder, *options):
     return printed, loaded.split()
 
 
+def assert_same_text(found, expected):
+    """Numbers may be rounded the other way."""
+    words, others = (text.replace(",", " ").split() for text in (found, expected))
+    assert len(words) == len(others)
+    for word, other in zip(words, others, strict=True):
+        assert word == other or float(word) == pytest.approx(float(other), abs=0.0101)
+
+
 @pytest.mark.parametrize("format", ["tflite", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_as_with_the_model_and_without_tensorflow(export, presets, feats, tmp_path, format):
     """Bouts, their table, drafts of a labelling tool, and times that features tell."""
@@ -148,11 +156,12 @@ def test_as_with_the_model_and_without_tensorflow(export, presets, feats, tmp_pa
     expected = run_here(tmp_path / "model", "detect", f"--preset={presets}", *options)
     assert expected.returncode == 0, expected.stderr
     printed, loaded = detect_alone(tmp_path / "export", f"--export={export(format)}", *options)
-    assert printed == expected.stdout and "fall" in printed
+    assert_same_text(printed, expected.stdout)
+    assert "fall" in printed
     assert {"keras", "tensorflow", "jax"}.isdisjoint(loaded) and RUNTIMES[format] in loaded
     for path in (tmp_path / "model").rglob("*.*"):
         other = tmp_path / "export" / path.relative_to(tmp_path / "model")
-        assert other.read_text() == path.read_text()
+        assert_same_text(other.read_text(), path.read_text())
 
 
 def test_a_run_of_several_streams(export, model, feats, tmp_path):
