@@ -53,6 +53,11 @@ def assert_same(found, expected):
     assert found.class_names == expected.class_names
 
 
+def by_time(found):
+    starts, ends = found.segments_sec.T
+    return found[np.lexsort((ends, starts, found.labels))]
+
+
 # === In Python ===
 
 
@@ -242,5 +247,6 @@ def test_the_simulated_videos(checked_by_one_process, tmp_path, format):
     assert len(found) == 7
     for video_id, detections in found.items():
         expected = model.detect(np.load(tmp_path / "data" / "feats" / f"{video_id}.npy"))
-        assert_same(detections, expected)
+        # Of hundreds, some have the same score but for the last digit.
+        assert_same(by_time(detections), by_time(expected))
         assert max(LENGTHS) < len(detections)
