@@ -42,7 +42,7 @@ def get_config():
     config.model.embd_dim = config.model.fpn_dim = config.model.head_dim = {s.width}
     config.model.n_mha_win_size = 9  # steps that attention sees
     config.model.init_loss_norm = {s.init_loss_norm}  # points of a batch that learn an action
-    config.model.droppath = 0.1  # against overfitting
+    config.model.droppath = {s.droppath}  # against overfitting
 
     # === Training: {steps} ===
     config.train.batch_size = {s.batch_size}

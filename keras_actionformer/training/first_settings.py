@@ -14,9 +14,14 @@ from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.training.pyramid import count_points, suggest_pyramid
 
-# For less than so many actions a network of such a width, and at least so many steps an epoch. The
-# reference's width of 512 learns thousands of actions.
-_SIZES = ((200, 64, 12), (3_000, 128, 36), (10_000, 256, 36), (math.inf, 512, 36))
+# For less than so many actions a network of such a width, at least so many steps an epoch, and
+# such a stochastic depth. The reference's width of 512 learns thousands of actions.
+_SIZES = (
+    (200, 64, 12, 0.1),
+    (3_000, 128, 36, 0.2),
+    (10_000, 256, 36, 0.1),
+    (math.inf, 512, 36, 0.1),
+)
 _BATCH_SIZE = 2
 _WARMUP_EPOCHS, _EPOCHS = 5, 30
 _LONG_SEQUENCE_STEPS = 1152  # a window of more takes time; only long actions need it
@@ -36,6 +41,7 @@ class FirstSettings:
 
     Attributes:
       width: int, of the network: embedding, pyramid and heads.
+      droppath: float, probability of dropping a sample's branch of a block, against overfitting.
       regression_range: pairs of numbers, in steps, one a level.
       max_seq_len: int, training length in steps.
       init_loss_norm: float, points of a batch that learn an action: where the loss begins.
@@ -46,6 +52,7 @@ class FirstSettings:
     """
 
     width: int
+    droppath: float
     regression_range: tuple[tuple[float, float], ...]
     max_seq_len: int
     init_loss_norm: float
@@ -67,7 +74,7 @@ def first_settings(sequences):
     """
     pyramid = suggest_pyramid(sequences)
     num_actions = sum(len(sequence.video.labels) for sequence in sequences)
-    _, width, least_steps = next(size for size in _SIZES if num_actions < size[0])
+    _, width, least_steps, droppath = next(size for size in _SIZES if num_actions < size[0])
     # Longer windows than two of the longest action take time and teach nothing more.
     longest = max(np.diff(s.video.segments_sec).max(initial=0) / s.grid.step_sec for s in sequences)
     last_stride = pyramid.strides[-1]
@@ -77,6 +84,7 @@ def first_settings(sequences):
     repeats = math.ceil(least_steps * batch_size / len(sequences))
     return FirstSettings(
         width=width,
+        droppath=droppath,
         regression_range=pyramid.regression_range,
         max_seq_len=max_seq_len,
         init_loss_norm=round(batch_size * _points_that_learn(sequences, pyramid, max_seq_len), 1),
