@@ -15,13 +15,17 @@ from keras_actionformer.data.annotations import Annotations
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import atomic_write, read_text
 
+_NUM_ORDERS = 32  # of groups of videos that are tried
+
 
 def split_videos(videos, shares, groups=None, seed=0):
     """Assigns videos to subsets so that each gets its share of every class, as far as possible.
 
     Groups of videos (by default each video is one) go in a random order, those with the most
-    actions first, to the subset that lacks most of what the group holds: by classes, of which the
-    rarest counts most, then by number of videos. Every subset gets one group at least.
+    actions first, to the subset that lacks most of what the group holds: by actions and seconds of
+    each class, of which the rarest counts most, then by number of videos. Every subset gets one
+    group at least. Of several random orders that one is taken whose subsets come nearest to their
+    shares.
 
     Args:
       videos: sequence of `Video`.
@@ -48,37 +52,52 @@ def split_videos(videos, shares, groups=None, seed=0):
     counts = {name: _counts(group, num_classes) for name, group in members.items()}
     total = sum(counts.values())
     weights = 1 / np.maximum(total, 1)  # a class counts as much as any other, however rare
-    rng = np.random.default_rng([seed])
-    order = sorted(rng.permutation(len(members)), key=lambda i: -len(_actions(members, i)))
-    names = list(members)
     wanted = {subset: share * total for subset, share in shares.items()}
-    assigned = {subset: [] for subset in shares}
-    for place, i in enumerate(order):
-        empty = [subset for subset in shares if not assigned[subset]]
-        # The last groups go where there is none yet.
-        open_subsets = empty if len(order) - place <= len(empty) else list(shares)
-        group = counts[names[i]]
-        subset = max(
-            open_subsets,
-            key=lambda name: (
-                float(weights @ np.minimum(group, np.maximum(wanted[name], 0)))
-                + 1e-3 * float(wanted[name][-1]) / len(videos)
-            ),
-        )
-        assigned[subset].append(names[i])
-        wanted[subset] = wanted[subset] - group
-    subset_of = {name: subset for subset, found in assigned.items() for name in found}
+    rng = np.random.default_rng([seed])
+    names, found = list(members), []
+    for _ in range(_NUM_ORDERS):
+        order = [names[i] for i in rng.permutation(len(names))]
+        order.sort(key=lambda name: -counts[name][:num_classes].sum())
+        found.append(_assign(order, counts, wanted, weights))
+    _, subset_of = min(found, key=lambda pair: pair[0])
     return {video.video_id: subset_of[group_of[video.video_id]] for video in videos}
 
 
-def _actions(members, i):
-    return [label for video in list(members.values())[i] for label in video.labels]
+def _assign(order, counts, wanted, weights):
+    """Assigns groups in an order.
+
+    Args:
+      order: list of names of groups.
+      counts: dict of name to `_counts` of the group.
+      wanted: dict of subset to what it should get, as `_counts`.
+      weights: float (2 K + 1,), what each count is worth.
+
+    Returns:
+      (float, how far the subsets are from what they should get; dict of name to subset).
+    """
+    lacking, subset_of = dict(wanted), {}
+    num_videos = sum(counts.values())[-1]
+    for place, name in enumerate(order):
+        empty = [subset for subset in wanted if subset not in subset_of.values()]
+        # The last groups go where there is none yet.
+        open_subsets = empty if len(order) - place <= len(empty) else list(wanted)
+        subset_of[name] = subset = max(
+            open_subsets,
+            key=lambda subset: (
+                float(weights @ np.minimum(counts[name], np.maximum(lacking[subset], 0)))
+                + 1e-3 * float(lacking[subset][-1]) / num_videos
+            ),
+        )
+        lacking[subset] = lacking[subset] - counts[name]
+    return sum(float(weights @ np.abs(lack)) for lack in lacking.values()), subset_of
 
 
 def _counts(group, num_classes):
-    """Actions of each class, and in the last place videos, of a group."""
+    """Actions of each class, seconds of each class, and videos, of a group."""
     labels = np.concatenate([np.zeros(0, np.int64), *(video.labels for video in group)])
-    return np.append(np.bincount(labels, minlength=num_classes), len(group)).astype(np.float64)
+    lengths = [np.diff(video.segments_sec)[:, 0] for video in group]
+    seconds = np.bincount(labels, np.concatenate(lengths), minlength=num_classes)
+    return np.concatenate([np.bincount(labels, minlength=num_classes), seconds, [len(group)]])
 
 
 # === Files ===

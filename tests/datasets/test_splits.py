@@ -34,6 +34,18 @@ def test_every_subset_has_its_share_of_every_class():
         np.testing.assert_allclose(found[subset] / total, share, atol=0.06)
 
 
+def test_every_subset_has_its_share_of_the_time():
+    """Two of twenty videos are long: each half gets one of them."""
+    videos = []
+    for i in range(20):
+        segments = np.array([[0.0, 50.0 if i % 10 == 7 else 10.0], [60.0, 65.0]])
+        videos.append(Video(f"v{i}", "all", 100.0, 25.0, segments, np.array([0, 1])))
+    for seed in range(10):
+        split = split_videos(videos, {"a": 0.5, "b": 0.5}, seed=seed)
+        assert collections.Counter(split.values()) == {"a": 10, "b": 10}
+        assert {split["v7"], split["v17"]} == {"a", "b"}
+
+
 def test_a_rare_class_is_in_both_subsets():
     # Only two of ten videos have it: at random, both would often be in one.
     videos = [video(f"v{i}", 0, 0, *([1] if i in (3, 7) else [])) for i in range(10)]
