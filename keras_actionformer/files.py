@@ -12,6 +12,7 @@ import shutil
 import stat
 import uuid
 
+from keras_actionformer import remote
 from keras_actionformer.errors import UserError
 
 try:
@@ -32,7 +33,7 @@ def read_bytes(path, kind, most_bytes=None):
     """Reads a file.
 
     Args:
-      path: str or `os.PathLike`.
+      path: str or `os.PathLike`; a str may be an address, see remote.py.
       kind: str, what messages call the file, e.g. `"Annotation file"`.
       most_bytes: int, what a larger file is refused for; None for any size.
 
@@ -43,12 +44,17 @@ def read_bytes(path, kind, most_bytes=None):
       UserError: the file does not exist, cannot be read or is too large.
     """
     try:
-        check_is_file(path)
-        with open(path, "rb") as file:
-            content = file.read(-1 if most_bytes is None else most_bytes + 1)
+        if remote.is_address(path):
+            content = remote.read(path, end=None if most_bytes is None else most_bytes + 1)
+        else:
+            check_is_file(path)
+            with open(path, "rb") as file:
+                content = file.read(-1 if most_bytes is None else most_bytes + 1)
     except FileNotFoundError:
         raise UserError(f"{kind} '{path}' does not exist; check its path.") from None
     except (OSError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"{kind} '{path}' cannot be read: {reason_of(error)}.") from None
     if most_bytes is not None and len(content) > most_bytes:
         raise UserError(
@@ -179,11 +185,11 @@ def path_inside(folder, name):
     """The path that a name has in a folder: names come from files of others, as ids of videos do.
 
     Args:
-      folder: str or `os.PathLike`.
+      folder: str or `os.PathLike`; a str may be an address.
       name: str; with a slash it is that of a file in a folder in there.
 
     Returns:
-      `pathlib.Path`.
+      `pathlib.Path`, or the address as a str.
 
     Raises:
       UserError: the name leads out of the folder, or is none that a file can have.
@@ -197,6 +203,8 @@ def path_inside(folder, name):
         is_name = False
     if not is_name:
         raise UserError(f"No file can be called {name[:200]!r}; rename it.")
+    if remote.is_address(folder):
+        return remote.join(folder, path.as_posix())
     return pathlib.Path(folder, path)
 
 

@@ -308,7 +308,8 @@ class ActionFormer(TrainableNetwork):
           preset: str or path: a built-in name (`list_presets`), a preset's folder, the folder of
             a training run, `hf://ORGANIZATION/NAME` or `hf://ORGANIZATION/NAME@REVISION` (needs
             the extra `hub`), or a checkpoint of the reference or of OpenTAD: a `.pth.tar` or `.pth`
-            file, or the folder of its experiment, whose last epoch is taken. No code is run.
+            file, or the folder of its experiment, whose last epoch is taken. No code is run. All
+            but the last may be at an address, `s3://bucket/kitchen` (extra `remote`).
           num_classes: int or sequence of class names: replaces the last layer of the
             classification head by a fresh one for these classes, and keeps all other weights. A
             class of the same name as one of the preset keeps what that has learnt; without names
@@ -349,7 +350,8 @@ class ActionFormer(TrainableNetwork):
         it was. Its `README.md` tells people what the preset is.
 
         Args:
-          folder: str or path, a new folder or that of a preset to replace.
+          folder: str or path, a new folder or that of a preset to replace; or an address (extra
+            `remote`), where files appear one by one.
           description: str, one sentence.
           feature_encoder: str, what computed the features. This and the next two are, by default,
             those of the preset that the model was opened from.

@@ -36,9 +36,10 @@ looks as if the video ended there. It ends with the video or by Ctrl-C, with eve
 
   detect --workdir=runs/mice --watch=recording.ts --output=found.jsonl
 
-A file may be longer than memory allows: of a `.npy` or `.h5`, parts are read at a time, and
-features of more than 16384 steps run in overlapping tiles that find what one pass would find.
---tile_steps sets how long these are, and so the memory that they take.
+Features, presets and runs may be at an address, s3://bucket/feats, say (extra `remote`). A file may
+be longer than memory allows: of a `.npy` or `.h5`, parts are read at a time, and features of more
+than 16384 steps run in overlapping tiles that find what one pass would find. --tile_steps sets how
+long these are, and so the memory that they take.
 
 --bouts writes what a person would after watching: of each class one bout after the other, by time,
 with a table of their counts and seconds. They are what scores as high as the model recommends (a
@@ -117,6 +118,7 @@ from keras_actionformer.errors import UserError, counted
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.evaluation.video_scores import load_video_scores
 from keras_actionformer.files import path_inside
+from keras_actionformer.remote import is_address
 from keras_actionformer.report.figures import check_picture
 from keras_actionformer.report.timeline import plot_timeline
 from keras_actionformer.terminal import RunningLine
@@ -247,7 +249,8 @@ def main():
         check_draft_ids(videos)
     times = times_of(videos, model, _FPS.value, _DURATION.value, _TABLE.value, _ANY_ENCODER.value)
     for features, name in videos.values():  # a bad file is told before time is spent on others
-        features.check(name)
+        if not features.is_remote:  # which would be fetched twice
+            features.check(name)
     found, line = {}, RunningLine()
     for video_id, (features, name) in videos.items():
         line.count(len(found), len(videos), "files")
@@ -452,6 +455,8 @@ def _check_writable(flag, is_folder=False):
     if flag.value is None:
         return
     option, path = f"--{flag.name}={flag.value}", pathlib.Path(flag.value)
+    if is_address(flag.value):
+        raise UserError(f"{option} must be a file here: copy it to its address.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -136,6 +136,7 @@ def local_model(workdir, preset, several, settings, fuses, tile_steps):
     """
     import_keras()
     from keras_actionformer.model import ActionFormer
+    from keras_actionformer.presets.fetching import fetched
     from keras_actionformer.presets.runs import load_model
 
     fusion, data, cut = default_fusion(), NO_DATA, {}
@@ -144,7 +145,8 @@ def local_model(workdir, preset, several, settings, fuses, tile_steps):
     elif preset:
         model, config = ActionFormer.from_preset(preset), None
     else:
-        model, config = load_model(workdir, ActionFormer), _config_of(workdir)
+        with fetched(workdir) as folder:
+            model, config = load_model(folder, ActionFormer), _config_of(folder)
     if config is not None:
         data, cut = config.data, detection_windows(config)
         fusion = {name: config.fusion[name] for name in fusion}

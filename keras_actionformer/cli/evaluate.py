@@ -70,6 +70,7 @@ from keras_actionformer.evaluation.score_thresholds import tune_thresholds
 from keras_actionformer.evaluation.sensitivity import EDGE_NAMES
 from keras_actionformer.evaluation.video_scores import load_video_scores
 from keras_actionformer.files import write_json
+from keras_actionformer.presets.fetching import fetched
 from keras_actionformer.quiet import import_keras
 from keras_actionformer.training.overrides import default_fusion, override
 
@@ -151,7 +152,13 @@ def main():
     if _ACTIONS.value or _SEVERAL["verbs"].value:
         _evaluate_actions(_thresholds(_TIOU.value))
         return
-    result = _evaluate(_thresholds(_TIOU.value))
+    with fetched(_WORKDIR.value, writes_back=True) as workdir:
+        _evaluate_and_tell(workdir)
+
+
+def _evaluate_and_tell(workdir):
+    """Does so; `workdir` is what --workdir names, on this machine, or None."""
+    result = _evaluate(_thresholds(_TIOU.value), workdir)
     print(result)
     if _PER_CLASS.value:
         print(f"\n{result.per_class_table()}")
@@ -160,7 +167,7 @@ def main():
     if _OUTPUT.value:
         write_json(_OUTPUT.value, result.to_dict())
     if _WORKDIR.value and not (_WEIGHTS.value or _SUBSET.value or given_settings(_SETTINGS)):
-        write_run_page(_WORKDIR.value)  # about what the folder keeps
+        write_run_page(workdir, _WORKDIR.value)  # about what the folder keeps
 
 
 def _evaluate_actions(tiou_thresholds):
@@ -182,7 +189,7 @@ def _evaluate_actions(tiou_thresholds):
         write_json(_OUTPUT.value, {level: result.to_dict() for level, result in levels.items()})
 
 
-def _evaluate(tiou_thresholds):
+def _evaluate(tiou_thresholds, workdir):
     """Returns the `EvaluationResult` of what the flags name."""
     errors = _ERROR_BINS.value or (EDGE_NAMES[0] if _ERRORS.value else None)
     if _WORKDIR.value and not any((_PRESET.value, _GROUND_TRUTH.value, _DETECTIONS.value)):
@@ -190,7 +197,7 @@ def _evaluate(tiou_thresholds):
         from keras_actionformer.training.run_scores import evaluate_workdir
 
         return evaluate_workdir(
-            _WORKDIR.value,
+            workdir,
             _SUBSET.value,
             tiou_thresholds,
             _VIDEO_SCORES.value,

@@ -18,6 +18,7 @@ from absl import flags, logging
 from keras_actionformer.cli.videos import check_exist, find_videos
 from keras_actionformer.detection.text_table import table
 from keras_actionformer.errors import UserError, counted
+from keras_actionformer.presets.fetching import fetched
 from keras_actionformer.quiet import import_keras, quiet_start
 
 _PRESET = flags.DEFINE_string(
@@ -54,10 +55,11 @@ def main():
     from keras_actionformer.model import ActionFormer
     from keras_actionformer.training.config import run_config
 
-    if _WORKDIR.value:
-        _tell_what_stays_outside(run_config(_WORKDIR.value)["data"])
-    # A run's folder may be called like a built-in preset.
-    model = ActionFormer.from_preset(_PRESET.value or os.path.abspath(_WORKDIR.value))
+    with fetched(_WORKDIR.value) as workdir:
+        if workdir:
+            _tell_what_stays_outside(run_config(workdir)["data"])
+        # A run's folder may be called like a built-in preset.
+        model = ActionFormer.from_preset(_PRESET.value or os.path.abspath(workdir))
     feats = None if _FEATS.value is None else _features(model)
     print("Exporting, then comparing with Keras ...", file=sys.stderr, flush=True)
     logging.set_verbosity(logging.WARNING)

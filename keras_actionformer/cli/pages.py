@@ -12,11 +12,12 @@ from keras_actionformer.report.page import write_page
 from keras_actionformer.report.sources import results_of_run
 
 
-def write_run_page(workdir):
+def write_run_page(workdir, place=None):
     """Writes it and says so; what goes wrong is a warning, for the scores are there already.
 
     Args:
       workdir: str or path.
+      place: str or path, where the folder is to its user, if not here.
     """
     if importlib.util.find_spec("jinja2") is None:
         return
@@ -28,4 +29,4 @@ def write_run_page(workdir):
     except Exception as error:  # a training of hours must not fail in the end, over its picture
         logging.warning("%s could not be written (%s).", path, reason_of(error))
     else:
-        print(f"Timelines and errors: {path}, for any browser.")
+        print(f"Timelines and errors: {f'{place}/{PAGE}' if place else path}, for any browser.")

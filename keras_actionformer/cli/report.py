@@ -23,6 +23,7 @@ from absl import flags
 
 from keras_actionformer.cli.ground_truth import define_ground_truth, read_ground_truth
 from keras_actionformer.errors import UserError
+from keras_actionformer.presets.fetching import fetched
 from keras_actionformer.presets.runs import PAGE
 from keras_actionformer.report.figures import load_matplotlib
 from keras_actionformer.report.page import write_page
@@ -53,7 +54,13 @@ _DARK = flags.DEFINE_bool("dark", False, "Draws --pictures light on dark.")
 
 
 def main():
-    output = pathlib.Path(_OUTPUT.value or pathlib.Path(_WORKDIR.value or "", PAGE))
+    with fetched(_WORKDIR.value, writes_back=not _OUTPUT.value) as workdir:
+        _report(workdir)
+
+
+def _report(workdir):
+    """Writes the page; `workdir` is what --workdir names, on this machine, or None."""
+    output = pathlib.Path(_OUTPUT.value or pathlib.Path(workdir or "", PAGE))
     if output.suffix.lower() not in (".html", ".htm"):
         raise UserError(
             f"--output={output} must end in .html: it is for a page; --pictures=DIR draws pictures."
@@ -62,15 +69,16 @@ def main():
         load_matplotlib()  # or tell before the work
     elif _DARK.value or _PICTURE_FORMAT.present:
         raise UserError("--dark and --picture_format are for pictures: give --pictures=DIR, too.")
-    scored = _scored()
+    scored = _scored(workdir)
     write_page(output, scored, _VIDEOS.value)
-    print(f"{output}: {os.path.getsize(output) / 2**20:.1f} MB, for any browser.")
+    told = _OUTPUT.value or os.path.join(_WORKDIR.value or "", PAGE)
+    print(f"{told}: {os.path.getsize(output) / 2**20:.1f} MB, for any browser.")
     if _PICTURES.value:
         paths = write_pictures(_PICTURES.value, scored, _PICTURE_FORMAT.value, _DARK.value)
         print(f"Drew {', '.join(map(str, paths))}.")
 
 
-def _scored():
+def _scored(workdir):
     ground_truth = _TRUTH["ground_truth"].value
     if _WORKDIR.value and not ground_truth and not _DETECTIONS.value:
         if _SUBSET.value or _SCORE_THRESHOLD.value is not None:
@@ -78,7 +86,7 @@ def _scored():
                 "--subset and --score_threshold are for --detections: of a run the page is about "
                 "the results that evaluate has left in its folder."
             )
-        return results_of_run(_WORKDIR.value)
+        return results_of_run(workdir)
     if _WORKDIR.value or not ground_truth or not _DETECTIONS.value:
         raise UserError("Give --workdir=DIR, or --ground_truth=FILE and --detections=FILE.")
     annotations = read_ground_truth(_TRUTH)

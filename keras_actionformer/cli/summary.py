@@ -55,11 +55,13 @@ def _model():
     """The `ActionFormer`; weights do not matter, and built-in ones may not be there."""
     from keras_actionformer.model import ActionFormer
     from keras_actionformer.presets.builtin import list_presets
+    from keras_actionformer.presets.fetching import fetched
     from keras_actionformer.presets.runs import load_model
     from keras_actionformer.training.config import check_sections
 
     if _WORKDIR.value:
-        return load_model(_WORKDIR.value, ActionFormer)
+        with fetched(_WORKDIR.value) as workdir:
+            return load_model(workdir, ActionFormer)
     if _PRESET.value:
         known = list_presets().get(_PRESET.value, {"has_weights": True})
         return ActionFormer.from_preset(_PRESET.value, load_weights=known["has_weights"])

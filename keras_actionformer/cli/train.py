@@ -26,6 +26,7 @@ from keras_actionformer.data.tables import read_groups
 from keras_actionformer.detection.text_table import table
 from keras_actionformer.errors import UserError
 from keras_actionformer.quiet import import_keras
+from keras_actionformer.remote import is_address
 from keras_actionformer.training.config import check_config, check_sections
 from keras_actionformer.training.config_files import built_in_configs, built_in_folder
 
@@ -69,6 +70,12 @@ def main():
 
 def _main(around_fit):
     config = _CONFIG.value
+    if is_address(_WORKDIR.value):
+        raise UserError(
+            f"--workdir={_WORKDIR.value} is an address, but a training writes its folder step by "
+            "step and locks it: name a folder here, and copy it there when it is done; detect, "
+            "evaluate, report, export and train --preset open it there."
+        )
     check_sections(config)
     if _PRESET.value is not None:
         config.train.preset = _PRESET.value

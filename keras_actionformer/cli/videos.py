@@ -5,13 +5,16 @@ import pathlib
 
 from absl import logging
 
+from keras_actionformer import remote
 from keras_actionformer.data.entries import media_entry, set_once
 from keras_actionformer.data.feature_files import COMMON_SUFFIXES, FILE_SUFFIXES, HDF5_SUFFIXES
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.sidecars import check_as_trained
 from keras_actionformer.data.tables import read_video_times
 from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.files import told_if_unreadable
 
+_SUFFIXES = FILE_SUFFIXES + HDF5_SUFFIXES
 # What is told of features of another width than a trained model takes.
 MODEL_WIDTH = "take features like those that the model was made for (its input_dim)"
 
@@ -23,8 +26,8 @@ def check_exist(names):
             f"--feats={','.join(names)} must name feature files or folders with commas between, "
             f"but {'one name' if names else 'it'} is empty."
         )
-    for path in map(pathlib.Path, names):
-        if not path.exists():
+    for path in names:
+        if not remote.is_address(path) and not os.path.exists(path):
             raise UserError(f"Feature file '{path}' does not exist.")
 
 
@@ -52,20 +55,20 @@ def find_videos(names, data, channels, num_streams=1, unequal_streams=None):
                 f"as data.feats of the run, but names {len(names)}."
             )
         return _videos_of_streams(names, data, channels, rule)
-    if 1 < num_streams == len(names) and all(map(os.path.isdir, names)):
+    if 1 < num_streams == len(names) and all(map(_is_folder, names)):
         return _videos_of_streams(names, data, channels, rule)
     videos = {}
     for path in _feature_paths(names, data["suffix"]):
-        if path.suffix in HDF5_SUFFIXES:
+        parts = pathlib.PurePosixPath(path) if remote.is_address(path) else pathlib.Path(path)
+        if parts.suffix in HDF5_SUFFIXES:
             features = FeatureFiles(path, channels, "", data["suffix"], MODEL_WIDTH)
             inside = features.video_ids()
         else:
-            features = FeatureFiles(
-                path.parent, channels, suffix=path.suffix, width_fix=MODEL_WIDTH
-            )
-            inside = [path.stem]
+            folder = remote.parent(path) if remote.is_address(path) else parts.parent
+            features = FeatureFiles(folder, channels, suffix=parts.suffix, width_fix=MODEL_WIDTH)
+            inside = [parts.stem]
         for name in inside:
-            video_id = _video_id(name, path.suffix, data)
+            video_id = _video_id(name, parts.suffix, data)
             if video_id in videos:
                 raise UserError(f"'{path}' and an earlier file of --feats are both {video_id!r}.")
             videos[video_id] = features, name
@@ -86,30 +89,40 @@ def _videos_of_streams(names, data, channels, rule):
 
 
 def _feature_paths(names, suffix):
-    """The files that `--feats` names, those of a folder in alphabetical order.
+    """The files that `--feats` names, those of a folder in alphabetical order: list of str.
 
     In a folder a table or a pickle holds features where nothing else does, or where those of the
     training, whose `suffix` is given, were such files.
     """
-    suffixes = FILE_SUFFIXES + HDF5_SUFFIXES
-    known = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
+    known = f"{', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
     paths = []
-    for path in map(pathlib.Path, names):
-        if path.is_dir():
-            inside = sorted(
-                p for p in path.iterdir() if p.suffix in suffixes and not p.name.startswith(".")
-            )
-            sure = [
-                p for p in inside if p.suffix not in COMMON_SUFFIXES or suffix.endswith(p.suffix)
-            ]
+    for path in names:
+        if _is_folder(path):
+            inside = _files_in(path)
             if not inside:
                 raise UserError(f"The folder '{path}' holds no feature file ({known}).")
-            paths += sure or inside
-        elif path.suffix in suffixes:
+            own = tuple(s for s in COMMON_SUFFIXES if suffix.endswith(s))
+            rare = tuple(s for s in _SUFFIXES if s not in COMMON_SUFFIXES) + own
+            paths += [name for name in inside if name.endswith(rare)] or inside
+        elif path.endswith(_SUFFIXES):
             paths.append(path)
         else:
             raise UserError(f"Feature file '{path}' must end in {known}.")
     return paths
+
+
+def _is_folder(path):
+    """Whether a path is a folder; at an address there are none, but names without such a suffix."""
+    return not path.endswith(_SUFFIXES) if remote.is_address(path) else os.path.isdir(path)
+
+
+def _files_in(folder):
+    if not remote.is_address(folder):
+        found = [name for name in os.listdir(folder) if not name.startswith(".")]
+        return [os.path.join(folder, name) for name in sorted(found) if name.endswith(_SUFFIXES)]
+    with told_if_unreadable(f"The folder '{folder}' cannot be read"):
+        found = remote.names_in(folder)
+    return [remote.join(folder, name) for name in found if name.endswith(_SUFFIXES)]
 
 
 def _video_id(name, file_suffix, data):

@@ -11,6 +11,7 @@ import os
 
 import numpy as np
 
+from keras_actionformer import remote
 from keras_actionformer.containers.claims import brief_bytes
 from keras_actionformer.containers.zip_files import open_zip, read_entry
 from keras_actionformer.files import atomic_write, check_is_file
@@ -24,6 +25,9 @@ _VERSIONS = {
 }
 _LONGEST_HEADER = 10_000
 _PLAIN_KINDS = "biufcSU"  # bool, numbers and text
+# Of a file at an address: so much is here sooner than a second request would be answered.
+_WHOLE_BYTES = 2**22
+_STRIDED_BYTES = 2**26  # that are fetched at once where some of the rows are wanted
 
 
 def open_npy(path):
@@ -47,6 +51,71 @@ def open_npy(path):
     if 0 in shape:  # of which there is no memory map
         return np.empty(shape, dtype, order)
     return np.memmap(path, dtype, "r", start, shape, order)
+
+
+def open_remote_npy(address):
+    """Opens a `.npy` file at an address: a short one is read, of a long one parts are.
+
+    Args:
+      address: str.
+
+    Returns:
+      array, or `RemoteRows`, of plain numbers or text.
+
+    Raises:
+      OSError, ValueError: as `open_npy`; or the file is long and stored column by column.
+    """
+    num_bytes = remote.size(address)
+    is_short = num_bytes <= _WHOLE_BYTES
+    most = num_bytes if is_short else _LONGEST_HEADER + len(_MAGIC) + 6
+    content = remote.read(address, 0, most)
+    if is_short:
+        return _array(content)
+    stream = io.BytesIO(content)
+    shape, in_columns, dtype = _read_header(stream, num_bytes)
+    if in_columns and len(shape) > 1:
+        raise ValueError(
+            "it is stored column by column, of which no row can be fetched alone: write "
+            "numpy.ascontiguousarray of it"
+        )
+    return RemoteRows(address, shape, dtype, stream.tell())
+
+
+class RemoteRows:
+    """The array of a `.npy` file at an address, of which the rows are fetched that are sliced.
+
+    Args:
+      address: str.
+      shape: tuple of int; the first is the number of rows.
+      dtype: NumPy's, of the values as stored.
+      start: int, the byte of the file at which they begin.
+    """
+
+    def __init__(self, address, shape, dtype, start):
+        self._address, self._start = address, start
+        self.shape, self.dtype, self.ndim = shape, dtype, len(shape)
+        self._row_bytes = math.prod(shape[1:]) * dtype.itemsize
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        start, stop, stride = rows.indices(len(self))
+        if stride == 1:
+            return self._fetch(start, max(start, stop))
+        many = max(_STRIDED_BYTES // self._row_bytes // stride, 1) * stride
+        parts = [
+            self._fetch(first, min(first + many, stop))[::stride]
+            for first in range(start, stop, many)
+        ]
+        return np.concatenate([self._fetch(0, 0), *parts])
+
+    def _fetch(self, start, stop):
+        first, end = (self._start + row * self._row_bytes for row in (start, stop))
+        content = remote.read(self._address, first, end) if end > first else b""
+        if len(content) != end - first:
+            raise ValueError("it is shorter than it was when it was opened")
+        return np.frombuffer(content, self.dtype).reshape(stop - start, *self.shape[1:])
 
 
 def npz_names(path):

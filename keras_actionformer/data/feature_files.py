@@ -1,6 +1,6 @@
-"""One stream of features: the files of a folder, or the data sets of one HDF5 file.
+"""One stream of features: the files of a folder, here or at an address, or those of an HDF5 file.
 
-Both kinds of streams have the same methods. `features.FeatureFiles` joins streams and checks what
+All kinds of streams have the same methods. `features.FeatureFiles` joins streams and checks what
 their values and widths are.
 """
 
@@ -41,12 +41,7 @@ class FolderStream:
 
     def check(self):
         """Raises UserError where there is no such stream."""
-        if not self.suffix.endswith(FILE_SUFFIXES):
-            *others, last = FILE_SUFFIXES
-            raise UserError(
-                f"suffix must end in {', '.join(others)} or {last} (HDF5 needs none: the folder is "
-                f"then the .h5 file), but it is {self.suffix!r}."
-            )
+        check_suffix(self.suffix)
         if self.folder.is_file():
             raise UserError(
                 f"Feature folder '{self.folder}' is a file; name the folder it is in, or a .h5 or "
@@ -67,7 +62,7 @@ class FolderStream:
         """Returns the ids of the videos with features, sorted; raises UserError without any."""
         # Hidden ones are of the system, or left by a writer that was killed.
         seen = [name for name in os.listdir(self.folder) if not name.startswith(".")]
-        names = _between(seen, self.prefix, self.suffix)
+        names = between(seen, self.prefix, self.suffix)
         if not names:
             raise UserError(
                 f"Feature folder '{self.folder}' holds no features with a name "
@@ -99,7 +94,7 @@ class FolderStream:
                 f"Feature file '{path}' does not exist; its folder holds {count} *{self.suffix} "
                 f"files{nearest}"
             )
-        return _checked(path, _open_file(path))
+        return checked(path, read_features(path))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,10 +130,10 @@ class Hdf5Stream:
 
         with self._open_file() as file:  # a link that leads nowhere is told when it is opened
             groups = [name for name in file if isinstance(_linked(file, name), h5py.Group)]
-            names = _between(set(file) - set(groups), self.prefix)
+            names = between(set(file) - set(groups), self.prefix)
             if not names:  # else groups hold something else
                 with_features = [name for name in groups if self._datasets(file[name])]
-                names = _between(with_features, self.prefix)
+                names = between(with_features, self.prefix)
         if not names:
             raise UserError(
                 f"Feature file '{self.file}' holds no data set, or group of one, with a name "
@@ -168,7 +163,7 @@ class Hdf5Stream:
                 f"Feature file '{self.file}' has no data set {name!r}, of {count}{nearest}"
             )
         path = self.path(video_id)
-        return _checked(path, Hdf5Steps(path, self._dataset(name, stored)))
+        return checked(path, StoredSteps(path, self._dataset(name, stored)))
 
     def _dataset(self, name, stored):
         """The data set of a video, of what has its name."""
@@ -199,12 +194,12 @@ class Hdf5Stream:
             return open_hdf5(self.file)
 
 
-class Hdf5Steps:
-    """A data set (T, C), read when it is sliced, which may be when damage shows.
+class StoredSteps:
+    """Features (T, C), read when they are sliced, which may be when damage shows.
 
     Args:
-      path: path, what messages call it.
-      stored: `h5py.Dataset`.
+      path: path or str, what messages call them.
+      stored: `h5py.Dataset` or `RemoteRows`.
     """
 
     def __init__(self, path, stored):
@@ -223,7 +218,17 @@ class Hdf5Steps:
             return self._stored[steps]
 
 
-def _between(names, prefix, suffix=""):
+def check_suffix(suffix):
+    """Raises UserError where no feature files end so."""
+    if not suffix.endswith(FILE_SUFFIXES):
+        *others, last = FILE_SUFFIXES
+        raise UserError(
+            f"suffix must end in {', '.join(others)} or {last} (HDF5 needs none: the folder is "
+            f"then the .h5 file), but it is {suffix!r}."
+        )
+
+
+def between(names, prefix, suffix=""):
     """Returns, sorted, what stands between `prefix` and `suffix` in the names that have both."""
     return sorted(
         name.removeprefix(prefix).removesuffix(suffix)
@@ -269,8 +274,8 @@ def _linked(file, name):
         return None
 
 
-def _open_file(path):
-    """The array in a file of one video, of the kind that its name tells."""
+def read_features(path):
+    """The array in a file of one video, of the kind that its name tells; of a `.npy` a memory map."""
     if path.name.endswith((".pt", ".pth")):
         from keras_actionformer.data.torch_files import read_tensor
 
@@ -319,7 +324,7 @@ def _is_archive(path):
         return file.read(len(_ZIP_START)) == _ZIP_START
 
 
-def _checked(path, array):
+def checked(path, array):
     """Returns the array of one stream if it holds numbers (time steps, channels)."""
     where = f"Feature file '{path}'"
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):

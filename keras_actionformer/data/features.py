@@ -13,8 +13,10 @@ from keras_actionformer.data.arrays import not_finite
 from keras_actionformer.data.encoder_records import joined_record
 from keras_actionformer.data.feature_files import HDF5_SUFFIXES, FolderStream, Hdf5Stream
 from keras_actionformer.data.resizing import ResizedSteps
+from keras_actionformer.data.remote_features import RemoteStream
 from keras_actionformer.data.sidecars import Sidecar, read_sidecar
 from keras_actionformer.errors import UserError, counted
+from keras_actionformer.remote import is_address
 
 UNEQUAL_STREAMS = ("error", "to_first", "to_longest")
 
@@ -31,6 +33,9 @@ class FeatureFiles:
       (with a header or none), as an array or a list of rows in a `.pkl`;
     - or as the data set `<prefix><video id>`, or the only one in the group of this name, in the
       HDF5 file that `folder` names (it then ends in `.h5` or `.hdf5`).
+
+    A folder may be at an address that fsspec opens, `s3://bucket/feats` (extra `remote`): of a long
+    `.npy` there the steps that are sliced are fetched, and of other files the whole.
 
     Of several folders each gives one stream (appearance and motion, say). A video's streams are
     joined on the channels and must have the same number of steps: where one lacks a step, only
@@ -73,21 +78,31 @@ class FeatureFiles:
             stream.check()
 
     @property
-    def folders(self) -> tuple[pathlib.Path, ...]:
-        """The folders or HDF5 files as a tuple of `pathlib.Path`, one a stream."""
+    def folders(self) -> tuple[pathlib.Path | str, ...]:
+        """The folders or HDF5 files, one a stream: `pathlib.Path`, of an address a str."""
         single = isinstance(self.folder, (str, os.PathLike))
-        return tuple(map(pathlib.Path, [self.folder] if single else self.folder))
+        return tuple(
+            folder if is_address(folder) else pathlib.Path(folder)
+            for folder in ([self.folder] if single else self.folder)
+        )
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether they are at an address, where each look at them is a request."""
+        return any(map(is_address, self.folders))
 
     def _streams(self):
-        return [
-            Hdf5Stream(folder, self.prefix, self.suffix)
-            if folder.suffix in HDF5_SUFFIXES
-            else FolderStream(folder, self.prefix, self.suffix)
-            for folder in self.folders
-        ]
+        return [self._stream(folder) for folder in self.folders]
 
-    def paths(self, video_id: str) -> tuple[pathlib.Path, ...]:
-        """Returns where the features of a video are expected, one path a stream.
+    def _stream(self, folder):
+        if is_address(folder):
+            return RemoteStream(folder, self.prefix, self.suffix)
+        if folder.suffix in HDF5_SUFFIXES:
+            return Hdf5Stream(folder, self.prefix, self.suffix)
+        return FolderStream(folder, self.prefix, self.suffix)
+
+    def paths(self, video_id: str) -> tuple[pathlib.Path | str, ...]:
+        """Returns where the features of a video are expected, one path or address a stream.
 
         That of an HDF5 data set is the file's path followed by its name.
         """
@@ -139,7 +154,8 @@ class FeatureFiles:
 
         Returns:
           array-like (T, C) with `shape` and slices in time, as stored (read-only memory for a
-          `.npy`); checked like those of `load` except for NaN and infinite values.
+          `.npy`); checked like those of `load` except for NaN and infinite values (which raise
+          `UserError` when they are sliced, where `is_checked_when_read` is true).
 
         Raises:
           UserError: see `load`.
@@ -180,7 +196,7 @@ class FeatureFiles:
         paths = [
             path
             for stream, path in zip(self._streams(), self.paths(video_id))
-            if isinstance(stream, FolderStream)
+            if not isinstance(stream, Hdf5Stream)
         ]
         found = {path: sidecar for path in paths if (sidecar := read_sidecar(path)) is not None}
         if not found:
@@ -260,6 +276,9 @@ class _Joined:
         self._arrays = arrays
         self.shape = (arrays[0].shape[0], sum(array.shape[1] for array in arrays))
         self.dtype = np.result_type(*(array.dtype for array in arrays))
+        self.is_checked_when_read = all(
+            getattr(array, "is_checked_when_read", False) for array in arrays
+        )
 
     def __len__(self):
         return self.shape[0]

@@ -20,7 +20,8 @@ from keras_actionformer.data.encoder_records import (
 )
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.errors import UserError
-from keras_actionformer.files import read_json, write_json
+from keras_actionformer.files import read_json, told_if_unreadable, write_json
+from keras_actionformer.remote import exists, is_address
 
 _FORMAT = "keras_actionformer features"  # tells them from other JSON files beside features
 _VERSION = 1
@@ -98,7 +99,9 @@ class Sidecar:
 
 
 def sidecar_path(feats_path):
-    """Where the `Sidecar` of a feature file lies."""
+    """Where the `Sidecar` of a feature file lies: a path, or an address as a str."""
+    if is_address(feats_path):
+        return f"{feats_path.rpartition('.')[0]}.json"
     return pathlib.Path(feats_path).with_suffix(".json")
 
 
@@ -112,7 +115,9 @@ def read_sidecar(feats_path):
       UserError: it is damaged, or of a later version.
     """
     path = sidecar_path(feats_path)
-    if not os.path.isfile(path):
+    with told_if_unreadable(f"{_KIND} '{path}' cannot be looked for"):
+        is_there = exists(path) if is_address(path) else os.path.isfile(path)
+    if not is_there:
         return None
     content = read_json(path, _KIND)
     if not isinstance(content, dict) or content.get("format") != _FORMAT:

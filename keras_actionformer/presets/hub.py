@@ -39,7 +39,7 @@ def download(address):
                 f"{address} holds neither a preset ({METADATA}) nor one checkpoint of the "
                 "reference or of OpenTAD (*.pth.tar, *.pth): download what you need, and open that."
             )
-    wanted = _PRESET if checkpoint is None else [checkpoint, *_configs_beside(checkpoint, files)]
+    wanted = _PRESET if checkpoint is None else [checkpoint, *configs_beside(checkpoint, files)]
     try:
         folder = hub.snapshot_download(**place, allow_patterns=wanted, **offline)
     except Exception as error:
@@ -53,7 +53,8 @@ def download(address):
     return folder if checkpoint is None else folder / checkpoint
 
 
-def _configs_beside(checkpoint, files):
+def configs_beside(checkpoint, files):
+    """Of the names of files those that may tell the settings of a checkpoint in their folder."""
     folder = pathlib.PurePosixPath(checkpoint).parent
     beside = [file for file in files if pathlib.PurePosixPath(file).parent == folder]
     return [file for file in beside if file.endswith(_CONFIGS)]

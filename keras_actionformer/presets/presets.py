@@ -12,6 +12,7 @@ A preset folder holds
 import collections
 import dataclasses
 import pathlib
+import posixpath
 import shutil
 
 import keras
@@ -19,6 +20,7 @@ import numpy as np
 from absl import logging
 
 import keras_actionformer
+from keras_actionformer import remote
 from keras_actionformer.checks import check_keywords
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import atomic_folder, atomic_path, restore_folder, write_json
@@ -31,6 +33,7 @@ from keras_actionformer.presets.builtin import (
 )
 from keras_actionformer.presets.card import CARD, PICTURES, card_text, check_pictures
 from keras_actionformer.presets.checkpoints import open_checkpoint
+from keras_actionformer.presets.fetching import fetched, saved_to
 from keras_actionformer.presets.folder import (
     CONFIG,
     METADATA,
@@ -66,10 +69,16 @@ def from_preset(cls, preset, num_classes, load_weights, ema, config, overrides):
       others: as there; `overrides` is a dict.
     """
     check_keywords(cls, overrides.keys() - {"dtype", "name"}, "The call of from_preset")
-    try:
-        opened = _open(cls, str(preset), load_weights, ema, config)
-    except OSError as error:
-        raise UserError(f"{str(preset)[:200]!r} cannot be read ({error.strerror}).") from None
+    with fetched(preset) as place:
+        try:
+            opened = _open(cls, str(place), load_weights, ema, config)
+        except OSError as error:
+            raise UserError(f"{str(preset)[:200]!r} cannot be read ({error.strerror}).") from None
+        return _model(cls, opened, num_classes, load_weights, overrides)
+
+
+def _model(cls, opened, num_classes, load_weights, overrides):
+    """The `ActionFormer` of a preset that was found; the others as for `from_preset`."""
     changes = _other_data(num_classes, overrides)
     arguments = dict(opened.arguments)
     if not load_weights:
@@ -235,6 +244,11 @@ def model_metadata(model):
 
 def save_to_preset(model, folder, description, provenance, scores, pictures):
     """`ActionFormer.save_to_preset`, which documents it; `provenance` is what its caller gave."""
+    if remote.is_address(folder) and not folder.startswith("hf://"):
+        address = folder.rstrip("/")
+        with saved_to(address, posixpath.basename(address)) as local:
+            save_to_preset(model, local, description, provenance, scores, pictures)
+        return
     folder, pictures = check_target(folder), check_pictures(pictures)
     metadata = {
         **model_metadata(model),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_actionformer.data.annotations import Video
-from keras_actionformer.data.feature_files import Hdf5Steps
+from keras_actionformer.data.feature_files import StoredSteps
 from keras_actionformer.data.features import FeatureFiles, videos_with_features
 from keras_actionformer.data.resizing import resize_feats
 from keras_actionformer.data.sidecars import Sidecar
@@ -17,7 +17,7 @@ def test_values_are_read_when_they_are_sliced(tmp_path):
     with h5py.File(tmp_path / "all.hdf5", "w") as file:
         file["v"] = np.zeros((4, 2))
     assert isinstance(FeatureFiles(tmp_path).open("v"), np.memmap)
-    assert isinstance(FeatureFiles(tmp_path / "all.hdf5").open("v"), Hdf5Steps)
+    assert isinstance(FeatureFiles(tmp_path / "all.hdf5").open("v"), StoredSteps)
     joined = FeatureFiles([tmp_path, tmp_path / "all.hdf5"]).open("v")
     assert joined.shape == (4, 5) and not isinstance(joined, np.ndarray)
     assert joined[1:3].shape == (2, 5)
