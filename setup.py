@@ -69,6 +69,7 @@ setup(
         "tensorflow>=2.21",
     ],
     extras_require={
+        "beam": ["apache-beam>=2.60"],
         "dev": [
             "build",
             "import-linter>=2",
@@ -93,7 +94,7 @@ setup(
         "test": [
             "jax",  # the network runs on it, too
             "keras-actionformer[excel,flow,grpc,onnx,openvino,parquet,plot,report,serve,tflite]",
-            "keras-actionformer[remote,video]",
+            "keras-actionformer[beam,remote,video]",
             "playwright",  # drives a browser, where there is one
             "pympi-ling>=1.71",  # reads and writes files of ELAN
             "pysubs2>=1.8",  # reads subtitles

@@ -26,7 +26,7 @@ from absl import flags  # noqa: E402
 from ml_collections import ConfigDict  # noqa: E402
 
 from keras_actionformer import Architecture, PostProcess, default_config  # noqa: E402
-from keras_actionformer.cli import VERBS  # noqa: E402
+from keras_actionformer.cli import VERBS, module_name  # noqa: E402
 
 NOTE = "<!-- Written by docs/generate.py from the code: change it there. -->\n"
 
@@ -152,7 +152,7 @@ def cli_page():
     ]
     for verb in VERBS:
         others = set(flags.FLAGS)
-        module = importlib.import_module(f"keras_actionformer.cli.{verb}")
+        module = importlib.import_module(module_name(verb))
         lines += ["", f"## {verb}", "", "```text", module.__doc__.strip(), "```", ""]
         lines += ["| option | meaning | default |", "|---|---|---|"]
         for flag in flags.FLAGS.get_key_flags_for_module(module):

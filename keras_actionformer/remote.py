@@ -29,7 +29,7 @@ def join(address, name):
 
 def parent(address):
     """The address of the folder that a file is in."""
-    return address.rpartition("/")[0]
+    return posixpath.dirname(address)
 
 
 # === Reading ===
@@ -94,7 +94,7 @@ def split_pattern(name):
     match = _WILDCARD.search(name)
     if match is None:
         return name, None
-    folder, _, _ = name[: match.start()].rpartition("/")
+    folder = posixpath.dirname(name[: match.start()])
     return folder, name[len(folder) :].lstrip("/")
 
 

@@ -191,8 +191,9 @@ def commands_of(page):
     lines = [line for block in blocks for line in block.splitlines()]
     for line in [*lines, *(" ".join(span.split()) for span in spans)]:
         program, verb, options = re.match(
-            r"\s*(?:\$ )?(keras-actionformer |bin/)?([a-z]*)(.*)", line
+            r"\s*(?:\$ )?(keras-actionformer |bin/)?([a-z-]*)(.*)", line
         ).groups()
+        options = options.partition(" -- ")[0]  # behind it stand those of Beam
         if program and verb or verb in VERBS and options.startswith(" --"):
             yield verb, options
 

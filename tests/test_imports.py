@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from keras_actionformer.cli import VERBS
+from keras_actionformer.cli import VERBS, module_name
 
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}
 PROGRAM = """
@@ -58,8 +58,8 @@ def test_no_verb_loads_a_framework_before_it_knows_what_to_do():
 import importlib, sys
 from absl import flags
 
-for verb in {list(VERBS)}:
-    importlib.import_module(f"keras_actionformer.cli.{{verb}}")
+for name in {[*map(module_name, VERBS)]}:
+    importlib.import_module(name)
     for name in list(flags.FLAGS):  # of which the next verb may have one, too
         delattr(flags.FLAGS, name)
 print(*sys.modules)

@@ -32,6 +32,7 @@ VERBS = {
     "report": "write one HTML page about a run: timelines, scores, errors",
     "compare": "compare runs: which differences are real, what one finds and the other misses",
     "detect": "detect actions in feature files with a trained model",
+    "detect-archive": "detect in very many files, on one machine or on a cluster, by Apache Beam",
     "draw": "draw detections onto their videos, or cut clips of them",
     "export": "export a trained model to SavedModel, TFLite or ONNX",
     "serve": "serve an exported detector over HTTP, where there is no TensorFlow Serving",
@@ -73,6 +74,11 @@ def _overview():
     return "\n".join(lines)
 
 
+def module_name(verb):
+    """The module of a verb."""
+    return f"{__name__}.{verb.replace('-', '_')}"
+
+
 def run(verb):
     """Runs a verb with the arguments in `sys.argv` and ends the process.
 
@@ -87,7 +93,7 @@ def run(verb):
     for stream in (sys.stdout, sys.stderr):  # an ASCII terminal must not stop over a label
         stream.reconfigure(errors="backslashreplace")
     logging.get_absl_handler().setFormatter(_Sentence())
-    module = importlib.import_module(f"{__name__}.{verb}")
+    module = importlib.import_module(module_name(verb))
     go_on = explain.how_to_go_on(verb, getattr(module, "GO_ON", None))
     try:
         if _HELP.intersection(sys.argv[1:]):

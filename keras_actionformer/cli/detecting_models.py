@@ -41,6 +41,8 @@ class DetectingModel(NamedTuple):
       thresholds: `Thresholds` that it recommends, or None.
       network: `ActionFormer`, or None of an export and of one that is served.
       has_windows: bool, whether sequences are cut to windows.
+      detect_many: function of lists of these four and of a batch size that returns a list of
+        `Detections`; or None of one that is served.
     """
 
     detect: Callable
@@ -54,6 +56,7 @@ class DetectingModel(NamedTuple):
     thresholds: Thresholds | None
     network: Any = None
     has_windows: bool = False
+    detect_many: Callable | None = None
 
 
 def served_model(address, classes, timeout_sec, settings, fuses):
@@ -165,6 +168,7 @@ def local_model(workdir, preset, several, settings, fuses, tile_steps):
         thresholds=model.thresholds,
         network=model,
         has_windows=cut.get("window_steps") is not None,
+        detect_many=functools.partial(_detect_many, model, detect, {**options, "verbose": 0}),
     )
 
 
@@ -229,3 +233,12 @@ def _detect(model, downsample_rate, options, video_id, feats, fps, duration_sec)
         timing = Timing(None, None, downsample_rate=downsample_rate)
         grid = timing.grid_of(video, len(feats))
     return model.detect(feats, fps=fps, duration_sec=duration_sec, grid=grid, **options)
+
+
+def _detect_many(model, detect, options, video_ids, feats, fps, durations_sec, batch_size):
+    """Detections in the features of several videos, in batches where the model has a timing."""
+    if model.grid is None:
+        return [detect(*each) for each in zip(video_ids, feats, fps, durations_sec, strict=True)]
+    return model.detect(
+        feats, fps=fps, duration_sec=durations_sec, batch_size=batch_size, **options
+    )

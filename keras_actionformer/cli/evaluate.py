@@ -52,10 +52,9 @@ from keras_actionformer.cli.ground_truth import define_ground_truth, read_ground
 from keras_actionformer.cli.pages import write_run_page
 from keras_actionformer.cli.settings import define_settings, given_settings
 from keras_actionformer.cli.several import define_several, given_several
-from keras_actionformer.cli.videos import MODEL_WIDTH
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.data.encoder_records import OF_MODEL
-from keras_actionformer.data.features import UNEQUAL_STREAMS, FeatureFiles
+from keras_actionformer.data.features import MODEL_WIDTH, UNEQUAL_STREAMS, FeatureFiles
 from keras_actionformer.data.grid import Timing
 from keras_actionformer.data.sidecars import check_as_trained, with_own_timing
 from keras_actionformer.detection.detections import load_detections

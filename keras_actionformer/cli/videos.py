@@ -8,15 +8,13 @@ from absl import logging
 from keras_actionformer import remote
 from keras_actionformer.data.entries import media_entry, set_once
 from keras_actionformer.data.feature_files import COMMON_SUFFIXES, FILE_SUFFIXES, HDF5_SUFFIXES
-from keras_actionformer.data.features import FeatureFiles
+from keras_actionformer.data.features import MODEL_WIDTH, FeatureFiles
 from keras_actionformer.data.sidecars import check_as_trained
 from keras_actionformer.data.tables import read_video_times
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import told_if_unreadable
 
 _SUFFIXES = FILE_SUFFIXES + HDF5_SUFFIXES
-# What is told of features of another width than a trained model takes.
-MODEL_WIDTH = "take features like those that the model was made for (its input_dim)"
 
 
 def check_exist(names):

@@ -12,13 +12,15 @@ from absl import logging
 from keras_actionformer.data.arrays import not_finite
 from keras_actionformer.data.encoder_records import joined_record
 from keras_actionformer.data.feature_files import HDF5_SUFFIXES, FolderStream, Hdf5Stream
-from keras_actionformer.data.resizing import ResizedSteps
 from keras_actionformer.data.remote_features import RemoteStream
+from keras_actionformer.data.resizing import ResizedSteps
 from keras_actionformer.data.sidecars import Sidecar, read_sidecar
 from keras_actionformer.errors import UserError, counted
 from keras_actionformer.remote import is_address
 
 UNEQUAL_STREAMS = ("error", "to_first", "to_longest")
+# What is told of features of another width than a trained model takes.
+MODEL_WIDTH = "take features like those that the model was made for (its input_dim)"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -78,7 +78,9 @@ class RemoteStream:
             with remote.local_copy(path) as local:
                 return checked(path, read_features(local))
         array = checked(path, open_remote_npy(path))
-        return RemoteSteps(path, array) if isinstance(array, RemoteRows) else array
+        if isinstance(array, RemoteRows):
+            return RemoteSteps(path, array)
+        return _finite(path, array)
 
 
 class RemoteSteps(StoredSteps):
@@ -87,12 +89,16 @@ class RemoteSteps(StoredSteps):
     is_checked_when_read = True
 
     def __getitem__(self, steps):
-        rows = super().__getitem__(steps)
-        count, first = not_finite(rows)
-        if count:
-            start, _, stride = steps.indices(len(self))
-            raise UserError(
-                f"Feature file '{self._path}' has a NaN or infinite value at step "
-                f"{start + first * stride}; compute it again."
-            )
-        return rows
+        start, _, stride = steps.indices(len(self))
+        return _finite(self._path, super().__getitem__(steps), start, stride)
+
+
+def _finite(path, rows, start=0, stride=1):
+    """Returns rows, of which the first is the step `start`; UserError where one is not finite."""
+    count, first = not_finite(rows)
+    if count:
+        raise UserError(
+            f"Feature file '{path}' has a NaN or infinite value at step {start + first * stride}; "
+            "compute it again."
+        )
+    return rows

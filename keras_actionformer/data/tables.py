@@ -54,17 +54,18 @@ def table_entries(path, reading):
     return _entries(_Rows(table, columns, reading), reading)
 
 
-def read_video_times(path, tell):
+def read_video_times(path, tell, is_timed=True):
     """Reads a table of videos with the columns `video,duration,fps`; one of the last two may lack.
 
     Args:
       path: str or `os.PathLike`.
       tell: function of a str, called with what is assumed.
+      is_timed: bool, False where both may lack.
 
     Yields:
       (str, a line as errors name it; str, the video; dict, its `duration` and `fps`).
     """
-    required = ("video", "duration or video_duration or fps")
+    required = ("video", "duration or video_duration or fps") if is_timed else ("video",)
     table = read_table(path, worded_columns, [required], tell)
     columns = choose_columns(table.where, worded_columns(table.header))
     rows = _Rows(table, columns, Reading(tell))

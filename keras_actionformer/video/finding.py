@@ -7,7 +7,7 @@ from keras_actionformer.data.entries import file_name
 from keras_actionformer.data.tables import read_video_names
 from keras_actionformer.errors import UserError, suggest
 
-_SUFFIXES = (
+SUFFIXES = (
     ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg",
     ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv",
 )  # fmt: skip
@@ -52,7 +52,7 @@ def _files_of(path, tell):
     if path.is_dir():
         inside = _in_folder(path)
         if not inside:
-            raise UserError(f"The folder '{path}' holds no video ({', '.join(_SUFFIXES)}).")
+            raise UserError(f"The folder '{path}' holds no video ({', '.join(SUFFIXES)}).")
         return inside
     if path.suffix.lower() in _TABLES:
         beside = _in_folder(path.parent)
@@ -65,7 +65,7 @@ def _in_folder(folder):
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     )
 
 

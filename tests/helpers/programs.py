@@ -65,5 +65,5 @@ def _one_verb():
         for name in set(flags.FLAGS) - names:
             delattr(flags.FLAGS, name)
         for verb in cli.VERBS:
-            sys.modules.pop(f"{cli.__name__}.{verb}", None)
+            sys.modules.pop(cli.module_name(verb), None)
         logging.set_verbosity(verbosity)
