@@ -25,6 +25,7 @@ from keras_actionformer.evaluation.average_precision import TIOU_THRESHOLDS
 from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.presets.builtin import ARCHITECTURES
 from keras_actionformer.presets.runs import CONFIG, read_config
+from keras_actionformer.remote import is_address
 from keras_actionformer.training.epochs import num_epochs
 from keras_actionformer.training.freezing import check_freeze
 
@@ -197,7 +198,7 @@ def _check_paths(config):
             raise UserError(f"The configuration must set data.{name}: it is empty.")
         paths = config.data[name]
         for path in [paths] if isinstance(paths, str) else paths:
-            if not os.path.exists(path):
+            if not is_address(path) and not os.path.exists(path):
                 raise UserError(
                     f"data.{name} is '{path}', which does not exist here: the first lines of the "
                     "configuration file say how to get the data (`keras-actionformer help train` "
