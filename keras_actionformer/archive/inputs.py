@@ -72,7 +72,7 @@ def _inputs_of(name, suffixes, tell):
         return
     folder, files = _listed(name, suffixes)
     for file in files:
-        if file.lower().endswith(suffixes) and not posixpath.basename(file).startswith("."):
+        if file.endswith(suffixes) and not posixpath.basename(file).startswith("."):
             path = remote.join(folder, file) if folder else file
             yield Input(posixpath.splitext(file)[0], _whole(path))
 
@@ -81,7 +81,7 @@ def _listed(name, suffixes):
     """A folder, and the files in it that a name means, as paths from there with slashes."""
     is_remote = remote.is_address(name)
     is_file = remote.split_pattern(name)[1] is None if is_remote else os.path.isfile(name)
-    if name.lower().endswith(suffixes) and is_file:
+    if name.endswith(suffixes) and is_file:
         folder, file = posixpath.split(name.replace(os.sep, "/"))
         return folder, [file]
     if is_remote:
@@ -102,7 +102,7 @@ def _in_table(table, suffixes, tell):
     folder = posixpath.dirname(table.replace(os.sep, "/"))
     for where, name, times in read_video_times(table, tell, is_timed=False):
         file = name.replace("\\", "/")
-        if not file.lower().endswith(suffixes):
+        if not file.endswith(suffixes):
             raise UserError(f"{where}: {name!r} must end in {', '.join(suffixes)}.")
         is_whole = remote.is_address(file) or posixpath.isabs(file)
         path = file if is_whole or not folder else remote.join(folder, file)

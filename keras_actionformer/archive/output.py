@@ -14,6 +14,7 @@ import concurrent.futures
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -105,8 +106,8 @@ class OutputFolder:
         Raises:
           UserError: a video was another file before.
         """
-        text = self._read(_PLAN) or b""
-        known = {item.video: item for line in text.splitlines() for item in _inputs_of(line)}
+        lines = (self._read(_PLAN) or b"").splitlines(keepends=True)
+        known = {item.video: item for line in lines for item in _inputs_of(line)}
         for video, item in inputs.items():
             if known.get(video, item).path != item.path:
                 raise UserError(
@@ -119,12 +120,11 @@ class OutputFolder:
             new += [inputs.get(row.video, known[row.video]) for row in failed]
         for first in range(0, len(new), shard_files):
             rows = [dataclasses.astuple(item) for item in new[first : first + shard_files]]
-            text += json.dumps(rows).encode() + b"\n"
+            lines.append(json.dumps(rows).encode() + b"\n")
         if new:
-            self._write(_PLAN, text)
-        ends = [place + 1 for place, byte in enumerate(text) if byte == ord("\n")]
-        starts = [0, *ends[:-1]]
-        return [Shard(number, *span) for number, span in enumerate(zip(starts, ends))]
+            self._write(_PLAN, b"".join(lines))
+        edges = [0, *itertools.accumulate(map(len, lines))]
+        return [Shard(number, *span) for number, span in enumerate(itertools.pairwise(edges))]
 
     def inputs(self, shard):
         """The files of a shard, a list of `Input`."""

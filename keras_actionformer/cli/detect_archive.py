@@ -90,7 +90,9 @@ def main(*beam_options):
 
     output = OutputFolder(_OUTPUT.value.rstrip("/"), _FORMAT.value)
     names = _VIDEOS.value or _FEATS.value
-    suffixes = SUFFIXES if _VIDEOS.value else NUMPY_SUFFIXES + TORCH_SUFFIXES
+    suffixes = NUMPY_SUFFIXES + TORCH_SUFFIXES
+    if _VIDEOS.value:
+        suffixes = (*SUFFIXES, *map(str.upper, SUFFIXES))  # as cameras write them
     inputs = find_inputs(names, suffixes, print)
     given = given_settings(_SETTINGS)
     job = Job(

@@ -10,7 +10,7 @@ SUFFIXES = (".npy", ".npz")
 
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
-    for name in ("may/a.npy", "may/cam/b.NPZ", "june/a.npy", "june/notes.txt", ".hidden.npy"):
+    for name in ("may/a.npy", "may/cam/b.npz", "june/a.npy", "june/notes.txt", ".hidden.npy"):
         (tmp_path / "feats" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "feats" / name).write_bytes(b"")
     monkeypatch.chdir(tmp_path)
@@ -25,7 +25,7 @@ def test_folders_patterns_and_files(archive):
     everything = {
         "june/a": f"{archive}/june/a.npy",
         "may/a": f"{archive}/may/a.npy",
-        "may/cam/b": f"{archive}/may/cam/b.NPZ",
+        "may/cam/b": f"{archive}/may/cam/b.npz",
     }
     assert found("feats") == found(f"{archive}/") == everything
     assert list(found("feats")) == sorted(everything)
@@ -38,9 +38,9 @@ def test_folders_patterns_and_files(archive):
 
 def test_a_table_tells_files_and_times(archive):
     table = archive / "list.csv"
-    table.write_text(f"video,fps,duration\nmay/a.npy,25,60\n{archive}/may/cam/b.NPZ,,\n")
+    table.write_text(f"video,fps,duration\nmay/a.npy,25,60\n{archive}/may/cam/b.npz,,\n")
     assert find_inputs(["feats/list.csv"], SUFFIXES, print) == {
-        "b": Input("b", f"{archive}/may/cam/b.NPZ"),
+        "b": Input("b", f"{archive}/may/cam/b.npz"),
         "may/a": Input("may/a", f"{archive}/may/a.npy", 25, 60),
     }
     table.write_text("video\nmay/a\n")

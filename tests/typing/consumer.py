@@ -79,7 +79,7 @@ def data(folder: pathlib.Path) -> None:
     files = FeatureFiles([folder / "rgb", folder / "flow"], feats_dim=[1024, 1024])
     assert_type(files.video_ids(), list[str])
     assert_type(files.load("v"), np.ndarray)
-    assert_type(files.paths("v"), tuple[pathlib.Path, ...])
+    assert_type(files.paths("v"), tuple[pathlib.Path | str, ...])
 
 
 def scores(folder: pathlib.Path, videos: list[Video]) -> None:
