@@ -86,19 +86,19 @@ labels.txt of the export or, best, its manifest.json, which also tells the recom
 what features the model wants.
 """
 
-import os
 import pathlib
 
 from absl import flags, logging
 
 from keras_actionformer.cli import detecting_models as models
+from keras_actionformer.cli.detect_output import check_writable, sum_up
 from keras_actionformer.cli.extracting import extract_and_tell
 from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.cli.settings import define_settings, given_settings
 from keras_actionformer.cli.several import define_several, given_several
 from keras_actionformer.cli.videos import check_exist, find_videos, times_of
 from keras_actionformer.data.features import UNEQUAL_STREAMS
-from keras_actionformer.detection.bouts import bout_table, count_bouts, save_bout_counts
+from keras_actionformer.detection.bouts import count_bouts, save_bout_counts
 from keras_actionformer.detection.detections import save_detections
 from keras_actionformer.detection.drafts import (
     FORMATS,
@@ -114,11 +114,10 @@ from keras_actionformer.detection.submissions import (
     levels_of,
     save_submission,
 )
-from keras_actionformer.errors import UserError, counted
+from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.evaluation.video_scores import load_video_scores
 from keras_actionformer.files import path_inside
-from keras_actionformer.remote import is_address
 from keras_actionformer.report.figures import check_picture
 from keras_actionformer.report.timeline import plot_timeline
 from keras_actionformer.terminal import RunningLine
@@ -271,7 +270,7 @@ def main():
         told = detections.describe("bout" if _BOUTS.value else "detection")
         paths = [files[video_id]] if files else features.paths(name)
         print(f"{' and '.join(map(str, paths))}: {told}", flush=True)
-    print(_told(found, recommended if threshold is None else None))
+    print(sum_up(found, recommended if threshold is None else None, _BOUTS.value))
     if _OUTPUT.value:
         if _FORMAT.value in FORMATS:
             save_drafts(_OUTPUT.value, _FORMAT.value, found, _media(files))
@@ -317,10 +316,10 @@ def _check_options():
     _check_format()
     if _SUMMARY.value and not _SUMMARY.value.lower().endswith(".csv"):
         raise UserError(f"--summary={_SUMMARY.value} must end in .csv.")
-    _check_writable(_SUMMARY)
+    check_writable(_SUMMARY)
     if _FIGURE.value:
         check_picture(_FIGURE.value, "--figure")
-        _check_writable(_FIGURE)
+        check_writable(_FIGURE)
     if _BOUTS.value and _TOP_K.value is not None:
         raise UserError("--top_k is for detections, not for --bouts: leave it out.")
     for flag in (_MERGE_GAPS, _MIN_LENGTH, _SUMMARY):
@@ -412,7 +411,7 @@ def _check_format():
         raise UserError(f"--format={_FORMAT.value} is of a file: say which in --output, too.")
     if _FORMAT.value in FORMATS:
         check_drafts(_OUTPUT.value, _FORMAT.value, _media({}))
-        _check_writable(_OUTPUT, FORMATS[_FORMAT.value].is_folder)
+        check_writable(_OUTPUT, FORMATS[_FORMAT.value].is_folder)
         return
     if _FORMAT.value in SUBMISSIONS:
         check_submission(_OUTPUT.value, _FORMAT.value, levels_of(_SUPERVISION.value))
@@ -424,7 +423,7 @@ def _check_format():
         suffixes, drafts = (".jsonl",), ", a line of JSON for each detection"
     if _OUTPUT.value and not _OUTPUT.value.lower().endswith(suffixes):
         raise UserError(f"--output={_OUTPUT.value} must end in {' or '.join(suffixes)}{drafts}.")
-    _check_writable(_OUTPUT)
+    check_writable(_OUTPUT)
 
 
 def _media(files):
@@ -432,34 +431,3 @@ def _media(files):
     such."""
     takes_files = _MEDIA.value is None and _VIDEOS.value and takes_paths(_FORMAT.value)
     return files if takes_files else _MEDIA.value
-
-
-def _told(found, recommended):
-    """How much was found; of bouts a table, of detections what the model recommends."""
-    num_files = counted(len(found), "file")
-    total = sum(map(len, found.values()))
-    if _BOUTS.value:
-        text = f"{counted(total, 'bout')} in {num_files}"
-        return f"{text}\n{bout_table(count_bouts(found))}" if total else f"{text}."
-    if recommended is None:
-        return f"{counted(total, 'detection')} in {num_files}."
-    return (
-        f"{counted(total, 'detection')} in {num_files}; the model recommends those with a "
-        f"score from {recommended} on: --score_threshold={recommended.common:g}, or --bouts."
-    )
-
-
-def _check_writable(flag, is_folder=False):
-    """Raises UserError where the file of an option (None: none) cannot be written; makes the folder
-    that holds it, which may be an empty one."""
-    if flag.value is None:
-        return
-    option, path = f"--{flag.name}={flag.value}", pathlib.Path(flag.value)
-    if is_address(flag.value):
-        raise UserError(f"{option} must be a file here: copy it to its address.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{option}: {path.parent} is no folder ({error.strerror}).") from None
-    if (path.is_dir() and not is_folder) or not os.access(path.parent, os.W_OK):
-        raise UserError(f"{option} cannot be written: choose another file.")

@@ -39,7 +39,7 @@ from keras_actionformer.archive.output import FAILED, FORMATS, TABLE, OutputFold
 from keras_actionformer.cli.detecting_models import local_model
 from keras_actionformer.cli.frame_rate import FrameRate
 from keras_actionformer.cli.settings import define_settings, given_settings
-from keras_actionformer.data.feature_files import NUMPY_SUFFIXES, TORCH_SUFFIXES
+from keras_actionformer.data.feature_files import ARRAY_SUFFIXES
 from keras_actionformer.errors import UserError, counted
 from keras_actionformer.extras import import_extra
 from keras_actionformer.video.finding import SUFFIXES
@@ -90,14 +90,14 @@ def main(*beam_options):
 
     output = OutputFolder(_OUTPUT.value.rstrip("/"), _FORMAT.value)
     names = _VIDEOS.value or _FEATS.value
-    suffixes = NUMPY_SUFFIXES + TORCH_SUFFIXES
+    suffixes = ARRAY_SUFFIXES
     if _VIDEOS.value:
         suffixes = (*SUFFIXES, *map(str.upper, SUFFIXES))  # as cameras write them
     inputs = find_inputs(names, suffixes, print)
     given = given_settings(_SETTINGS)
     job = Job(
         functools.partial(
-            local_model, _WORKDIR.value, _PRESET.value, given, False, _TILE_STEPS.value
+            local_model, _WORKDIR.value, _PRESET.value, None, given, False, _TILE_STEPS.value
         ),
         output,
         _FPS.value,

@@ -7,14 +7,14 @@ from absl import logging
 
 from keras_actionformer import remote
 from keras_actionformer.data.entries import media_entry, set_once
-from keras_actionformer.data.feature_files import COMMON_SUFFIXES, FILE_SUFFIXES, HDF5_SUFFIXES
+from keras_actionformer.data.feature_files import ARRAY_SUFFIXES, COMMON_SUFFIXES, HDF5_SUFFIXES
 from keras_actionformer.data.features import MODEL_WIDTH, FeatureFiles
 from keras_actionformer.data.sidecars import check_as_trained
 from keras_actionformer.data.tables import read_video_times
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import told_if_unreadable
 
-_SUFFIXES = FILE_SUFFIXES + HDF5_SUFFIXES
+_SUFFIXES = ARRAY_SUFFIXES + COMMON_SUFFIXES + HDF5_SUFFIXES
 
 
 def check_exist(names):
@@ -99,9 +99,9 @@ def _feature_paths(names, suffix):
             inside = _files_in(path)
             if not inside:
                 raise UserError(f"The folder '{path}' holds no feature file ({known}).")
-            own = tuple(s for s in COMMON_SUFFIXES if suffix.endswith(s))
-            rare = tuple(s for s in _SUFFIXES if s not in COMMON_SUFFIXES) + own
-            paths += [name for name in inside if name.endswith(rare)] or inside
+            own = tuple(common for common in COMMON_SUFFIXES if suffix.endswith(common))
+            sure = (*ARRAY_SUFFIXES, *HDF5_SUFFIXES, *own)
+            paths += [name for name in inside if name.endswith(sure)] or inside
         elif path.endswith(_SUFFIXES):
             paths.append(path)
         else:

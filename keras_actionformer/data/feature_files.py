@@ -18,9 +18,10 @@ from keras_actionformer.containers.numpy_files import npz_names, open_npy, read_
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import path_inside, told_if_unreadable
 
-# What a file of one video ends with. Of the last two there are many files that hold no features.
-FILE_SUFFIXES = (".npy", ".npz", ".pt", ".pth", ".csv", ".pkl")
-COMMON_SUFFIXES = (".csv", ".pkl")
+# What a file of one video ends with.
+ARRAY_SUFFIXES = (".npy", ".npz", ".pt", ".pth")
+COMMON_SUFFIXES = (".csv", ".pkl")  # of which there are many that hold no features
+FILE_SUFFIXES = ARRAY_SUFFIXES + COMMON_SUFFIXES
 HDF5_SUFFIXES = (".h5", ".hdf5")  # of a file of many videos
 _ZIP_START = b"PK\x03\x04"
 
@@ -275,7 +276,7 @@ def _linked(file, name):
 
 
 def read_features(path):
-    """The array in a file of one video, of the kind that its name tells; of a `.npy` a memory map."""
+    """The array in a file of one video, as its name tells; of a `.npy` a memory map."""
     if path.name.endswith((".pt", ".pth")):
         from keras_actionformer.data.torch_files import read_tensor
 

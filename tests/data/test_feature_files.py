@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.torch_writer import write_checkpoint
-from keras_actionformer.data.feature_files import Hdf5Steps
+from keras_actionformer.data.feature_files import StoredSteps
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.errors import UserError
 
@@ -306,7 +306,7 @@ def test_hdf5_files_with_a_group_a_video(tmp_path):
     features = FeatureFiles(path, 3, prefix="v_")
     assert features.video_ids() == ["a", "b"] and features.has("b") and not features.has("c")
     np.testing.assert_array_equal(features.load("b"), stored + 1)
-    assert isinstance(features.open("a"), Hdf5Steps)
+    assert isinstance(features.open("a"), StoredSteps)
     np.testing.assert_array_equal(features.open("a")[1:3], stored[1:3])
     with pytest.raises(UserError, match="group 'v_empty' without a data set .* it holds nothing"):
         features.load("empty")
