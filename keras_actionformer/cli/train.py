@@ -6,11 +6,14 @@
   train --config=mine.py --workdir=runs/mine --preset=runs/hapt
   train --config=mine.py --workdir=runs/folds --folds=5
   train --config=mine.py --workdir=runs/users --leave_one_out=user
+  train --config=mine.py --workdir=runs/mine --devices=all
 
 --resume goes on after the last finished epoch, also of a finished run that is to have more of them.
 Ctrl-C, SIGTERM and SIGHUP end a training after the step in hand; a second one ends it at once.
 --preset starts from the weights of another model and takes over its network; a class that both know
 by name keeps what it has learnt.
+--devices=N shares each batch out to N GPUs of this machine. train.batch_size is that of all of them
+together, a multiple of N: the numbers are those of one.
 
 A configuration is a Python file, or the name of one that comes with this package. A list of these,
 and the folder they lie in, end what `keras-actionformer help train` prints; the first lines of each
@@ -59,6 +62,9 @@ _LEAVE_ONE_OUT = flags.DEFINE_string(
 _GROUP = flags.DEFINE_string(
     "group", None, "For --folds: column of the table, videos with one value stay together."
 )
+_DEVICES = flags.DEFINE_string(
+    "devices", "1", "How many devices (GPUs, where there are some) to train on, or all."
+)
 
 flags.mark_flag_as_required("config")
 
@@ -91,7 +97,14 @@ def _main(around_fit):
     evaluates = _EVALUATE.value and config.data.eval_subset
     # After the training data, as `inspect` has it: one cause, one sentence.
     before_fit = (lambda: check_evaluation(config)) if evaluates else None
-    train(config, _WORKDIR.value, _RESUME.value, before_fit, around_fit=around_fit)
+    train(
+        config,
+        _WORKDIR.value,
+        _RESUME.value,
+        before_fit,
+        around_fit=around_fit,
+        devices=_devices(),
+    )
     if evaluates:
         print(evaluate_workdir(_WORKDIR.value))
         write_run_page(_WORKDIR.value)
@@ -107,8 +120,20 @@ def _train_folds(config, around_fit):
     if column:
         groups = read_groups(config.data.annotations, column, print)
     return train_folds(
-        config, _WORKDIR.value, _FOLDS.value, groups, _RESUME.value, around_fit=around_fit
+        config,
+        _WORKDIR.value,
+        _FOLDS.value,
+        groups,
+        _RESUME.value,
+        around_fit=around_fit,
+        devices=_devices(),
     )
+
+
+def _devices():
+    """What `train` takes as `devices`."""
+    value = _DEVICES.value
+    return int(value) if value.isascii() and value.isdecimal() else value
 
 
 def more_help():

@@ -81,6 +81,7 @@ def train_dataset(
     shuffle: bool = True,
     cache_bytes: int = 4 * 2**30,
     feats_dtype: Literal["float32", "float16"] = "float32",
+    part: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Builds the stream of training batches: `model.fit(train_dataset(...), epochs=35)`.
 
@@ -114,14 +115,16 @@ def train_dataset(
         whenever they are needed.
       feats_dtype: str, `"float32"`, or `"float16"`: features take half the bytes in memory and on
         the way to the model, which computes in its own type all the same.
+      part: two ints, which of how many equal parts of every batch to make: (1, 4) is the second
+        quarter of its rows, as long as those of the others. For processes that share batches.
 
     Returns:
       `tf.data.Dataset` of known cardinality, `len(epochs) * steps_per_epoch` or, without epochs,
       `steps_per_epoch`, of
       ({"feats": feats_dtype (B, T, C), "mask": bool (B, T)},
        {"segments": float32 (B, N, 2) in grid units, "labels": int32 (B, N), -1 = padding}),
-      N the most segments of any video; T is None in the specification of a data set whose batches
-      differ in it.
+      B the rows of `part`, N the most segments of any video; T is None in the specification of a
+      data set whose batches differ in it.
 
     Raises:
       UserError: too few videos, a feature file that fails a check, no fps, no action at all, or an
@@ -130,6 +133,12 @@ def train_dataset(
     check_seed(seed)
     if feats_dtype not in ("float32", "float16"):
         raise UserError(f'feats_dtype must be "float32" or "float16", but it is {feats_dtype!r}.')
+    index, num_parts = part
+    if not 0 <= index < num_parts or batch_size % num_parts:
+        raise UserError(
+            f"part={part} must be (index, number) with 0 <= index < number, and the number must "
+            f"divide batch_size={batch_size}."
+        )
     if epochs is not None and not 0 <= epochs.start <= epochs.stop:
         raise UserError(
             f"The first of epochs must lie in 0..{epochs.stop}, but it is {epochs.start}."
@@ -151,7 +160,8 @@ def train_dataset(
         logging.warning("%s", sentence)
     stop_at_error(late_problem(videos, grids, num_steps))
     items = make_items(videos, sequences, grids, lengths)
-    return _stream(_BatchMaker(items, lengths, batch_size, seed, shuffle, feats_dtype), epochs)
+    maker = _BatchMaker(items, lengths, batch_size, seed, shuffle, feats_dtype, part)
+    return _stream(maker, epochs)
 
 
 def check_seed(seed):
@@ -173,10 +183,14 @@ class _BatchMaker:
     seed: int
     shuffle: bool
     feats_dtype: str
+    part: tuple[int, int]
 
     def __post_init__(self):
         self.steps_per_epoch = len(self.items) // self.batch_size
         self.most_segments = max(len(item.labels) for item in self.items)
+        index, num_parts = self.part
+        self.num_rows = self.batch_size // num_parts
+        self.rows = slice(index * self.num_rows, (index + 1) * self.num_rows)  # of a batch
 
     @property
     def types(self):
@@ -190,10 +204,10 @@ class _BatchMaker:
 
     def _shapes(self, num_steps):
         return (
-            (self.batch_size, num_steps, self.items[0].feats_dim),
-            (self.batch_size, num_steps),
-            (self.batch_size, self.most_segments, 2),
-            (self.batch_size, self.most_segments),
+            (self.num_rows, num_steps, self.items[0].feats_dim),
+            (self.num_rows, num_steps),
+            (self.num_rows, self.most_segments, 2),
+            (self.num_rows, self.most_segments),
         )
 
     def __call__(self, step):
@@ -210,7 +224,8 @@ class _BatchMaker:
         mask = np.zeros(mask_shape, np.bool_)
         segments = np.zeros(segments_shape, np.float32)
         labels = np.full(labels_shape, -1, np.int32)
-        for row, (index, (start, length, kept, cut)) in enumerate(zip(indices, cuts, strict=True)):
+        rows = zip(indices[self.rows], cuts[self.rows], strict=True)
+        for row, (index, (start, length, kept, cut)) in enumerate(rows):
             item = self.items[index]
             feats[row, :length] = item.window(start, length)
             mask[row, :length] = True

@@ -63,8 +63,8 @@ def training_losses(architecture, mask, actions, outputs, class_weights=None):
       class_weights: K floats, factors of the classification loss of each class, or None.
 
     Returns:
-      Five scalars: the sums of the classification and of the regression loss, the number of
-      positive points, and the shares of points whose offset to the start, and to the end, is 0.
+      Six scalars: the sums of the classification and of the regression loss, the numbers of
+      positive points, of points whose offset to the start, and to the end, is 0, and of all points.
     """
     valid = point_mask(mask, architecture.strides)
     cls_targets, reg_targets = assign_targets(
@@ -86,7 +86,7 @@ def training_losses(architecture, mask, actions, outputs, class_weights=None):
         architecture.label_smoothing,
         class_weights,
     )
-    return *losses, num_positive, *zero_shares(outputs["offsets"], valid)
+    return *losses, num_positive, *point_counts(outputs["offsets"], valid)
 
 
 def detection_losses(
@@ -120,23 +120,29 @@ def detection_losses(
     return cls_loss, ops.sum(loss)
 
 
-def weighted_sum(cls_loss, reg_loss, weight):
-    """The total loss; a weight of 0 or less makes both parts equally large, as the reference."""
-    if weight <= 0:
-        weight = ops.stop_gradient(cls_loss) / ops.maximum(ops.stop_gradient(reg_loss), 0.01)
-    return cls_loss + weight * reg_loss
+def regression_weight(cls_loss, reg_loss, weight):
+    """The factor of the regression loss: `weight`, if it is above 0.
+
+    Else the one that makes both parts equally large, as the reference.
+    """
+    if weight > 0:
+        return weight
+    return ops.stop_gradient(cls_loss) / ops.maximum(ops.stop_gradient(reg_loss), 0.01)
 
 
-def zero_shares(offsets, valid):
-    """Shares of the valid points whose offset to the start, and to the end, is 0: two scalars.
+def point_counts(offsets, valid):
+    """Numbers of valid points whose offset to the start, and to the end, is 0, and of all valid.
 
     Args:
       offsets: (B, P, 2) float >= 0.
       valid: (B, P) bool.
+
+    Returns:
+      Three scalars of float32.
     """
     is_zero = ops.cast(offsets <= 0, "float32") * ops.cast(ops.expand_dims(valid, -1), "float32")
-    shares = ops.sum(is_zero, axis=(0, 1)) / ops.sum(ops.cast(valid, "float32"))
-    return shares[0], shares[1]
+    zeros = ops.sum(is_zero, axis=(0, 1))
+    return zeros[0], zeros[1], ops.sum(ops.cast(valid, "float32"))
 
 
 def positive_points(cls_targets, valid):

@@ -11,7 +11,8 @@ from keras_actionformer.checks import check_class_weights
 from keras_actionformer.errors import UserError
 from keras_actionformer.network.adapted_layers import has_lora, quantization
 from keras_actionformer.network.architecture import Architecture
-from keras_actionformer.network.losses import PositivesAverage, training_losses, weighted_sum
+from keras_actionformer.network.losses import PositivesAverage, regression_weight, training_losses
+from keras_actionformer.network.replicas import sum_over_replicas
 
 
 class TrainableNetwork(keras.Model):
@@ -169,6 +170,9 @@ class TrainableNetwork(keras.Model):
     ) -> Any:
         """Assigns targets and sums the losses (paper, eq. 7).
 
+        Under a strategy of `tf.distribute` it is the part of a replica's own sequences in the loss
+        of the whole batch, as gradients are summed; what is told is that of the whole batch.
+
         Args:
           x: {"feats" (B, T, C), "mask" (B, T)}.
           y: {"segments" (B, N, 2) in grid steps, "labels" (B, N) int, -1 = padding}.
@@ -182,20 +186,21 @@ class TrainableNetwork(keras.Model):
                 "Batches are pairs ({'feats', 'mask'}, {'segments', 'labels'}) without weights, "
                 "as train_dataset makes them."
             )
-        _, mask = self.get_layer("pad")(x["feats"], x["mask"])
-        cls_sum, reg_sum, num_positive, *zeros = training_losses(
-            self.architecture, mask, y, y_pred, self.class_weights
-        )
+        _, mask = self.get_layer("pad")(x["feats"], ops.cast(x["mask"], "bool"))
+        sums = training_losses(self.architecture, mask, y, y_pred, self.class_weights)
+        cls_total, reg_total, num_positive, *zeros, num_points = sum_over_replicas(sums)
         cls_loss, reg_loss, *zero_shares = self.loss_trackers
         count = ops.maximum(num_positive, 1.0)
-        for tracker, value in ((cls_loss, cls_sum), (reg_loss, reg_sum)):
+        for tracker, value in ((cls_loss, cls_total), (reg_loss, reg_total)):
             tracker.update_state(value / count, sample_weight=count)
         for tracker, value in zip(zero_shares, zeros, strict=True):
-            tracker.update_state(value)
+            tracker.update_state(value / num_points)
         normalizer = self.positives_average(num_positive, training=training)
-        return weighted_sum(
-            cls_sum / normalizer, reg_sum / normalizer, self.architecture.loss_weight
+        weight = regression_weight(
+            cls_total / normalizer, reg_total / normalizer, self.architecture.loss_weight
         )
+        cls_sum, reg_sum = sums[:2]
+        return cls_sum / normalizer + weight * (reg_sum / normalizer)
 
     def get_metrics_result(self) -> dict[str, Any]:
         """As `keras.Model`, but all losses are those of a positive point.
@@ -205,5 +210,6 @@ class TrainableNetwork(keras.Model):
         batches of other sizes it differs though both fit equally well.
         """
         results = super().get_metrics_result()
-        weight = self.architecture.loss_weight
-        return {**results, "loss": weighted_sum(results["cls_loss"], results["reg_loss"], weight)}
+        cls_loss, reg_loss = results["cls_loss"], results["reg_loss"]
+        weight = regression_weight(cls_loss, reg_loss, self.architecture.loss_weight)
+        return {**results, "loss": cls_loss + weight * reg_loss}

@@ -198,7 +198,7 @@ class Experiment:
             architecture_of(self.config),
         )
 
-    def training_stream(self, videos, epochs, padded_steps=None):
+    def training_stream(self, videos, epochs, padded_steps=None, part=(0, 1)):
         """The training batches, see `train_dataset` and `Lengths`."""
         return train_dataset(
             videos,
@@ -210,6 +210,7 @@ class Experiment:
             seed=self.config.seed,
             cache_bytes=int(self.config.data.cache_gb * 2**30),
             feats_dtype=self.config.data.feats_dtype,
+            part=part,
         )
 
     def validation_stream(self, videos):

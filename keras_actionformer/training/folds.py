@@ -86,7 +86,14 @@ def make_folds(videos, num_folds=None, groups=None, seed=0):
 
 
 def train_folds(
-    config, workdir, num_folds=None, groups=None, resume=False, progress=print, around_fit=None
+    config,
+    workdir,
+    num_folds=None,
+    groups=None,
+    resume=False,
+    progress=print,
+    around_fit=None,
+    devices=1,
 ):
     """Trains and scores a model for each fold, in a folder of its own.
 
@@ -100,7 +107,7 @@ def train_folds(
       num_folds, groups: see `make_folds`.
       resume: bool, go on where an interrupted call stopped; folds that are scored stay.
       progress: function of one str, told before and after each fold.
-      around_fit: see `train`.
+      around_fit, devices: see `train`.
 
     Returns:
       `FoldScores`.
@@ -126,7 +133,9 @@ def train_folds(
             )
             folder = workdir / fold
             if not (resume and (folder / EVALUATION).exists()):
-                train(_of_fold(config, split), folder, resume, around_fit=around_fit)
+                train(
+                    _of_fold(config, split), folder, resume, around_fit=around_fit, devices=devices
+                )
                 evaluate_workdir(folder)
             scores[fold] = run_scores(folder)["average"]
             write_json(workdir / SCORES, scores, indent=1)

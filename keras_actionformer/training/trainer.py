@@ -5,7 +5,7 @@ import importlib.util
 import os
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from absl import logging
@@ -18,6 +18,7 @@ from keras_actionformer.presets.runs import CHECKPOINT, MODELS, write_config
 from keras_actionformer.terminal import RunningLine
 from keras_actionformer.training.callbacks import BoardWriter, DeadOutputWarning, RunWriter
 from keras_actionformer.training.config import check_config, to_plain
+from keras_actionformer.training.devices import find_devices
 from keras_actionformer.training.epochs import num_epochs
 from keras_actionformer.training.experiment import Experiment
 from keras_actionformer.training.freezing import freeze
@@ -36,6 +37,7 @@ def train(
     before_fit: Callable[[], object] | None = None,
     preset: str | os.PathLike[str] | None = None,
     around_fit: Callable[[], contextlib.AbstractContextManager[Callable[[], object]]] | None = None,
+    devices: int | Literal["all"] = 1,
 ) -> ActionFormer:
     """Trains a model, or goes on where an interrupted training stopped.
 
@@ -58,6 +60,8 @@ def train(
         the steps of the training; the function that it yields is called after each step, after
         what is written of each epoch, and between the videos of a validation: what that raises
         ends the training there. For signals and limits of time; or None.
+      devices: int, how many devices share each batch, or `"all"`: see `find_devices`. A run may go
+        on with another number of them.
 
     Returns:
       `ActionFormer` with averaged weights, or the best of the validations (`data.val_subset`) and
@@ -71,12 +75,13 @@ def train(
     if preset is not None:
         config = with_preset(config, preset)
     check_config(config)
+    found = find_devices(devices, config.train)
     with only_training(workdir):
-        _train(config, workdir, resume, before_fit, around_fit or _never_stopped)
+        _train(config, workdir, resume, before_fit, around_fit or _never_stopped, found)
         return with_thresholds(workdir)
 
 
-def _train(config, workdir, resume, before_fit, around_fit):
+def _train(config, workdir, resume, before_fit, around_fit, devices):
     goes_on = _goes_on(workdir, resume)
     given = resumed_config(config, workdir) if resume else config
     config, source = (given, None) if goes_on else open_preset(given)
@@ -92,15 +97,16 @@ def _train(config, workdir, resume, before_fit, around_fit):
         logging.warning("%s", sentence)
     # === Model ===
     keras.utils.set_random_seed(config.seed)
-    model = experiment.build_model(annotations)
-    model.recompute = config.train.recompute
-    model.class_weights = experiment.class_weights(annotations)
-    new_weights = [] if source is None else take_weights(model, source, config, given)
-    freeze(model, config.train.freeze, new_weights)
-    model.compile(
-        experiment.make_optimizer(steps_per_epoch),
-        jit_compile={"on": True, "off": False, "auto": "auto"}[config.train.jit_compile],
-    )
+    with devices.making():
+        model = experiment.build_model(annotations)
+        model.recompute = config.train.recompute
+        model.class_weights = experiment.class_weights(annotations)
+        new_weights = [] if source is None else take_weights(model, source, config, given)
+        freeze(model, config.train.freeze, new_weights)
+        model.compile(
+            experiment.make_optimizer(steps_per_epoch),
+            jit_compile={"on": True, "off": False, "auto": "auto"}[config.train.jit_compile],
+        )
     remove_leftovers(workdir)
     copy, line = WeightsCopy(model), RunningLine()
     run = RunWriter(model, workdir, copy, config.train)
@@ -114,7 +120,8 @@ def _train(config, workdir, resume, before_fit, around_fit):
     # A compiled step has one shape; any other computes no more than the batch needs.
     padded_steps = None if model.jit_compile else inference_padding(model.architecture).padded_steps
     epochs = range(len(run.rows), num_epochs(config.train))
-    stream = experiment.training_stream(videos, epochs, padded_steps)
+    stream = devices.stream(experiment.training_stream(videos, epochs, padded_steps, devices.part))
+    devices.start(model)
     if config.data.val_subset:
         run.validation = Validation(config, annotations, len(videos), copy, line)
     if before_fit is not None:
@@ -127,7 +134,7 @@ def _train(config, workdir, resume, before_fit, around_fit):
     if importlib.util.find_spec("tensorboard"):
         callbacks.append(BoardWriter(workdir / "tensorboard"))
     try:
-        with around_fit() as run.after_step:
+        with around_fit() as run.after_step, devices.fitting():
             model.fit(
                 stream,
                 epochs=epochs.stop,

@@ -9,10 +9,11 @@ Keras has no public place for it. Of `keras.optimizers.Optimizer` (3.15) this fi
 
 - overrides `add_optimizer_variables`, `_get_current_learning_rate`, `_clip_gradients`,
   `_apply_weight_decay`, `_update_model_variables_moving_average`,
-  `_overwrite_model_variables_with_average_value`, `_backend_update_step` and TensorFlow's
-  `_distributed_tf_update_step`;
-- reads `_trainable_variables`, `_model_variables_moving_average`, `_learning_rate`, `_var_key` and
-  `_use_weight_decay`. The subclasses' `_updated` read `_momentums` and `_velocities`.
+  `_overwrite_model_variables_with_average_value`, `_backend_apply_gradients`,
+  `_backend_update_step` and TensorFlow's `_distributed_tf_update_step`;
+- reads `_trainable_variables`, `_model_variables_moving_average`, `_learning_rate`, `_var_key`,
+  `_use_weight_decay`, `_iterations`, `_accumulated_gradients` and `_get_variable_index`. The
+  subclasses' `_updated` read `_momentums` and `_velocities`.
 
 `tests/training/test_optimizers.py` notices a Keras that does without one of them:
 `test_keras_still_has_what_is_overridden` by name, the others by the numbers of real steps.
@@ -75,14 +76,17 @@ class VectorUpdate:
         return vectors
 
     def averages(self):
-        """The averaged weights: a tensor for each variable, in the variables' order."""
+        """The averaged weights: a NumPy array for each variable, in the variables' order."""
         pieces = {}
         for group, average in zip(
             self._groups(self._trainable_variables),
             self._model_variables_moving_average,
             strict=True,
         ):
-            pieces.update(zip(map(self._var_key, group), _split(average, group), strict=True))
+            for variable, value in zip(
+                group, np.split(ops.convert_to_numpy(average), _ends(group)), strict=True
+            ):
+                pieces[self._var_key(variable)] = value.reshape(variable.shape)
         return [pieces[self._var_key(variable)] for variable in self._trainable_variables]
 
     def _overwrite_model_variables_with_average_value(self, trainable_variables):
@@ -111,6 +115,21 @@ class VectorUpdate:
     def _update_model_variables_moving_average(self, trainable_variables):
         """Does nothing: Keras calls it after each batch, `_update` averages after each step."""
 
+    def _backend_apply_gradients(self, grads, trainable_variables):
+        if self._accumulates_over_replicas():
+            # Keras would sum over the replicas where a step is due, which TensorFlow cannot do
+            # within a condition: they are summed for each batch, then `_add_up` looks what is due.
+            self._backend_update_step(grads, trainable_variables, self.learning_rate)
+        else:
+            super()._backend_apply_gradients(grads, trainable_variables)
+
+    def _accumulates_over_replicas(self):
+        if not self.gradient_accumulation_steps or keras.backend.backend() != "tensorflow":
+            return False
+        import tensorflow as tf
+
+        return tf.distribute.get_strategy().num_replicas_in_sync > 1
+
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         if keras.backend.backend() == "tensorflow":  # sums over replicas and calls the next method
             super()._backend_update_step(grads, trainable_variables, learning_rate)
@@ -119,12 +138,30 @@ class VectorUpdate:
 
     def _distributed_tf_update_step(self, distribution, grads_and_vars, learning_rate):
         grads, variables = zip(*grads_and_vars, strict=True)
+        update = self._add_up if self._accumulates_over_replicas() else self._update
         distribution.extended.update(
             variables[0],
-            lambda _, grads: self._update(grads, variables, learning_rate),
-            args=(grads,),
+            lambda _, grads, learning_rate: update(grads, variables, learning_rate),
+            args=(grads, learning_rate),
             group=False,
         )
+
+    def _add_up(self, grads, variables, learning_rate):
+        """Updates with the mean of the gradients since the last step, or adds these to them."""
+        sums = [self._accumulated_gradients[self._get_variable_index(v)] for v in variables]
+        num_batches = self.gradient_accumulation_steps
+
+        def update():
+            means = [(gradient + s) / num_batches for gradient, s in zip(grads, sums, strict=True)]
+            self._update(means, variables, learning_rate)
+            for s in sums:
+                s.assign(ops.zeros_like(s))
+
+        def add():
+            for gradient, s in zip(grads, sums, strict=True):
+                s.assign(gradient + s)
+
+        ops.cond((self._iterations + 1) % num_batches == 0, update, add)
 
     def _update(self, grads, trainable_variables, learning_rate):
         grads = {
@@ -187,10 +224,14 @@ def _concatenate(tensors):
 
 def _split(vector, variables):
     """The inverse of `_concatenate`, for tensors of the variables' shapes."""
-    ends = np.cumsum([math.prod(variable.shape) for variable in variables])
-    # TensorFlow cannot split without a place to do so.
-    pieces = ops.split(vector, [int(end) for end in ends[:-1]]) if len(ends) > 1 else [vector]
+    ends = _ends(variables)
+    pieces = ops.split(vector, ends) if ends else [vector]  # TensorFlow cannot split nowhere
     return [ops.reshape(piece, v.shape) for piece, v in zip(pieces, variables, strict=True)]
+
+
+def _ends(variables):
+    """Where in `_concatenate` each but the last variable ends, a list of ints."""
+    return np.cumsum([math.prod(variable.shape) for variable in variables])[:-1].tolist()
 
 
 def _initial_weights(variables, shape, dtype=None):

@@ -1,0 +1,139 @@
+"""Several devices train what one would, and a run goes on with another number of them."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from helpers.device_runs import start_runs
+from helpers.small_run import small_config, write_data
+from keras_actionformer import UserError
+from keras_actionformer.training import trainer
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="starts the other backend by itself"
+)
+
+# Adam, the loss as it is; and SGD, both parts of the loss equally large, a step of two batches of
+# which the last epoch ends in the middle.
+SETTINGS = {
+    "plain": {},
+    "accumulated": {
+        "train.optimizer": "SGD",
+        "train.accumulate_batches": 2,
+        "model.loss_weight": 0.0,
+    },
+}
+# They shift all scores that a query gives to its keys alike, which changes no attention: their
+# gradients are roundings, which Adam makes steps of.
+ONLY_ROUNDED = ("attn/key/bias", "attn/key_norm/beta")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_data(folder, num_videos=14)
+    return folder
+
+
+def checkpoint(workdir):
+    """(arrays by name, rows of the log without times)."""
+    with np.load(workdir / "checkpoint.npz") as file:
+        arrays = {name: file[name] for name in file.files}
+    rows = json.loads(str(arrays.pop("log")))
+    return arrays, [{k: v for k, v in row.items() if "seconds" not in k} for row in rows]
+
+
+def assert_same_training(workdir, expected, name):
+    """Losses, weights and all that goes on from them are equal to 1e-5 of the largest of each."""
+    (ours, rows), (theirs, expected_rows) = checkpoint(workdir), checkpoint(expected)
+    assert list(ours) == list(theirs) and len(rows) == len(expected_rows) == 7
+    for row, expected_row in zip(rows, expected_rows, strict=True):
+        assert row == pytest.approx(expected_row, rel=1e-5)
+    for key, value in theirs.items():
+        path = key.split()[1]
+        if name == "plain" and ("/" not in path or path.endswith(ONLY_ROUNDED)):
+            continue  # or vectors of all weights
+        atol = 1e-5 * max(np.abs(value).max(initial=0), 1e-2)
+        np.testing.assert_allclose(ours[key], value, rtol=0, atol=atol, err_msg=key)
+
+
+def finish(process):
+    output, errors = process.communicate(timeout=300)
+    return process.returncode, output, errors
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    """Folder of finished runs `<settings>_<devices>`, on TensorFlow."""
+    folder = tmp_path_factory.mktemp("runs")
+    runs = [
+        {"workdir": str(folder / f"{name}_{devices}"), "devices": devices, "settings": settings}
+        for name, settings in SETTINGS.items()
+        for devices in (1, 2)
+    ]
+    status, _, errors = finish(start_runs(data, runs))
+    assert status == 0, errors
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETTINGS)
+def test_two_devices_train_what_one_does(trained, name):
+    assert_same_training(trained / f"{name}_2", trained / f"{name}_1", name)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_with_as_many_devices_or_fewer(trained, data, tmp_path):
+    settings, killed = SETTINGS["accumulated"], tmp_path / "killed"
+    # The third epoch ends with a batch that waits for a second one.
+    run = {"workdir": str(killed), "devices": 2, "settings": settings, "killed_after": 14}
+    assert finish(start_runs(data, [run]))[0] == -9
+    assert len(checkpoint(killed)[1]) == 3
+    shutil.copytree(killed, tmp_path / "fewer")
+    runs = [
+        {"workdir": str(tmp_path / folder), "devices": devices, "settings": settings}
+        for folder, devices in (("killed", 2), ("fewer", 1))
+    ]
+    status, _, errors = finish(start_runs(data, runs))
+    assert status == 0, errors
+    (ours, rows), (theirs, expected_rows) = (
+        checkpoint(killed),
+        checkpoint(trained / "accumulated_2"),
+    )
+    assert rows == expected_rows and list(ours) == list(theirs)
+    for name, value in theirs.items():
+        np.testing.assert_array_equal(ours[name], value, err_msg=name)
+    assert_same_training(tmp_path / "fewer", trained / "accumulated_1", "accumulated")
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+def refusal(data, workdir, devices, **settings):
+    config = small_config(data)
+    config.update_from_flattened_dict(settings)
+    with pytest.raises(UserError) as raised:
+        trainer.train(config, workdir, devices=devices)
+    assert not workdir.exists()
+    return str(raised.value)
+
+
+def test_devices_that_are_not_there_are_refused(data, tmp_path):
+    told = refusal(data, tmp_path / "run", 64)
+    assert told.startswith("devices is 64, but there is only 1 device here (CPU:0)")
+    for devices in (0, True, "two", 1.0):
+        assert "devices must be 'all' or a whole" in refusal(data, tmp_path / "run", devices)
+
+
+def test_several_hosts_are_sent_to_jax(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1", "b:1"]}}))
+    assert "KERAS_BACKEND=jax" in refusal(data, tmp_path / "run", "all")
+    monkeypatch.delenv("TF_CONFIG")
+    import tensorflow as tf
+
+    with tf.distribute.OneDeviceStrategy("CPU:0").scope():
+        told = refusal(data, tmp_path / "run", 1)
+    assert "makes its own strategy" in told and "MultiWorkerMirroredStrategy" in told
