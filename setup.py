@@ -82,6 +82,7 @@ setup(
         "flow": ["opencv-contrib-python-headless>=4.5"],
         "grpc": ["tensorflow-serving-api>=2.21"],
         "hub": ["huggingface_hub"],
+        "jax": ["jax>=0.10"],
         "onnx": ["onnxruntime", "tf2onnx>=1.17"],
         "openvino": ["openvino"],
         "pandas": ["pandas"],
@@ -92,8 +93,7 @@ setup(
         "serve": ["msgspec>=0.19", "starlette>=0.40", "uvicorn>=0.30"],
         "tensorboard": ["tensorboard"],
         "test": [
-            "jax",  # the network runs on it, too
-            "keras-actionformer[excel,flow,grpc,onnx,openvino,parquet,plot,report,serve,tflite]",
+            "keras-actionformer[excel,flow,grpc,jax,onnx,openvino,parquet,plot,report,serve,tflite]",
             "keras-actionformer[beam,remote,video]",
             "playwright",  # drives a browser, where there is one
             "pympi-ling>=1.71",  # reads and writes files of ELAN

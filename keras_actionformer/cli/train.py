@@ -23,6 +23,7 @@ say how to get its data.
 from absl import flags
 from ml_collections import config_flags
 
+from keras_actionformer.cli.joining import joined_processes
 from keras_actionformer.cli.pages import write_run_page
 from keras_actionformer.cli.stopping import StopSignals
 from keras_actionformer.data.tables import read_groups
@@ -70,11 +71,11 @@ flags.mark_flag_as_required("config")
 
 
 def main():
-    with StopSignals() as signals:
-        _main(signals.deferred)
+    with StopSignals() as signals, joined_processes() as is_first:
+        _main(signals.deferred, is_first)
 
 
-def _main(around_fit):
+def _main(around_fit, is_first):
     config = _CONFIG.value
     if is_address(_WORKDIR.value):
         raise UserError(
@@ -105,7 +106,7 @@ def _main(around_fit):
         around_fit=around_fit,
         devices=_devices(),
     )
-    if evaluates:
+    if evaluates and is_first:
         print(evaluate_workdir(_WORKDIR.value))
         write_run_page(_WORKDIR.value)
 

@@ -24,6 +24,7 @@ from keras_actionformer.files import (
 )
 from keras_actionformer.presets.runs import CHECKPOINT, LOG, MODELS, kept_model
 from keras_actionformer.terminal import clear_line
+from keras_actionformer.training.devices import ONE_FOLDER, OneDevice
 from keras_actionformer.training.epochs import best_of, check_rows, is_over
 
 # Keras takes half a second to write a small model, which would be a tenth of a short epoch.
@@ -31,6 +32,7 @@ _MODEL_EVERY_SEC = 10.0
 # From one try to write what a run cannot do without to the next: a network's disk may come back,
 # and who has a file open on Windows, so that it cannot be replaced, may close it.
 _WAITS_SEC = (0.5, 1.0, 2.0, 4.0)
+_ALONE = OneDevice()
 
 
 class RunWriter(keras.callbacks.Callback):
@@ -41,6 +43,7 @@ class RunWriter(keras.callbacks.Callback):
       workdir: `pathlib.Path`.
       copy: `WeightsCopy` of the model.
       train: section `train` of the configuration.
+      devices: what `find_devices` returned; a process that is no writer writes nothing.
 
     Attributes:
       rows: list of dicts, what the log says of each epoch that the checkpoint holds.
@@ -48,7 +51,7 @@ class RunWriter(keras.callbacks.Callback):
       validation: `Validation` or None, to be set before the first epoch ends.
     """
 
-    def __init__(self, model, workdir, copy, train):
+    def __init__(self, model, workdir, copy, train, devices=_ALONE):
         super().__init__()
         self.rows = []
         self.after_step = lambda: None
@@ -56,6 +59,7 @@ class RunWriter(keras.callbacks.Callback):
         self._workdir = workdir
         self._copy = copy
         self._train = train
+        self._devices = devices
         self._model_written = -math.inf
         self._log_problem = None  # why the log could not be written the last time
         self.set_model(model)
@@ -85,6 +89,7 @@ class RunWriter(keras.callbacks.Callback):
         ):
             saved = read_npz(path)
             self.rows = check_rows(parse_json(str(saved.pop("log"))))
+        self._devices.check_same(f"The number of epochs in {path}", len(self.rows), ONE_FOLDER)
         state = self._state()
         for name, variable in state.items():
             value = saved.get(name)
@@ -100,9 +105,10 @@ class RunWriter(keras.callbacks.Callback):
                 )
         for name, variable in state.items():  # all of them are right
             variable.assign(saved[name])
-        # The run may have been killed after the checkpoint and before what follows from it.
-        self._write_models()
-        self._write_log()
+        if self._devices.is_writer:
+            # It may have been killed after the checkpoint and before what follows from it.
+            self._write_models()
+            self._write_log()
 
     def on_epoch_begin(self, epoch, logs=None):
         self._start = time.perf_counter()
@@ -122,20 +128,26 @@ class RunWriter(keras.callbacks.Callback):
         end = time.perf_counter()
         row["seconds"] = round(end - self._start, 2)
         if self.validation is not None and self.validation.is_due(epoch + 1):
-            scores = self.validation.scores(epoch + 1, self.after_step)
+            with self._devices.apart():
+                scores = self.validation.scores(epoch + 1, self.after_step)
             logs.update(scores)  # for the callbacks after this one
             row |= {**scores, "val_seconds": round(time.perf_counter() - end, 2)}
+        row = self._devices.agreed(row)
         # The checkpoint comes first: everything else can be made from it.
-        _insist(lambda: self._write_checkpoint([*self.rows, row]))
+        if self._devices.is_writer:
+            _insist(lambda: self._write_checkpoint([*self.rows, row]))
         self.rows.append(row)
-        self._write_models()
-        self._write_log()
+        if self._devices.is_writer:
+            with self._devices.apart():
+                self._write_models()
+            self._write_log()
         self.model.stop_training = self.is_over
         self.after_step()
 
     def on_train_end(self, logs=None):
         if self._log_problem is not None:
             self._tell_missing_rows()
+        self._devices.agreed({"epochs": len(self.rows)})  # its files are there for all of them
 
     def _write_checkpoint(self, rows):
         state = {k: keras.ops.convert_to_numpy(v) for k, v in self._state().items()}

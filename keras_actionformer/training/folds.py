@@ -11,6 +11,7 @@ from keras_actionformer.errors import UserError
 from keras_actionformer.files import write_json
 from keras_actionformer.presets.runs import EVALUATION, run_scores
 from keras_actionformer.training.config import check_config
+from keras_actionformer.training.devices import find_devices
 from keras_actionformer.training.experiment import Experiment
 from keras_actionformer.training.run_lock import only_training
 from keras_actionformer.training.run_scores import evaluate_workdir
@@ -117,6 +118,8 @@ def train_folds(
     """
     workdir = pathlib.Path(workdir)
     check_config(config)
+    if find_devices(devices, config.train).part[1] > 1:
+        raise UserError("Folds are trained on one host; on several, train each by itself.")
     annotations = Experiment(config).read_annotations()
     videos = annotations.subset(_subsets(config.data))
     folds = make_folds(videos, num_folds, groups, config.seed)

@@ -193,7 +193,7 @@ def evaluate_workdir(
     return result
 
 
-def with_thresholds(workdir):
+def with_thresholds(workdir, keep=True):
     """The model of a run whose training is over, with the thresholds that its validation tells.
 
     They are found, and kept, where the run has a validation subset and the model none yet. (Scores
@@ -201,6 +201,7 @@ def with_thresholds(workdir):
 
     Args:
       workdir: str or path.
+      keep: bool, whether the folder's model is to keep them, too.
 
     Returns:
       `ActionFormer`.
@@ -215,8 +216,9 @@ def with_thresholds(workdir):
     thresholds = recommend_thresholds(videos, found, model.architecture.num_classes)
     if thresholds is None:
         print(f"Nothing is found in {subset!r}: no score threshold is recommended.")
-    else:
+    elif keep:
         keep_thresholds(model, thresholds, model_path(workdir), subset)
+    model.thresholds = thresholds
     return model
 
 

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 import pathlib
+import zlib
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from keras_actionformer.presets.runs import CHECKPOINT, MODELS, write_config
 from keras_actionformer.terminal import RunningLine
 from keras_actionformer.training.callbacks import BoardWriter, DeadOutputWarning, RunWriter
 from keras_actionformer.training.config import check_config, to_plain
-from keras_actionformer.training.devices import find_devices
+from keras_actionformer.training.devices import ONE_FOLDER, find_devices
 from keras_actionformer.training.epochs import num_epochs
 from keras_actionformer.training.experiment import Experiment
 from keras_actionformer.training.freezing import freeze
@@ -76,13 +77,19 @@ def train(
         config = with_preset(config, preset)
     check_config(config)
     found = find_devices(devices, config.train)
-    with only_training(workdir):
+    only = only_training(workdir) if found.is_writer else contextlib.nullcontext()
+    with only, found.together():
         _train(config, workdir, resume, before_fit, around_fit or _never_stopped, found)
-        return with_thresholds(workdir)
+        return with_thresholds(workdir, keep=found.is_writer)
 
 
 def _train(config, workdir, resume, before_fit, around_fit, devices):
     goes_on = _goes_on(workdir, resume)
+    settings = zlib.crc32(config.to_json_best_effort().encode())
+    devices.check_same(
+        "The checksum of the settings", settings, "start all of them with the same command"
+    )
+    devices.check_same(f"The number of checkpoints in {workdir}", int(goes_on), ONE_FOLDER)
     given = resumed_config(config, workdir) if resume else config
     config, source = (given, None) if goes_on else open_preset(given)
     # === Data ===
@@ -107,9 +114,10 @@ def _train(config, workdir, resume, before_fit, around_fit, devices):
             experiment.make_optimizer(steps_per_epoch),
             jit_compile={"on": True, "off": False, "auto": "auto"}[config.train.jit_compile],
         )
-    remove_leftovers(workdir)
+    if devices.is_writer:
+        remove_leftovers(workdir)
     copy, line = WeightsCopy(model), RunningLine()
-    run = RunWriter(model, workdir, copy, config.train)
+    run = RunWriter(model, workdir, copy, config.train, devices)
     if goes_on:
         run.restore()
         check_epochs_left(workdir, len(run.rows), config.train)
@@ -126,13 +134,15 @@ def _train(config, workdir, resume, before_fit, around_fit, devices):
         run.validation = Validation(config, annotations, len(videos), copy, line)
     if before_fit is not None:
         before_fit()
-    if not run.rows:  # an earlier run's, whose checkpoint was taken away
-        for name in MODELS.values():
-            (workdir / name).unlink(missing_ok=True)
-    write_config(workdir, to_plain(config))
-    callbacks = [run, EpochTable(run, line), DeadOutputWarning()]
-    if importlib.util.find_spec("tensorboard"):
-        callbacks.append(BoardWriter(workdir / "tensorboard"))
+    callbacks = [run, EpochTable(run, line)]
+    if devices.is_writer:
+        if not run.rows:  # an earlier run's, whose checkpoint was taken away
+            for name in MODELS.values():
+                (workdir / name).unlink(missing_ok=True)
+        write_config(workdir, to_plain(config))
+        callbacks.append(DeadOutputWarning())
+        if importlib.util.find_spec("tensorboard"):
+            callbacks.append(BoardWriter(workdir / "tensorboard"))
     try:
         with around_fit() as run.after_step, devices.fitting():
             model.fit(

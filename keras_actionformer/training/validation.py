@@ -32,7 +32,8 @@ class WeightsCopy:
             keys = map(id, self._source.trainable_variables)
             values = dict(zip(keys, self._source.optimizer.averages(), strict=True))
         for ours, theirs in zip(self.model.weights, self._source.weights, strict=True):
-            ours.assign(values.get(id(theirs), theirs))
+            # As an array: on JAX the weights in training may lie on several devices.
+            ours.assign(values.get(id(theirs), keras.ops.convert_to_numpy(theirs)))
         return self.model
 
 

@@ -228,6 +228,20 @@ def test_batches_as_long_as_needed_hold_the_same(small_set):
     assert_equal_batches(found, expected)
 
 
+def test_parts_of_batches_are_rows_of_whole_ones(small_set):
+    videos, features = small_set
+    settings = dict(max_seq_len=16, batch_size=6, num_epochs=3, crop_ratio=(0.5, 1), **GRID)
+    settings["padded_steps"] = lambda longest: longest + 1
+    whole = batches(stream(videos, features, **settings))
+    parts = [batches(stream(videos, features, part=(i, 3), **settings)) for i in range(3)]
+    assert all(len(batch["mask"]) == 2 for part in parts for batch in part)
+    together = [
+        {name: np.concatenate([batch[name] for batch in step]) for name in step[0]}
+        for step in zip(*parts, strict=True)
+    ]
+    assert_equal_batches(together, whole)
+
+
 def test_every_epoch_has_its_own_order_and_windows(small_set):
     videos, features = small_set
     found = batches(stream(videos, features, max_seq_len=6, batch_size=7, num_epochs=4, **GRID))
@@ -336,6 +350,8 @@ def test_features_that_do_not_fit_the_durations(small_set, caplog):
         (dict(trunc_thresh=0), "trunc_thresh must lie in"),
         (dict(crop_ratio=(0.9, 1.1)), "crop_ratio must be"),
         (dict(seed=-1), "seed must be 0 or more"),
+        (dict(part=(0, 3)), r"part=\(0, 3\) must be .* must divide batch_size=2"),
+        (dict(part=(2, 2)), r"part=\(2, 2\) must be \(index, number\) with 0 <= index < number"),
         (dict(first_epoch=2), "first of epochs must lie in 0..1"),
         (dict(fps=None), "Video 'v0' has no 'fps' in the annotations"),
         (dict(downsample_rate=0), "downsample_rate must be a whole number"),

@@ -3,6 +3,9 @@
     python device_runs.py DATA RUNS
 
 `RUNS` is JSON, a list of trainings one after the other: what `start_runs` takes.
+
+It is a configuration as well, for processes of the program `train` that train together: of the
+folder that the variable `DATA` names. With `DIES_AT` one kills itself when that file is there.
 """
 
 import contextlib
@@ -10,8 +13,11 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
 
 TESTS = pathlib.Path(__file__).parents[1]
 
@@ -28,13 +34,61 @@ def start_runs(data, runs, **variables):
     Returns:
       `subprocess.Popen` with texts.
     """
-    paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
     flags = "--xla_force_host_platform_device_count=2"
+    return _start([__file__, str(data), json.dumps(runs)], XLA_FLAGS=flags, **variables)
+
+
+def start_processes(data, workdir, dies_at=None):
+    """Starts two processes of the program `train` that train together, on JAX.
+
+    Args:
+      data: as for `start_runs`.
+      workdir: path.
+      dies_at: path of a file at whose appearance the second kills itself; or None.
+
+    Returns:
+      list of two `subprocess.Popen` with texts.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = ["-m", "keras_actionformer", "train", f"--config={__file__}", f"--workdir={workdir}"]
+    return [
+        _start(
+            [*command, "--devices=all", "--resume"],
+            KERAS_BACKEND="jax",
+            KERAS_DISTRIBUTION_JOB_ADDRESSES=address,
+            KERAS_DISTRIBUTION_NUM_PROCESSES="2",
+            KERAS_DISTRIBUTION_PROCESS_ID=str(index),
+            DATA=str(data),
+            DIES_AT=str(dies_at or "") if index == 1 else "",
+        )
+        for index in range(2)
+    ]
+
+
+def _start(arguments, **variables):
+    paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
     return subprocess.Popen(
-        [sys.executable, __file__, str(data), json.dumps(runs)],
+        [sys.executable, *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": paths, "XLA_FLAGS": flags, **variables},
+        env={**os.environ, "PYTHONPATH": paths, **variables},
     )  # fmt: skip
+
+
+def get_config():
+    """The configuration of `start_processes`."""
+    if os.environ["DIES_AT"]:
+        threading.Thread(target=_die, daemon=True).start()
+    config = config_of(os.environ["DATA"], {})
+    config.data.eval_subset = ""
+    return config
+
+
+def _die():
+    while not os.path.exists(os.environ["DIES_AT"]):
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def config_of(data, settings):

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers.device_runs import start_runs
+from helpers.device_runs import start_processes, start_runs
 from helpers.small_run import small_config, write_data
 from keras_actionformer import UserError
 from keras_actionformer.training import trainer
@@ -40,7 +40,7 @@ def data(tmp_path_factory):
 
 def checkpoint(workdir):
     """(arrays by name, rows of the log without times)."""
-    with np.load(workdir / "checkpoint.npz") as file:
+    with np.load(f"{workdir}/checkpoint.npz") as file:
         arrays = {name: file[name] for name in file.files}
     rows = json.loads(str(arrays.pop("log")))
     return arrays, [{k: v for k, v in row.items() if "seconds" not in k} for row in rows]
@@ -61,32 +61,69 @@ def assert_same_training(workdir, expected, name):
 
 
 def finish(process):
-    output, errors = process.communicate(timeout=300)
+    output, errors = process.communicate(timeout=600)
     return process.returncode, output, errors
 
 
-@pytest.fixture(scope="module")
-def trained(data, tmp_path_factory):
-    """Folder of finished runs `<settings>_<devices>`, on TensorFlow."""
-    folder = tmp_path_factory.mktemp("runs")
-    runs = [
-        {"workdir": str(folder / f"{name}_{devices}"), "devices": devices, "settings": settings}
-        for name, settings in SETTINGS.items()
+def runs_of(name, folder):
+    """What `start_runs` takes for one device and for two, folders `<settings>_<devices>`."""
+    return [
+        {
+            "workdir": str(folder / f"{name}_{devices}"),
+            "devices": devices,
+            "settings": SETTINGS[name],
+        }
         for devices in (1, 2)
     ]
-    status, _, errors = finish(start_runs(data, runs))
+
+
+@pytest.fixture(scope="module")
+def accumulated(data, tmp_path_factory):
+    """The folder of finished runs of TensorFlow."""
+    folder = tmp_path_factory.mktemp("runs")
+    status, _, errors = finish(start_runs(data, runs_of("accumulated", folder)))
     assert status == 0, errors
     return folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SETTINGS)
-def test_two_devices_train_what_one_does(trained, name):
-    assert_same_training(trained / f"{name}_2", trained / f"{name}_1", name)
+def test_two_devices_train_what_one_does(accumulated):
+    assert_same_training(
+        accumulated / "accumulated_2", accumulated / "accumulated_1", "accumulated"
+    )
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "backend, name", [("tensorflow", "plain"), ("jax", "plain"), ("jax", "accumulated")]
+)
+def test_so_they_do_with_other_settings_and_on_jax(data, tmp_path, backend, name):
+    pytest.importorskip(backend)
+    status, _, errors = finish(start_runs(data, runs_of(name, tmp_path), KERAS_BACKEND=backend))
+    assert status == 0, errors
+    assert_same_training(tmp_path / f"{name}_2", tmp_path / f"{name}_1", name)
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_with_as_many_devices_or_fewer(trained, data, tmp_path):
+def test_two_processes_train_what_one_does_though_one_was_killed(data, tmp_path):
+    pytest.importorskip("jax")
+    run = tmp_path / "together"
+    first, killed = map(finish, start_processes(data, run, dies_at=run / "checkpoint.npz"))
+    assert killed[0] == -9
+    assert first[0] == 2, first
+    assert "train: Another of the 2 processes of this training has ended" in first[2]
+    assert len(checkpoint(run)[1]) < 7
+    first, second = map(finish, start_processes(data, run))
+    assert first[0] == second[0] == 0, (first, second)
+    assert "2 devices" in first[1] and not second[1]  # only one prints
+    alone = {**runs_of("plain", tmp_path)[0], "settings": {"data.eval_subset": ""}}
+    status, _, errors = finish(start_runs(data, [alone], KERAS_BACKEND="jax"))
+    assert status == 0, errors
+    assert_same_training(run, alone["workdir"], "plain")
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_with_as_many_devices_or_fewer(accumulated, data, tmp_path):
     settings, killed = SETTINGS["accumulated"], tmp_path / "killed"
     # The third epoch ends with a batch that waits for a second one.
     run = {"workdir": str(killed), "devices": 2, "settings": settings, "killed_after": 14}
@@ -101,12 +138,12 @@ def test_a_killed_run_goes_on_with_as_many_devices_or_fewer(trained, data, tmp_p
     assert status == 0, errors
     (ours, rows), (theirs, expected_rows) = (
         checkpoint(killed),
-        checkpoint(trained / "accumulated_2"),
+        checkpoint(accumulated / "accumulated_2"),
     )
     assert rows == expected_rows and list(ours) == list(theirs)
     for name, value in theirs.items():
         np.testing.assert_array_equal(ours[name], value, err_msg=name)
-    assert_same_training(tmp_path / "fewer", trained / "accumulated_1", "accumulated")
+    assert_same_training(tmp_path / "fewer", accumulated / "accumulated_1", "accumulated")
 
 
 # --- what is refused -----------------------------------------------------------------------------
