@@ -20,6 +20,7 @@ import threading
 import time
 
 TESTS = pathlib.Path(__file__).parents[1]
+QUICKLY_COMPILED = "--xla_backend_optimization_level=0"  # which takes JAX longer than it trains
 
 
 def start_runs(data, runs, **variables):
@@ -34,7 +35,7 @@ def start_runs(data, runs, **variables):
     Returns:
       `subprocess.Popen` with texts.
     """
-    flags = "--xla_force_host_platform_device_count=2"
+    flags = f"{QUICKLY_COMPILED} --xla_force_host_platform_device_count=2"
     return _start([__file__, str(data), json.dumps(runs)], XLA_FLAGS=flags, **variables)
 
 
@@ -57,6 +58,7 @@ def start_processes(data, workdir, dies_at=None):
         _start(
             [*command, "--devices=all", "--resume"],
             KERAS_BACKEND="jax",
+            XLA_FLAGS=QUICKLY_COMPILED,
             KERAS_DISTRIBUTION_JOB_ADDRESSES=address,
             KERAS_DISTRIBUTION_NUM_PROCESSES="2",
             KERAS_DISTRIBUTION_PROCESS_ID=str(index),

@@ -7,7 +7,9 @@ import keras
 import numpy as np
 import pytest
 
+from helpers import device_runs
 from helpers.device_runs import start_processes, start_runs
+from helpers.programs import run_here
 from helpers.small_run import small_config, write_data
 from keras_actionformer import UserError
 from keras_actionformer.training import trainer
@@ -115,7 +117,7 @@ def test_two_processes_train_what_one_does_though_one_was_killed(data, tmp_path)
     assert len(checkpoint(run)[1]) < 7
     first, second = map(finish, start_processes(data, run))
     assert first[0] == second[0] == 0, (first, second)
-    assert "2 devices" in first[1] and not second[1]  # only one prints
+    assert "to 2 devices" in first[1] and "devices" not in second[1]  # only one prints
     alone = {**runs_of("plain", tmp_path)[0], "settings": {"data.eval_subset": ""}}
     status, _, errors = finish(start_runs(data, [alone], KERAS_BACKEND="jax"))
     assert status == 0, errors
@@ -165,10 +167,24 @@ def test_devices_that_are_not_there_are_refused(data, tmp_path):
         assert "devices must be 'all' or a whole" in refusal(data, tmp_path / "run", devices)
 
 
+@pytest.mark.parametrize(
+    "devices, told", [("64", "devices is 64, but"), ("two", "must be 'all' or a whole number")]
+)
+def test_the_program_takes_them_as_text(data, tmp_path, monkeypatch, devices, told):
+    monkeypatch.setenv("DATA", str(data))
+    monkeypatch.setenv("DIES_AT", "")
+    options = f"--config={device_runs.__file__}", "--workdir=run", f"--devices={devices}"
+    done = run_here(tmp_path, "train", *options)
+    assert done.returncode == 2 and told in done.stderr
+
+
 def test_several_hosts_are_sent_to_jax(data, tmp_path, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1", "b:1"]}}))
     assert "KERAS_BACKEND=jax" in refusal(data, tmp_path / "run", "all")
     monkeypatch.delenv("TF_CONFIG")
+    monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
+    assert "KERAS_BACKEND=jax" in refusal(data, tmp_path / "run", "all")
+    monkeypatch.delenv("KERAS_DISTRIBUTION_NUM_PROCESSES")
     import tensorflow as tf
 
     with tf.distribute.OneDeviceStrategy("CPU:0").scope():
