@@ -153,7 +153,7 @@ class VectorUpdate:
 
         def update():
             means = [(gradient + s) / num_batches for gradient, s in zip(grads, sums, strict=True)]
-            self._update(means, variables, learning_rate)
+            self._update(self._clip_gradients(means), variables, learning_rate)
             for s in sums:
                 s.assign(ops.zeros_like(s))
 
