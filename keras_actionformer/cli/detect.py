@@ -77,7 +77,7 @@ Another setting of the post-processing than the model's (or of the fusion, than 
 by --config.postprocess.nms_sigma=0.4 and the like, and told; files of the model stay as they are.
 
 --export names what `export` has written: ONNX Runtime or LiteRT run it without TensorFlow, and the
-first detection comes in about a second. Its settings are fixed, and it has neither tiles nor --watch.
+first detection comes in about a second. Its settings are fixed; it has neither tiles nor --watch.
 
 --server asks a model that TensorFlow Serving runs somewhere else: over REST with an address as
 above, or over gRPC with grpc://localhost:8500/thumos14 (this needs the extra `grpc`); /versions/N

@@ -170,8 +170,13 @@ class Hdf5Stream:
         """The data set of a video, of what has its name."""
         import h5py
 
-        if not isinstance(stored, h5py.Group):
+        if isinstance(stored, h5py.Dataset):
             return stored
+        if not isinstance(stored, h5py.Group):  # HDF5 gives types of numbers a name, too
+            raise UserError(
+                f"Feature file '{self.file}' has a type {name!r} where a data set (time steps, "
+                "channels) must be."
+            )
         names = self._datasets(stored)
         if len(names) == 1:
             return stored[names[0]]

@@ -7,6 +7,7 @@ checked form, features that are linked rather than copied, and video scores wher
 import hashlib
 import os
 import pathlib
+import platform
 import shutil
 import tarfile
 import zipfile
@@ -98,6 +99,11 @@ def _unpack(dataset, archive, output_dir, progress):
     if folder.exists():
         progress(f"'{folder}' is there already.")
         return folder, False
+    if not hasattr(tarfile, "data_filter"):
+        raise UserError(
+            f"Python {platform.python_version()} would unpack '{archive}' wherever it says: unpack "
+            "it yourself and give the folder, or take Python 3.11.4 or newer."
+        )
     if archive.name in dataset.archives:
         _check_md5(archive, dataset.archives[archive.name], progress)
     else:

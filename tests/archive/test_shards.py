@@ -50,7 +50,7 @@ def detector(preset):
 
 
 def detector_of(preset, **options):
-    open_model = functools.partial(local_model, None, str(preset), {}, False, None)
+    open_model = functools.partial(local_model, None, str(preset), None, {}, False, None)
     return ShardDetector(Job(open_model, None, **options))
 
 

@@ -312,6 +312,15 @@ def test_hdf5_files_with_a_group_a_video(tmp_path):
         features.load("empty")
 
 
+def test_a_named_type_is_no_data_set(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a"] = np.dtype("float32")
+    with pytest.raises(
+        UserError, match=r"has a type 'a' where a data set \(time steps, channels\)"
+    ):
+        FeatureFiles(tmp_path / "a.h5").load("a")
+
+
 def test_groups_of_several_data_sets(tmp_path):
     path = tmp_path / "all.h5"
     with h5py.File(path, "w") as file:

@@ -120,6 +120,15 @@ def test_archive_is_checked_and_unpacked_once(thumos, tmp_path, monkeypatch):
     assert (tmp_path / "out" / "annotations.json").read_bytes() == before
 
 
+def test_a_python_that_unpacks_unsafely_does_not(tmp_path, monkeypatch):
+    (tmp_path / "thumos.tar.gz").write_bytes(b"x")
+    monkeypatch.delattr(tarfile, "data_filter")
+    with pytest.raises(
+        UserError, match="would unpack '.*thumos.tar.gz' wherever .* 3.11.4 or newer"
+    ):
+        prepare_dataset("thumos14", tmp_path / "thumos.tar.gz", tmp_path / "out", print)
+
+
 def test_damaged_archive(thumos, tmp_path):
     archive = tmp_path / "thumos.tar.gz"
     archive_of(thumos, archive)
