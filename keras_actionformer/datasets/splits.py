@@ -15,7 +15,8 @@ from keras_actionformer.data.annotations import Annotations
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.files import atomic_write, read_text
 
-_NUM_ORDERS = 32  # of groups of videos that are tried
+# Of few groups of videos many orders are tried; of thousands any comes near to the shares.
+_MOST_ORDERS, _TRIED_GROUPS = 32, 3200
 
 
 def split_videos(videos, shares, groups=None, seed=0):
@@ -24,8 +25,8 @@ def split_videos(videos, shares, groups=None, seed=0):
     Groups of videos (by default each video is one) go in a random order, those with the most
     actions first, to the subset that lacks most of what the group holds: by actions and seconds of
     each class, of which the rarest counts most, then by number of videos. Every subset gets one
-    group at least. Of several random orders that one is taken whose subsets come nearest to their
-    shares.
+    group at least. Of several random orders, where there are few groups, that one is taken whose
+    subsets come nearest to their shares.
 
     Args:
       videos: sequence of `Video`.
@@ -55,7 +56,7 @@ def split_videos(videos, shares, groups=None, seed=0):
     wanted = {subset: share * total for subset, share in shares.items()}
     rng = np.random.default_rng([seed])
     names, found = list(members), []
-    for _ in range(_NUM_ORDERS):
+    for _ in range(min(_MOST_ORDERS, max(1, _TRIED_GROUPS // len(names)))):
         order = [names[i] for i in rng.permutation(len(names))]
         order.sort(key=lambda name: -counts[name][:num_classes].sum())
         found.append(_assign(order, counts, wanted, weights))
