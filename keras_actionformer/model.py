@@ -178,11 +178,8 @@ class ActionFormer(TrainableNetwork):
         """
         backbone, neck, heads = (self.get_layer(name) for name in ("backbone", "neck", "heads"))
         levels, masks = backbone(feats, mask, present)
-        return heads(
-            neck(levels, masks),
-            masks[self.architecture.fpn_start_level :],
-            [present[:, ::stride] for stride in self.strides],
-        )
+        present = [present[:, ::stride] for stride in self.strides]
+        return heads(neck(levels, masks), masks[self.architecture.fpn_start_level :], present)
 
     # ---- inference ------------------------------------------------------------------------
 
@@ -246,8 +243,10 @@ class ActionFormer(TrainableNetwork):
           UserError: features of a wrong shape, empty or not finite; no timing known; `tile_steps`
             too short or for a model that cannot run in tiles.
         """
-        given = locals()  # the arguments by name: nothing else is local yet
-        return detect_with(given.pop("self"), **given)
+        return detect_with(
+            self, feats, fps, duration_sec, batch_size, max_detections, score_threshold, grid,
+            window_steps, window_overlap, tile_steps, jit_compile, verbose,
+        )  # fmt: skip
 
     def raw(
         self,
