@@ -5,7 +5,7 @@ import numpy as np
 
 from keras_actionformer.checks import number
 from keras_actionformer.detection.detections import Detections
-from keras_actionformer.detection.inputs import one_each
+from keras_actionformer.detection.inputs import check_sequences, one_each
 from keras_actionformer.errors import UserError
 
 INPUTS = ("feats", "num_steps", "fps", "duration_sec")
@@ -20,7 +20,33 @@ ASK_FOR = {
 }
 
 
-def known_or_zero(name, value, count, model, needed):
+def questions(feats, fps, duration_sec, input_dim, model, needed):
+    """Checks what is to be detected in.
+
+    Args:
+      feats, fps, duration_sec: as for `ExportedModel.detect`.
+      input_dim: int, channels that the model takes.
+      model: str, what messages call the model.
+      needed: inputs that the model has no value of its own for.
+
+    Returns:
+      (list with a dict of `INPUTS` for each sequence, arrays without an axis of the batch; bool,
+      whether `feats` was a single one).
+
+    Raises:
+      UserError: features of a wrong shape, empty or not finite; no timing known.
+    """
+    sequences, single = check_sequences(feats, input_dim)
+    times = (
+        _known_or_zero(name, value, len(sequences), model, needed)
+        for name, value in (("fps", fps), ("duration_sec", duration_sec))
+    )
+    num_steps = [np.int32(len(sequence)) for sequence in sequences]
+    rows = zip(sequences, num_steps, *times, strict=True)
+    return [dict(zip(INPUTS, row, strict=True)) for row in rows], single
+
+
+def _known_or_zero(name, value, count, model, needed):
     """One float32 a sequence: 0 for None, as an exported model takes what is not told.
 
     Args:

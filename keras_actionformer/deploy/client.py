@@ -14,12 +14,11 @@ from keras_actionformer.deploy.asking import (
     INPUTS,
     OUTPUTS,
     as_detections,
-    known_or_zero,
+    questions,
 )
 from keras_actionformer.deploy.client_transport import open_service
 from keras_actionformer.deploy.exported import SIGNATURE
 from keras_actionformer.detection.detections import Detections
-from keras_actionformer.detection.inputs import check_sequences
 from keras_actionformer.errors import UserError, counted
 
 _MOST_DETECTIONS = 100_000  # that an answer may have, whatever the server says of its model
@@ -109,21 +108,14 @@ class ServedModel:
           UserError: features of a wrong shape, empty or not finite; no timing known; the server
             cannot be reached, refuses the request or does not answer with detections.
         """
-        sequences, single = check_sequences(feats, self.input_dim)
-        of_model = (len(sequences), f"The model at {self.url}", self._needed)
-        rates = known_or_zero("fps", fps, *of_model)
-        durations_sec = known_or_zero("duration_sec", duration_sec, *of_model)
+        model = f"The model at {self.url}"
+        asked, single = questions(feats, fps, duration_sec, self.input_dim, model, self._needed)
         if max_detections is not None:
             self._check_max_detections(max_detections)
         results = []
-        for sequence, rate, limit_sec in zip(sequences, rates, durations_sec, strict=True):
+        for inputs in asked:
             outputs = self._service.predict(
-                {
-                    "feats": sequence[None],
-                    "num_steps": np.array([len(sequence)], np.int32),
-                    "fps": rate[None],
-                    "duration_sec": limit_sec[None],
-                },
+                {name: value[None] for name, value in inputs.items()},
                 min(self._most_detections or _MOST_DETECTIONS, _MOST_DETECTIONS),
             )
             answer = f"The answer of the server at {self.url}"

@@ -14,9 +14,8 @@ import numpy as np
 from absl import logging
 
 from keras_actionformer.containers.numpy_files import read_npz
-from keras_actionformer.deploy.asking import ASK_FOR, INPUTS, as_detections, known_or_zero
+from keras_actionformer.deploy.asking import ASK_FOR, as_detections, questions
 from keras_actionformer.deploy.manifest import Exported, told_by
-from keras_actionformer.detection.inputs import check_sequences
 from keras_actionformer.errors import UserError, counted
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import told_if_unreadable
@@ -199,16 +198,13 @@ class ExportedModel:
                 f"'{self._folder}' gives logits and offsets, and no detections: export the model "
                 "without --raw (raw=True)."
             )
-        sequences, single = check_sequences(feats, self.input_dim)
+        model = f"The model of '{self._folder}'"
         needed = [name for name in ASK_FOR if self.needs(name)]
-        of_model = (len(sequences), f"The model of '{self._folder}'", needed)
-        rates = known_or_zero("fps", fps, *of_model)
-        durations_sec = known_or_zero("duration_sec", duration_sec, *of_model)
+        asked, single = questions(feats, fps, duration_sec, self.input_dim, model, needed)
         results = []
-        for i, sequence in enumerate(sequences):
-            self.check_length(len(sequence), "feats" if single else f"feats[{i}]")
-            values = (sequence, len(sequence), rates[i], durations_sec[i])
-            outputs = self(**self._batch_of(dict(zip(INPUTS, values, strict=True))))
+        for i, inputs in enumerate(asked):
+            self.check_length(len(inputs["feats"]), "feats" if single else f"feats[{i}]")
+            outputs = self(**self._batch_of(inputs))
             outputs = {name: array[:1] for name, array in outputs.items()}
             answer = f"What '{self._folder}' detects"
             results.append(as_detections(outputs, self.told.class_names, answer))
