@@ -61,6 +61,19 @@ def check_process():
         )
 
 
+@contextlib.contextmanager
+def without_warnings():
+    """Holds back what is logged below errors within the block, by TensorFlow and others alike."""
+    from absl import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
 def import_quietly(name):
     """Imports and returns a module; what TensorFlow says if this loads it is dropped.
 

@@ -26,13 +26,12 @@ What stands behind -- is Beam's: --runner=FlinkRunner and its address, for examp
 runner it runs here, in this process. Each process of a worker opens the model once.
 """
 
-import contextlib
 import functools
 import hashlib
 import json
-import logging as standard_logging
+import logging
 
-from absl import flags, logging
+from absl import flags
 
 from keras_actionformer.archive.inputs import find_inputs
 from keras_actionformer.archive.output import FAILED, FORMATS, TABLE, OutputFolder
@@ -42,6 +41,7 @@ from keras_actionformer.cli.settings import define_settings, given_settings
 from keras_actionformer.data.feature_files import ARRAY_SUFFIXES
 from keras_actionformer.errors import UserError, counted
 from keras_actionformer.extras import import_extra
+from keras_actionformer.quiet import without_warnings
 from keras_actionformer.video.finding import SUFFIXES
 
 MAX_ARGUMENTS = 1000  # Beam's, behind --
@@ -82,10 +82,11 @@ _RETRY_FAILED = flags.DEFINE_bool("retry_failed", False, "Tries files again that
 
 def main(*beam_options):
     _check_options(beam_options)
-    with _without_advice():
+    with without_warnings():  # of parts of Beam for Google's cloud that are not installed
         shared = import_extra("apache_beam.utils.shared", "apache-beam", "beam", "detect-archive")
         # Which imports Beam, as the next does Keras.
         from keras_actionformer.archive.pipeline import detector_of, run_pipeline
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)
     from keras_actionformer.archive.shards import Job
 
     output = OutputFolder(_OUTPUT.value.rstrip("/"), _FORMAT.value)
@@ -140,18 +141,6 @@ def _check_options(beam_options):
     wrong = [option for option in beam_options if not option.startswith("--")]
     if wrong:
         raise UserError(f"Behind -- stand Beam's options, --name=value, but one is {wrong[0]!r}.")
-
-
-@contextlib.contextmanager
-def _without_advice():
-    """Keeps Beam from telling which of its parts for Google's cloud are not installed."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        standard_logging.getLogger("apache_beam").setLevel(standard_logging.WARNING)
 
 
 def _runner_options(beam_options):

@@ -28,13 +28,13 @@ from keras_actionformer.deploy.exported import (
     SIGNATURE,
     THRESHOLDS,
     import_runtime,
-    no_warning_of_gradients,
     version_folders,
 )
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import atomic_folder, restore_folder
 from keras_actionformer.presets.presets import model_metadata
+from keras_actionformer.quiet import without_warnings
 from keras_actionformer.terminal import RunningLine
 
 PRECISIONS = ("float32", "float16", "int8")
@@ -297,7 +297,7 @@ def _write_tflite(graph, folder, function, precision):
     # As the converter would, with gradients, and on the disk that is asked for.
     with tempfile.TemporaryDirectory(dir=folder) as saved_model:
         _save(_module(graph), saved_model, {SIGNATURE: function.get_concrete_function()})
-        with no_warning_of_gradients():
+        with without_warnings():  # that it has no gradients
             converter = tf.lite.TFLiteConverter.from_saved_model(saved_model, [SIGNATURE])
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
             if precision != "float32":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import pathlib
@@ -11,7 +10,6 @@ import sys
 from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
-from absl import logging
 
 from keras_actionformer.containers.numpy_files import read_npz
 from keras_actionformer.deploy.asking import ASK_FOR, as_detections, questions
@@ -20,6 +18,7 @@ from keras_actionformer.errors import UserError, counted
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import told_if_unreadable
 from keras_actionformer.presets.folder import read_part
+from keras_actionformer.quiet import without_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -286,7 +285,7 @@ def import_runtime(runtime):
 def _open_saved_model(path, num_threads, signature):
     import tensorflow as tf
 
-    with no_warning_of_gradients():
+    with without_warnings():  # that it has no gradients
         loaded = tf.saved_model.load(str(path))
     function = loaded.signatures[signature]
     names = function.structured_input_signature[1]
@@ -297,17 +296,6 @@ def _open_saved_model(path, num_threads, signature):
 
     run.keep_alive = loaded  # its variables live as long as it does
     return run
-
-
-@contextlib.contextmanager
-def no_warning_of_gradients():
-    """Leaves out that TensorFlow finds no gradients in what was exported without them."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 def _open_tflite(path, num_threads):

@@ -10,12 +10,11 @@ from absl import logging
 from keras_actionformer.deploy.exported import (
     SIGNATURE,
     is_version,
-    no_warning_of_gradients,
     version_folders,
 )
 from keras_actionformer.deploy.server_json import Instance, group_by_length, pad_instances
 from keras_actionformer.errors import UserError
-from keras_actionformer.quiet import quiet_start
+from keras_actionformer.quiet import quiet_start, without_warnings
 
 _SCALARS = ("num_steps", "fps", "duration_sec")
 # Lengths at which the model is run before the first request comes.
@@ -87,7 +86,7 @@ class ServedSavedModel:
         self._max_batch_size, self._max_steps = max_batch_size, max_steps
         try:
             # The variables live as long as the object that was loaded.
-            with no_warning_of_gradients():
+            with without_warnings():  # that it has no gradients
                 self._loaded = tf.saved_model.load(str(folder))
             num_channels = _check_signature(folder, self._loaded.signatures)
             self._signature = self._loaded.signatures[SIGNATURE]
