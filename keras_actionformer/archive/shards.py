@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_actionformer import remote
 from keras_actionformer.archive.output import Outcome, OutputFolder
-from keras_actionformer.data.features import MODEL_WIDTH, FeatureFiles
+from keras_actionformer.data.features import FeatureFiles, features_of_file
 from keras_actionformer.data.sidecars import check_as_trained
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import reason_of
@@ -127,14 +127,7 @@ class ShardDetector:
         if self._encoder is not None:
             features, name = self._extracted(item, folder), "feats"
         else:
-            place, _, file = item.path.rpartition("/")
-            if not remote.is_address(item.path):
-                path = pathlib.Path(item.path)
-                place, file = path.parent, path.name
-            name, suffix = file[: file.rindex(".")], file[file.rindex(".") :]
-            features = FeatureFiles(
-                place, self.model.channels, suffix=suffix, width_fix=MODEL_WIDTH
-            )
+            features, name = features_of_file(item.path, self.model.channels)
         feats = features.open(name)
         if not features.is_remote:  # which is looked through when it is read
             features.check(name)  # before it spoils a batch

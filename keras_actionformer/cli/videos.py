@@ -1,14 +1,13 @@
 """The videos that the options --feats and --table of `detect` name."""
 
 import os
-import pathlib
 
 from absl import logging
 
 from keras_actionformer import remote
 from keras_actionformer.data.entries import media_entry, set_once
 from keras_actionformer.data.feature_files import ARRAY_SUFFIXES, COMMON_SUFFIXES, HDF5_SUFFIXES
-from keras_actionformer.data.features import MODEL_WIDTH, FeatureFiles
+from keras_actionformer.data.features import MODEL_WIDTH, FeatureFiles, features_of_file
 from keras_actionformer.data.sidecars import check_as_trained
 from keras_actionformer.data.tables import read_video_times
 from keras_actionformer.errors import UserError, suggest
@@ -57,16 +56,14 @@ def find_videos(names, data, channels, num_streams=1, unequal_streams=None):
         return _videos_of_streams(names, data, channels, rule)
     videos = {}
     for path in _feature_paths(names, data["suffix"]):
-        parts = pathlib.PurePosixPath(path) if remote.is_address(path) else pathlib.Path(path)
-        if parts.suffix in HDF5_SUFFIXES:
+        if path.endswith(HDF5_SUFFIXES):
             features = FeatureFiles(path, channels, "", data["suffix"], MODEL_WIDTH)
             inside = features.video_ids()
         else:
-            folder = remote.parent(path) if remote.is_address(path) else parts.parent
-            features = FeatureFiles(folder, channels, suffix=parts.suffix, width_fix=MODEL_WIDTH)
-            inside = [parts.stem]
+            features, name = features_of_file(path, channels)
+            inside = [name]
         for name in inside:
-            video_id = _video_id(name, parts.suffix, data)
+            video_id = _video_id(name, os.path.splitext(path)[1], data)
             if video_id in videos:
                 raise UserError(f"'{path}' and an earlier file of --feats are both {video_id!r}.")
             videos[video_id] = features, name

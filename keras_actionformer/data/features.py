@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import posixpath
 from collections.abc import Sequence
 from typing import Any
 
@@ -262,6 +263,21 @@ class FeatureFiles:
                     f"Feature file '{path}' must have {counted(expected, 'channel')}, but has "
                     f"{width}; {fix}."
                 )
+
+
+def features_of_file(path, feats_dim):
+    """Opens a feature file of one video by its own name, to detect in.
+
+    Args:
+      path: str, a path or an address.
+      feats_dim: int, the channels of the model.
+
+    Returns:
+      (`FeatureFiles`, the id that the video has in them).
+    """
+    folder, name = posixpath.split(path) if is_address(path) else os.path.split(path)
+    name, suffix = os.path.splitext(name)
+    return FeatureFiles(folder, feats_dim, suffix=suffix, width_fix=MODEL_WIDTH), name
 
 
 def _seconds_a_step(sidecar):
