@@ -44,10 +44,15 @@ def _neighbours(num_steps, new_steps):
     # end (one fused multiply-add); the rounding shows in long sequences.
     scale = np.float64(np.float32(num_steps / new_steps))
     position = (scale * (np.arange(new_steps) + 0.5) - 0.5).astype(np.float32)
+    return _around(position, num_steps)
+
+
+def _around(position, num_steps):
+    """The steps on both sides of positions (...) float32, and weights (..., 1) of the second."""
     position = np.clip(position, 0, num_steps - 1)
     left = position.astype(np.int64)
     right = np.minimum(left + 1, num_steps - 1)
-    return left, right, (position - left.astype(np.float32))[:, None]
+    return left, right, (position - left.astype(np.float32))[..., None]
 
 
 def _roi_align(feats, num_steps):
@@ -59,13 +64,10 @@ def _roi_align(feats, num_steps):
     nth = np.arange(samples, dtype=np.float32)
     position = (place * box - np.float32(0.5)) + (nth + np.float32(0.5)) * box / samples
     counts = position <= len(feats)  # a rounded end may lie behind the sequence's
-    position = np.clip(position, 0, len(feats) - 1)
-    left = position.astype(np.int64)
-    right = np.minimum(left + 1, len(feats) - 1)
+    left, right, weight = _around(position, len(feats))
     total = np.zeros((num_steps, feats.shape[1]), np.float32)
     for i in range(samples):
-        weight = (position[:, i] - left[:, i].astype(np.float32))[:, None]
-        values = feats[left[:, i]] * (1 - weight) + feats[right[:, i]] * weight
+        values = feats[left[:, i]] * (1 - weight[:, i]) + feats[right[:, i]] * weight[:, i]
         total += values * counts[:, i, None]
     return total / np.float32(samples)
 

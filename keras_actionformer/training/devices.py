@@ -95,7 +95,7 @@ class Replicas(OneDevice):
         self._strategy = tf.distribute.MirroredStrategy(names)
 
     def together(self):
-        print(f"Each batch is shared out to {len(self._names)} devices: {', '.join(self._names)}.")
+        _tell_shares(self._names)
         return contextlib.nullcontext()
 
     def making(self):
@@ -148,8 +148,7 @@ class Shards(OneDevice):
     def together(self):
         """Only the writer prints; a process that is gone is told in one sentence."""
         with contextlib.nullcontext() if self.is_writer else contextlib.redirect_stdout(None):
-            told = ", ".join(self._names)
-            print(f"Each batch is shared out to {len(self._names)} devices: {told}.")
+            _tell_shares(self._names)
             try:
                 yield
             except UserError:  # a ValueError as well
@@ -189,6 +188,10 @@ class Shards(OneDevice):
             name: type(number)(value)
             for (name, number), value in zip(numbers.items(), values, strict=True)
         }
+
+
+def _tell_shares(names):
+    print(f"Each batch is shared out to {len(names)} devices: {', '.join(names)}.")
 
 
 def find_devices(devices, train):
