@@ -4,6 +4,7 @@ Nothing is downloaded: whoever has an archive, or the folder it unpacks to, gets
 checked form, features that are linked rather than copied, and video scores where there are some.
 """
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -206,7 +207,7 @@ class _Found(NamedTuple):
 
 def _find_features(dataset, folder, output_dir, annotations):
     """Returns a list of `_Found` with annotations for them."""
-    found = []
+    found, cuts = [], functools.cache(lambda: dataset.cuts(folder))
     for features in dataset.features:
         content = next((annotations[x] for x in features.annotations if x in annotations), None)
         if content is None:
@@ -217,8 +218,7 @@ def _find_features(dataset, folder, output_dir, annotations):
             paths = [path for name in names for path in sorted(folder.rglob(name))]
             sources = whole
             if of_whole_videos and paths:
-                cuts = dataset.cuts(folder)
-                sources = {id_: cuts[id_] for id_ in whole if id_ in cuts}
+                sources = {id_: cuts()[id_] for id_ in whole if id_ in cuts()}
             parts = [_Found(features, path, suffix, of_whole_videos, sources) for path in paths]
             parts = [part for part in parts if part.has_any()]
             if parts:

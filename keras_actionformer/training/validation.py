@@ -32,8 +32,9 @@ class WeightsCopy:
             keys = map(id, self._source.trainable_variables)
             values = dict(zip(keys, self._source.optimizer.averages(), strict=True))
         for ours, theirs in zip(self.model.weights, self._source.weights, strict=True):
+            value = values.get(id(theirs))
             # As an array: on JAX the weights in training may lie on several devices.
-            ours.assign(values.get(id(theirs), keras.ops.convert_to_numpy(theirs)))
+            ours.assign(keras.ops.convert_to_numpy(theirs) if value is None else value)
         return self.model
 
 
