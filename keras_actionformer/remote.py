@@ -61,7 +61,10 @@ def size(address):
 def exists(address):
     """Whether something is there; raises OSError where that cannot be told."""
     with _problems(address) as (system, path):
-        return system.exists(path)
+        is_there = system.exists(path)
+        if not is_there:
+            _check_reached(system, path)
+        return is_there
 
 
 def names_in(address):
@@ -83,10 +86,24 @@ def find(address):
         try:
             found = system.find(path) if pattern is None else system.glob(path, detail=True)
         except FileNotFoundError:
-            found = []
+            found = {}
+        if not found:
+            _check_reached(system, root)
         if pattern is not None:
             found = [name for name, told in found.items() if told["type"] == "file"]
     return folder, sorted(name[len(root.rstrip("/")) :].lstrip("/") for name in found)
+
+
+def _check_reached(system, path):
+    """Raises OSError where a web server did not answer: fsspec calls its files missing then."""
+    if "http" not in system.protocol:
+        return
+    try:
+        system.info(path)
+    except FileNotFoundError as error:
+        cause = error.__cause__
+        if cause is not None and getattr(cause, "status", None) not in (404, 410):
+            raise OSError(f"{type(cause).__name__}: {cause}") from error
 
 
 def split_pattern(name):
@@ -159,7 +176,10 @@ def _problems(address):
     try:
         opened = core.url_to_fs(address)
     except (ImportError, ValueError) as error:  # such as "Install s3fs to access S3"
-        raise UserError(f"{what} cannot be opened by fsspec: {error}.") from None
+        raise UserError(
+            f"{what} cannot be opened by fsspec: {str(error).rstrip('.')}; correct the address, or "
+            "install what it needs."
+        ) from None
     try:
         yield opened
     except (OSError, UserError):

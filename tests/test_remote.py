@@ -101,6 +101,13 @@ def test_an_address_that_cannot_be_opened_says_what_is_missing(monkeypatch):
         FeatureFiles("memory://x").open("v")
 
 
+def test_a_server_that_is_down_is_not_an_empty_one():
+    pytest.importorskip("aiohttp")
+    for look, name in ((remote.exists, "v.npy"), (remote.find, "feats"), (remote.find, "*.npy")):
+        with pytest.raises(OSError, match="(?i)connect"):
+            look(f"http://127.0.0.1:9/{name}")
+
+
 def test_detections_of_parts_over_http_are_those_of_the_file(tmp_path, monkeypatch, run_eagerly):
     pytest.importorskip("aiohttp")
     monkeypatch.setattr(numpy_files, "_WHOLE_BYTES", 0)

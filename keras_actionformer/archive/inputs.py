@@ -61,7 +61,8 @@ def find_inputs(names, suffixes, tell):
             if other.path != item.path:
                 raise UserError(
                     f"'{other.path}' and '{item.path}' are both the video {item.video!r}: name a "
-                    "folder or a pattern above both, and ids tell them apart."
+                    "folder or a pattern above both, and ids tell them apart; or name one of them "
+                    "alone, by a pattern or a table."
                 )
     return dict(sorted(found.items()))
 

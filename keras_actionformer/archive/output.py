@@ -11,6 +11,7 @@ often, writes the same.
 """
 
 import concurrent.futures
+import contextlib
 import csv
 import dataclasses
 import io
@@ -18,12 +19,14 @@ import itertools
 import json
 import os
 import pathlib
+import zlib
 
 from keras_actionformer import remote
 from keras_actionformer.archive.inputs import Input
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import atomic_write, parse_json, read_bytes, reason_of
+from keras_actionformer.folder_lock import alone_in
 
 _SETTINGS, _PLAN, _DONE = "settings.json", "plan.jsonl", "done"
 TABLE, FAILED = "files.csv", "failed.csv"
@@ -39,11 +42,13 @@ class Shard:
     Args:
       number: int.
       start, end: ints, the bytes of the plan that tell its files.
+      checksum: int, the CRC-32 of these bytes.
     """
 
     number: int
     start: int
     end: int
+    checksum: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,13 +81,25 @@ class OutputFolder:
     place: str
     format: str
 
+    def alone(self):
+        """Has the folder to itself within a block, unless it is at an address.
+
+        Raises:
+          UserError: another process detects into it, or it is a file.
+        """
+        if remote.is_address(self.place):
+            return contextlib.nullcontext()
+        if os.path.isfile(self.place):
+            raise UserError(f"--output={self.place} is a file: name a folder, new or of before.")
+        return alone_in(self.place, "detecting", "--output")
+
     def check_settings(self, settings):
         """Notes what detects, a dict of what JSON holds; UserError where it was something else."""
-        before = self._read(_SETTINGS)
-        if before is None:
+        content = self._read(_SETTINGS)
+        if content is None:
             self._write(_SETTINGS, json.dumps(settings, indent=1).encode() + b"\n")
             return
-        before = parse_json(before.decode())
+        before = self._parsed(_SETTINGS, content, dict)
         other = [name for name in settings if settings[name] != before.get(name)]
         if other:
             raise UserError(
@@ -104,36 +121,71 @@ class OutputFolder:
           list of all `Shard`.
 
         Raises:
-          UserError: a video was another file before.
+          UserError: a video was another file before, or had other times.
         """
         lines = (self._read(_PLAN) or b"").splitlines(keepends=True)
-        known = {item.video: item for line in lines for item in _inputs_of(line)}
-        for video, item in inputs.items():
-            if known.get(video, item).path != item.path:
-                raise UserError(
-                    f"The video {video!r} is '{item.path}', but '{self.place}' has detections of "
-                    f"'{known[video].path}' by this name: choose another --output."
-                )
-        new = [item for video, item in inputs.items() if video not in known]
+        known, last = {}, {}
+        for number, line in enumerate(lines):
+            for item in self._planned(line):
+                known[item.video], last[item.video] = item, number
+        retried = {}
         if retry_failed:
-            failed = [row for row in self.outcomes() if row.reason]
-            new += [inputs.get(row.video, known[row.video]) for row in failed]
+            done = self.done()  # of a retry that was stopped, files are in the plan already
+            failed = [row.video for row in self.outcomes() if row.reason]
+            retried = dict.fromkeys(video for video in failed if last[video] in done)
+        for video, item in inputs.items():
+            if video in known and video not in retried:
+                self._check_same(known[video], item)
+        new = [item for video, item in inputs.items() if video not in known]
+        new += [inputs.get(video, known[video]) for video in retried]
         for first in range(0, len(new), shard_files):
             rows = [dataclasses.astuple(item) for item in new[first : first + shard_files]]
             lines.append(json.dumps(rows).encode() + b"\n")
         if new:
             self._write(_PLAN, b"".join(lines))
         edges = [0, *itertools.accumulate(map(len, lines))]
-        return [Shard(number, *span) for number, span in enumerate(itertools.pairwise(edges))]
+        spans = itertools.pairwise(edges)
+        return [
+            Shard(number, *span, zlib.crc32(line))
+            for number, (line, span) in enumerate(zip(lines, spans, strict=True))
+        ]
 
     def inputs(self, shard):
-        """The files of a shard, a list of `Input`."""
+        """The files of a shard, a list of `Input`.
+
+        Raises:
+          UserError: the plan is another one now.
+        """
         path = self._path(_PLAN)
         if remote.is_address(path):
-            return _inputs_of(remote.read(path, shard.start, shard.end))
-        with open(path, "rb") as file:
-            file.seek(shard.start)
-            return _inputs_of(file.read(shard.end - shard.start))
+            line = remote.read(path, shard.start, shard.end)
+        else:
+            with open(path, "rb") as file:
+                file.seek(shard.start)
+                line = file.read(shard.end - shard.start)
+        if zlib.crc32(line) != shard.checksum:
+            raise UserError(
+                f"'{path}' was changed by another process meanwhile: let one at a time detect "
+                f"into '{self.place}', and begin again in another --output."
+            )
+        return self._planned(line)
+
+    def _planned(self, line):
+        return self._parsed(_PLAN, line, lambda rows: [Input(*row) for row in rows])
+
+    def _check_same(self, before, now):
+        if before.path != now.path:
+            raise UserError(
+                f"The video {now.video!r} is '{now.path}', but '{self.place}' has detections of "
+                f"'{before.path}' by this name: choose another --output."
+            )
+        for name in ("fps", "duration_sec"):
+            old, new = getattr(before, name), getattr(now, name)
+            if old != new:
+                raise UserError(
+                    f"The video {now.video!r} has {name} {new}, but '{self.place}' has detections "
+                    f"of it with {old}: choose another --output."
+                )
 
     # === Shards ===
 
@@ -163,9 +215,10 @@ class OutputFolder:
 
     def outcomes(self):
         """What became of each file so far: list of `Outcome`, by id; the last try of each."""
+        names = [_done_name(number) for number in sorted(self.done())]
         with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
-            texts = list(readers.map(self._read, map(_done_name, sorted(self.done()))))
-        rows = [Outcome(*row) for text in texts for row in parse_json(text.decode())]
+            texts = zip(names, readers.map(self._read, names), strict=True)
+            rows = [row for name, text in texts for row in self._parsed(name, text, _outcomes_of)]
         return sorted({row.video: row for row in rows}.values(), key=lambda row: row.video)
 
     def write_tables(self, outcomes):
@@ -188,6 +241,16 @@ class OutputFolder:
         is_there = remote.exists(path) if remote.is_address(path) else os.path.exists(path)
         return read_bytes(path, _KIND) if is_there else None
 
+    def _parsed(self, name, content, make):
+        """What `make` makes of the JSON in a file's bytes; UserError where it cannot."""
+        try:
+            return make(parse_json(content.decode()))
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"'{self._path(name)}' is damaged ({error}): if it is of {_DONE}/ remove it, and "
+                "its shard is done again; else choose another --output."
+            ) from None
+
     def _write(self, name, content):
         path = self._path(name)
         if not remote.is_address(path):
@@ -204,8 +267,8 @@ def _done_name(number):
     return f"{_DONE}/{number:05d}.json"
 
 
-def _inputs_of(line):
-    return [Input(*row) for row in parse_json(line.decode())]
+def _outcomes_of(rows):
+    return [Outcome(*row) for row in rows]
 
 
 def _lines(found):
@@ -218,17 +281,18 @@ def _lines(found):
 
 
 def _parquet(found):
-    """A table with the columns video, start_sec, end_sec, label, score."""
+    """A table: video, start_sec, end_sec, label (a number where classes have no names), score."""
     arrow = import_extra("pyarrow", "pyarrow", "parquet", "--format=parquet")
     parquet = import_extra("pyarrow.parquet", "pyarrow", "parquet", "--format=parquet")
     rows = [(video, row) for video, each in found.items() for row in each.to_dicts()]
-    labels = arrow.int64() if rows and isinstance(rows[0][1]["label"], int) else arrow.string()
+    is_named = all(each.class_names for each in found.values())
+    labels = arrow.string() if is_named else arrow.int64()
     schema = arrow.schema(
         [("video", arrow.string()), ("start_sec", arrow.float64()), ("end_sec", arrow.float64()),
          ("label", labels), ("score", arrow.float64())]
     )  # fmt: skip
     columns = [
-        [video for video, _ in rows],
+        [video.encode("utf-8", "backslashreplace").decode() for video, _ in rows],
         *([row["segment"][side] for _, row in rows] for side in (0, 1)),
         [row["label"] for _, row in rows],
         [row["score"] for _, row in rows],

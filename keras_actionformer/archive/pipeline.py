@@ -3,11 +3,15 @@
 This module imports Beam: it is imported where a pipeline is run, and by the workers.
 """
 
+import contextlib
+import io
+
 import apache_beam as beam
 from absl import logging
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from keras_actionformer.archive.shards import ShardDetector
+from keras_actionformer.errors import UserError
 
 
 class DetectShards(beam.DoFn):
@@ -34,7 +38,29 @@ def detector_of(job, shared):
     return shared.acquire(lambda: ShardDetector(job))
 
 
-def run_pipeline(job, shards, options, shared):
+def pipeline_of(options):
+    """Makes a pipeline of Beam that has nothing to do yet.
+
+    Args:
+      options: list of str, Beam's own, such as `--runner=FlinkRunner`.
+
+    Raises:
+      UserError: Beam does not take them.
+    """
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):  # the usage of Beam's whole options
+            parsed = PipelineOptions(options)
+            parsed.get_all_options()  # or they would be looked at when the pipeline runs
+            return beam.Pipeline(options=parsed)
+    except (Exception, SystemExit) as error:
+        lines = told.getvalue().split("error: ") if isinstance(error, SystemExit) else [str(error)]
+        raise UserError(
+            f"Beam does not take the options {' '.join(options)}: {' '.join(lines[-1].split())}"
+        ) from None
+
+
+def run_pipeline(job, shards, pipeline, shared):
     """Does shards, and returns when all are done or given up.
 
     A shard that raises (a full disk, say) is given up and told by Beam's log; the others go on.
@@ -42,10 +68,10 @@ def run_pipeline(job, shards, options, shared):
     Args:
       job: `Job`.
       shards: list of `Shard`.
-      options: list of str, Beam's own, such as `--runner=FlinkRunner`.
+      pipeline: of `pipeline_of`.
       shared: Beam's handle, which the caller may have acquired the detector by.
     """
-    with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
+    with pipeline:
         _, failed = (
             pipeline
             | "shards" >> beam.Create(shards)

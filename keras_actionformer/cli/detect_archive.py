@@ -85,7 +85,7 @@ def main(*beam_options):
     with without_warnings():  # of parts of Beam for Google's cloud that are not installed
         shared = import_extra("apache_beam.utils.shared", "apache-beam", "beam", "detect-archive")
         # Which imports Beam, as the next does Keras.
-        from keras_actionformer.archive.pipeline import detector_of, run_pipeline
+        from keras_actionformer.archive.pipeline import detector_of, pipeline_of
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     from keras_actionformer.archive.shards import Job
 
@@ -109,8 +109,19 @@ def main(*beam_options):
         _SCORE_THRESHOLD.value,
         _TOP_K.value,
     )
+    with without_warnings():
+        pipeline = pipeline_of(_runner_options(beam_options))
     handle = shared.Shared()
     detector = detector_of(job, handle)  # what is wrong with the model is told here
+    with output.alone():
+        return _detect(job, inputs, pipeline, handle, detector)
+
+
+def _detect(job, inputs, pipeline, handle, detector):
+    """Does what is left, and tells of all; returns the exit status."""
+    from keras_actionformer.archive.pipeline import run_pipeline
+
+    output = job.output
     output.check_settings(_settings(detector.model.network, job))
     shards = output.plan(inputs, _SHARD_FILES.value, _RETRY_FAILED.value)
     done = output.done()
@@ -122,7 +133,7 @@ def main(*beam_options):
     )
     try:
         if left:
-            run_pipeline(job, left, _runner_options(beam_options), handle)
+            run_pipeline(job, left, pipeline, handle)
     except KeyboardInterrupt as stop:
         stop.add_note("call the same command again, which does what is left")
         raise

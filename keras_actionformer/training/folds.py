@@ -9,11 +9,11 @@ from keras_actionformer.datasets.splits import save_split, split_videos
 from keras_actionformer.detection.text_table import table
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import write_json
+from keras_actionformer.folder_lock import alone_in
 from keras_actionformer.presets.runs import EVALUATION, run_scores
 from keras_actionformer.training.config import check_config
 from keras_actionformer.training.devices import find_devices
 from keras_actionformer.training.experiment import Experiment
-from keras_actionformer.training.run_lock import only_training
 from keras_actionformer.training.run_scores import evaluate_workdir
 from keras_actionformer.training.trainer import train
 
@@ -124,7 +124,7 @@ def train_folds(
     videos = annotations.subset(_subsets(config.data))
     folds = make_folds(videos, num_folds, groups, config.seed)
     scores = {}
-    with only_training(workdir):
+    with alone_in(workdir, "training", "--workdir"):
         for i, (fold, held_out) in enumerate(folds.items(), start=1):
             progress(
                 f"{fold} ({i} of {len(folds)}): {len(held_out)} of {len(videos)} videos held out"

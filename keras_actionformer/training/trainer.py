@@ -13,6 +13,7 @@ from absl import logging
 
 from keras_actionformer.errors import UserError, counted
 from keras_actionformer.files import remove_leftovers
+from keras_actionformer.folder_lock import alone_in
 from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.padding import inference_padding
 from keras_actionformer.presets.runs import CHECKPOINT, MODELS, write_config
@@ -25,7 +26,6 @@ from keras_actionformer.training.experiment import Experiment
 from keras_actionformer.training.freezing import freeze
 from keras_actionformer.training.progress import EpochTable
 from keras_actionformer.training.resuming import check_epochs_left, resumed_config
-from keras_actionformer.training.run_lock import only_training
 from keras_actionformer.training.run_scores import with_thresholds
 from keras_actionformer.training.transfer import open_preset, take_weights, with_preset
 from keras_actionformer.training.validation import Validation, WeightsCopy
@@ -77,8 +77,10 @@ def train(
         config = with_preset(config, preset)
     check_config(config)
     found = find_devices(devices, config.train)
-    only = only_training(workdir) if found.is_writer else contextlib.nullcontext()
-    with only, found.together():
+    alone = contextlib.nullcontext()
+    if found.is_writer:
+        alone = alone_in(workdir, "training", "--workdir")
+    with alone, found.together():
         _train(config, workdir, resume, before_fit, around_fit or _never_stopped, found)
         return with_thresholds(workdir, keep=found.is_writer)
 

@@ -13,8 +13,8 @@ import pytest
 
 from helpers.models import CHANNELS, small_model
 from keras_actionformer import UserError, load_detections, remote
-from keras_actionformer.archive.inputs import find_inputs
-from keras_actionformer.archive.output import OutputFolder
+from keras_actionformer.archive.inputs import Input, find_inputs
+from keras_actionformer.archive.output import Outcome, OutputFolder
 from keras_actionformer.archive.shards import Job, ShardDetector
 from keras_actionformer.cli.detecting_models import local_model
 from keras_actionformer.data.sidecars import Sidecar
@@ -141,6 +141,71 @@ def test_what_has_come_since_and_what_failed_get_shards_of_their_own(detector, a
     }  # fmt: skip
     with pytest.raises(UserError, match="has detections of '.*/feats/00.npy' by this name"):
         run(detector, tmp_path / "out", archive)
+
+
+def test_a_retry_that_was_stopped_is_gone_on_with_and_not_planned_again(
+    detector, archive, tmp_path, monkeypatch
+):
+    place = tmp_path / "out"
+    run(detector, place, archive)
+    with monkeypatch.context() as patch:
+        patch.setattr(detector, "do", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(detector, place, archive, retry_failed=True)
+    run(detector, place, archive, retry_failed=True)
+    planned = [json.loads(line) for line in (place / "plan.jsonl").read_text().splitlines()]
+    assert [sorted(row[0] for row in rows) for rows in planned[3:]] == [sorted(BAD)]
+
+
+def stop(shard):
+    raise KeyboardInterrupt
+
+
+def test_other_times_of_a_video_need_another_folder_unless_it_failed(tmp_path):
+    output = OutputFolder(str(tmp_path), "jsonl")
+    before = {video: Input(video, f"/{video}.npy", 25.0) for video in "ab"}
+    (shard,) = output.plan(before, 4, False)
+    output.write_shard(
+        shard, {}, [Outcome("a", "/a.npy", 5, 0), Outcome("b", "/b.npy", reason="x")]
+    )
+    now = before | {"b": Input("b", "/b.npy", 30.0)}
+    with pytest.raises(UserError, match="'b' has fps 30.0, but .* of it with 25.0: choose another"):
+        output.plan(now, 4, False)
+    _, retried = output.plan(now, 4, True)
+    assert output.inputs(retried) == [now["b"]]
+
+
+def test_a_plan_that_another_process_replaced_is_not_followed(tmp_path):
+    output = OutputFolder(str(tmp_path), "jsonl")
+    (shard,) = output.plan({"a": Input("a", "/a.npy")}, 4, False)
+    (tmp_path / "plan.jsonl").write_text('[["b", "/b.npy", null, null]]\n')
+    with pytest.raises(UserError, match="plan.jsonl' was changed by another process meanwhile"):
+        output.inputs(shard)
+
+
+@pytest.mark.parametrize("content", ["", '{"a"', "[1]", "[[[]]]", "\udcff"])
+@pytest.mark.parametrize("name", ["settings.json", "plan.jsonl", "done/00000.json"])
+def test_a_damaged_file_of_the_folder_is_told(tmp_path, name, content):
+    output = OutputFolder(str(tmp_path), "jsonl")
+    output.check_settings({"model": "a"})
+    (shard,) = output.plan({"a": Input("a", "/a.npy")}, 4, False)
+    output.write_shard(shard, {}, [Outcome("a", "/a.npy", 5, 0)])
+    (tmp_path / name).write_bytes(f"{content}\n".encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match=f"{name}' is damaged .*choose another --output"):
+        output.check_settings({"model": "a"})
+        output.plan({}, 4, False)
+        output.outcomes()
+
+
+def test_a_folder_is_of_one_process_at_a_time(tmp_path):
+    output = OutputFolder(str(tmp_path / "out"), "jsonl")
+    with output.alone(), pytest.raises(UserError, match="is detecting there.*another --output"):
+        with output.alone():
+            pass
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "out").touch()
+    with pytest.raises(UserError, match="out is a file: name a folder"), output.alone():
+        pass
 
 
 def test_other_settings_need_another_folder(tmp_path):

@@ -63,9 +63,12 @@ def test_what_is_wrong_with_options_is_told(archive):
         ((*OPTIONS, "--videos=y", "--output=x"), "Give either --feats=FILES"),
         ((*OPTIONS, "--output=x", "--", "DirectRunner"), "but one is 'DirectRunner'"),
         (("--preset=preset", "--feats=none", "--output=x"), "'none' does not exist"),
+        ((*OPTIONS, "--output=x", "--", "--runner=Foo"), "Beam does not take the options"),
+        ((*OPTIONS, "--output=x", "--", "--direct_num_workers=a"), "invalid int value: 'a'"),
     ):
         done = run_here(archive, "detect-archive", *options)
         assert done.returncode == 2 and told in done.stderr
+        assert "Traceback" not in done.stderr and not (archive / "x").exists()
 
 
 def test_videos_are_encoded_as_in_the_training(tmp_path):

@@ -1,4 +1,4 @@
-"""One training at a time in a folder: two would leave settings of one and weights of the other."""
+"""One process at a time in a folder: two would leave settings of one and results of the other."""
 
 import contextlib
 import os
@@ -11,37 +11,37 @@ from absl import logging
 from keras_actionformer.errors import UserError
 from keras_actionformer.files import reason_of, take_lock
 
-LOCK = "training.lock"
-
 
 @contextlib.contextmanager
-def only_training(workdir):
+def alone_in(folder, work, option):
     """Has a folder to itself within the block; whoever only reads the folder need not ask.
 
-    The lock ends with its process, however that ends. Where the file system has none, the training
+    The lock ends with its process, however that ends. Where the file system has none, the work
     goes on, and this is told.
 
     Args:
-      workdir: str or path; created when missing, and taken away again when nothing was written.
+      folder: str or path; created when missing, and taken away again when nothing was written.
+      work: str, what is done there, such as `training`; the lock is then `training.lock`.
+      option: str, of the command, that names the folder.
 
     Raises:
-      UserError: another training is running in it.
+      UserError: another process does such work in it.
     """
-    workdir = pathlib.Path(workdir)
-    made = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
-    workdir.mkdir(parents=True, exist_ok=True)
+    folder = pathlib.Path(folder)
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with _locked(workdir / LOCK):
+        with _locked(folder / f"{work}.lock", option):
             yield
     finally:
         with contextlib.suppress(OSError):
-            for folder in made:
-                folder.rmdir()
+            for each in made:
+                each.rmdir()
 
 
 @contextlib.contextmanager
-def _locked(path):
-    descriptor = _open_locked(path)
+def _locked(path, option):
+    descriptor = _open_locked(path, option)
     try:
         with contextlib.suppress(OSError):  # it is for others to read
             os.truncate(descriptor, 0)
@@ -57,7 +57,7 @@ def _locked(path):
             os.close(descriptor)
 
 
-def _open_locked(path):
+def _open_locked(path, option):
     """Opens the lock file, locked; returns its descriptor."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -67,14 +67,15 @@ def _open_locked(path):
             os.close(descriptor)
             time.sleep(0.1)  # who has just locked it will have written who it is
             raise UserError(
-                f"{path.parent} is in use: {_holder(path)} is training there. Wait until it ends, "
-                "stop it, or use another --workdir."
+                f"{path.parent} is in use: {_holder(path)} is {path.stem} there. Wait until it "
+                f"ends, stop it, or use another {option}."
             ) from None
         except OSError as error:
             logging.warning(
-                "%s cannot be locked (%s): see to it that no other training uses this folder.",
+                "%s cannot be locked (%s): see to it that no other %s uses this folder.",
                 path,
                 reason_of(error),
+                path.stem,
             )
             return descriptor
         if _is_at(path, descriptor):
