@@ -29,6 +29,10 @@ SUBMISSIONS = ("epic", "ego4d")
 SUPERVISION = (2, 3, 3)
 _LEVELS = ("sls_pt", "sls_tl", "sls_td")  # pre-training, training labels, training data
 _ACTION = re.compile(r"([0-9]+),([0-9]+)")
+_FIX = (
+    "as '0,21' of the ids of verb and noun: detect with a model of verbs and one of nouns (--verbs "
+    "and --nouns)."
+)
 
 
 def save_submission(
@@ -82,6 +86,17 @@ def check_submission(
         )
 
 
+def check_classes(format_name: str, class_names: Sequence[str]) -> None:
+    """Raises UserError where a challenge does not know detections of these classes."""
+    wrong = [] if format_name == "ego4d" else [n for n in class_names if not _ACTION.fullmatch(n)]
+    if class_names and not wrong:
+        return
+    told = f"The model has {f'classes such as {wrong[0]!r:.100}' if wrong else 'no class names'}"
+    if format_name == "epic":
+        raise UserError(f"{told}, but a submission to EPIC-KITCHENS-100 has actions, {_FIX}")
+    raise UserError(f"{told}, which a submission to Ego4D needs: create it with class_names.")
+
+
 def levels_of(texts: Sequence[str]) -> tuple[int, ...]:
     """The levels of supervision of texts such as those of `--supervision=2,3,3`."""
     try:
@@ -107,8 +122,7 @@ def _pair(video_id, name):
     if not match:
         raise UserError(
             f"Video {video_id!r} has a detection of class {name!r:.100}, but a submission to "
-            "EPIC-KITCHENS-100 has actions, as '0,21' of the ids of verb and noun: detect with a "
-            "model of verbs and one of nouns (--verbs and --nouns)."
+            f"EPIC-KITCHENS-100 has actions, {_FIX}"
         )
     return int(match[1]), int(match[2])
 

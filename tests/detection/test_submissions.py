@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_actionformer import Detections, UserError, save_submission
+from keras_actionformer.detection.submissions import check_classes
 
 PAIRS = tuple(f"{verb},{noun}" for verb in range(2) for noun in (0, 21))
 
@@ -51,6 +52,21 @@ def read_ego4d(path):
                 by_label.setdefault(row["label"], []).append(tuple(times))
         read.append(clips)
     return read
+
+
+@pytest.mark.parametrize(
+    ("format_name", "class_names", "told"),
+    [
+        ("epic", ("0,1", "wash"), r"such as 'wash', but .* has actions, as '0,21'"),
+        ("epic", (), "has no class names, but .* --verbs and --nouns"),
+        ("ego4d", (), "no class names, which a submission to Ego4D needs"),
+    ],
+)
+def test_classes_that_a_challenge_does_not_know_are_told_before(format_name, class_names, told):
+    check_classes("epic", ("0,1", "12,3"))
+    check_classes("ego4d", ("wash",))
+    with pytest.raises(UserError, match=told):
+        check_classes(format_name, class_names)
 
 
 def test_epic(tmp_path):
