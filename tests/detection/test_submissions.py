@@ -58,7 +58,7 @@ def read_ego4d(path):
     ("format_name", "class_names", "told"),
     [
         ("epic", ("0,1", "wash"), r"such as 'wash', but .* has actions, as '0,21'"),
-        ("epic", (), "has no class names, but .* --verbs and --nouns"),
+        ("epic", (), "has no class names, but .*--verbs and --nouns"),
         ("ego4d", (), "no class names, which a submission to Ego4D needs"),
     ],
 )
