@@ -105,6 +105,9 @@ def run(verb):
     except UserError as error:
         _stop(verb, error)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and not hasattr(error, "__notes__"):
+            _write_nowhere()  # as of `... | head`: who has seen enough is not told of it
+            sys.exit(141)  # as of what SIGPIPE ended
         _stop(verb, explain.file_problem(error, go_on))
     except KeyboardInterrupt as stop:
         number = stop.signal if isinstance(stop, Stopped) else signal.SIGINT
@@ -125,11 +128,16 @@ def _stop(program, message, status=2):
     try:
         clear_line()
         print(f"{program}: {message}", file=sys.stderr, flush=True)
-    except OSError:  # the terminal is closed; what is written when Python ends would fail again
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(nowhere, stream.fileno())
+    except OSError:  # the terminal is closed
+        _write_nowhere()
     sys.exit(status)
+
+
+def _write_nowhere():
+    """Ends all output; else what is written when Python ends would fail again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
 
 
 def _parse(argv, module):

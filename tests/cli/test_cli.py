@@ -7,6 +7,8 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
+import sys
 import types
 
 import numpy as np
@@ -99,6 +101,17 @@ def test_help(tmp_path, verb):
 def test_list_of_verbs(tmp_path):
     done = run_program(tmp_path)
     assert done.returncode == 0 and all(f"\n  {verb} " in done.stdout for verb in VERBS)
+
+
+def test_a_reader_of_the_output_that_ends_early_is_no_error(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = [sys.executable, "-m", "keras_actionformer", "simulate", "--output=data"]
+    done = subprocess.run(
+        program, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_overview_and_version(tmp_path):
