@@ -17,6 +17,7 @@ of two tables with the same settings are one variation.
 Published score: none on HAPT. Measured here, shortened: docs/data-sets.md.
 """
 
+import argparse
 import dataclasses
 import json
 import pathlib
@@ -108,6 +109,11 @@ def main(workdir, names, options=()):
 
 
 if __name__ == "__main__":
-    given = sys.argv[2:]
-    chosen = [name for name in given if not name.startswith("--")]
-    main(sys.argv[1], chosen or VARIATIONS, [name for name in given if name.startswith("--")])
+    parser = argparse.ArgumentParser(description="Options of `train` may follow.")
+    parser.add_argument("workdir", help="folder, in which each variation has one")
+    parser.add_argument("names", nargs="*", metavar="variation", help=", ".join(VARIATIONS))
+    known, options = parser.parse_known_intermixed_args()
+    unknown = [name for name in known.names if name not in VARIATIONS]
+    if unknown:
+        parser.error(f"there is no variation {unknown[0]!r}, but {', '.join(VARIATIONS)}")
+    main(known.workdir, known.names or VARIATIONS, options)

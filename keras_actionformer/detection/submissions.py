@@ -28,10 +28,11 @@ SUBMISSIONS = ("epic", "ego4d")
 # training subset alone (SlowFastProposalClassifier/run_net.py).
 SUPERVISION = (2, 3, 3)
 _LEVELS = ("sls_pt", "sls_tl", "sls_td")  # pre-training, training labels, training data
-_ACTION = re.compile(r"([0-9]+),([0-9]+)")
+_ACTION = re.compile(r"([0-9]{1,3}),([0-9]{1,3})")
+_NUM_VERBS, _NUM_NOUNS = 97, 300
 _FIX = (
-    "as '0,21' of the ids of verb and noun: detect with a model of verbs and one of nouns (--verbs "
-    "and --nouns)."
+    "as '0,21' of the ids of verb (to 96) and noun (to 299): detect with a model of verbs and one of "
+    "nouns (--verbs and --nouns)."
 )
 
 
@@ -88,7 +89,7 @@ def check_submission(
 
 def check_classes(format_name: str, class_names: Sequence[str]) -> None:
     """Raises UserError where a challenge does not know detections of these classes."""
-    wrong = [] if format_name == "ego4d" else [n for n in class_names if not _ACTION.fullmatch(n)]
+    wrong = [] if format_name == "ego4d" else [n for n in class_names if not _ids(n)]
     if class_names and not wrong:
         return
     told = f"The model has {f'classes such as {wrong[0]!r:.100}' if wrong else 'no class names'}"
@@ -117,14 +118,21 @@ def _epic_rows(video_id, found):
     return rows
 
 
-def _pair(video_id, name):
+def _ids(name):
+    """The ids of verb and noun in the name of an action; None if it is none of the challenge."""
     match = _ACTION.fullmatch(name)
-    if not match:
+    ids = match and (int(match[1]), int(match[2]))
+    return ids if ids and ids[0] < _NUM_VERBS and ids[1] < _NUM_NOUNS else None
+
+
+def _pair(video_id, name):
+    ids = _ids(name)
+    if not ids:
         raise UserError(
             f"Video {video_id!r} has a detection of class {name!r:.100}, but a submission to "
             f"EPIC-KITCHENS-100 has actions, {_FIX}"
         )
-    return int(match[1]), int(match[2])
+    return ids
 
 
 def _ego4d_rows(video_id, found):

@@ -106,7 +106,7 @@ def _section(config, path):
     types = _TYPES.get(path)
     if types and section.get("type") not in types:
         raise UserError(
-            f"The configuration of OpenTAD has {path}.type={section.get('type')!r}; only "
+            f"The configuration of OpenTAD has {path}.type={shown(section.get('type'))}; only "
             f"{' and '.join(map(repr, types))} can be opened here."
         )
     _check_names(section, path, _KNOWN[path].split())
@@ -180,8 +180,8 @@ def _lengths(data, max_seq_len):
         tool = (resize or {}).get("tool")
         if tool not in methods:
             raise UserError(
-                f"The configuration of OpenTAD resizes features by ResizeFeat(tool={tool!r}); only "
-                f"{' and '.join(map(repr, methods))} can be opened here."
+                f"The configuration of OpenTAD resizes features by ResizeFeat(tool={shown(tool)}); "
+                f"only {' and '.join(map(repr, methods))} can be opened here."
             )
         arguments = {"force_upsampling": True, "resize_method": methods[tool]}
         return arguments, {"spread_duration": True}

@@ -58,6 +58,11 @@ def read_ego4d(path):
     ("format_name", "class_names", "told"),
     [
         ("epic", ("0,1", "wash"), r"such as 'wash', but .* has actions, as '0,21'"),
+        (
+            "epic",
+            ("0,1", "97,1"),
+            "such as '97,1', but .* verb .to 96. and noun .to 299.",
+        ),  # swapped
         ("epic", (), "has no class names, but .*--verbs and --nouns"),
         ("ego4d", (), "no class names, which a submission to Ego4D needs"),
     ],
