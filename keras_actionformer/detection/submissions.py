@@ -31,8 +31,8 @@ _LEVELS = ("sls_pt", "sls_tl", "sls_td")  # pre-training, training labels, train
 _ACTION = re.compile(r"([0-9]{1,3}),([0-9]{1,3})")
 _NUM_VERBS, _NUM_NOUNS = 97, 300
 _FIX = (
-    "as '0,21' of the ids of verb (to 96) and noun (to 299): detect with a model of verbs and one of "
-    "nouns (--verbs and --nouns)."
+    "as '0,21' of the ids of verb (to 96) and noun (to 299): detect with a model of verbs and one "
+    "of nouns (--verbs and --nouns)."
 )
 
 

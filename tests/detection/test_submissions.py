@@ -62,7 +62,7 @@ def read_ego4d(path):
             "epic",
             ("0,1", "97,1"),
             "such as '97,1', but .* verb .to 96. and noun .to 299.",
-        ),  # swapped
+        ),
         ("epic", (), "has no class names, but .*--verbs and --nouns"),
         ("ego4d", (), "no class names, which a submission to Ego4D needs"),
     ],
