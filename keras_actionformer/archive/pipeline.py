@@ -25,10 +25,9 @@ class DetectShards(beam.DoFn):
     def __init__(self, job, shared):
         self._job, self._shared, self._detector = job, shared, None
 
-    def setup(self):
-        self._detector = detector_of(self._job, self._shared)
-
     def process(self, shard):
+        if self._detector is None:  # not in `setup`, whose errors would end the whole job
+            self._detector = detector_of(self._job, self._shared)
         self._detector.do(shard)
         yield shard.number
 
