@@ -226,8 +226,8 @@ def main():
     _check_options()  # before Keras is loaded and anything is computed
     video_scores = _VIDEO_SCORES.value and load_video_scores(_VIDEO_SCORES.value)
     model = _model()
-    if _FORMAT.value in SUBMISSIONS and model.network is not None:
-        check_classes(_FORMAT.value, model.network.class_names)
+    if _FORMAT.value in SUBMISSIONS:
+        check_classes(_FORMAT.value, model.class_names)
     threshold = _SCORE_THRESHOLD.value
     recommended = None if video_scores else model.thresholds  # fused scores are other ones
     if threshold is None and (_BOUTS.value or _WATCH.value):

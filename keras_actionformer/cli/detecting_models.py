@@ -33,6 +33,7 @@ class DetectingModel(NamedTuple):
         duration or None, that returns `Detections`.
       channels: int, of the features.
       num_streams: int, that they are joined of.
+      class_names: tuple of str, of what it detects; empty where they are not known.
       needs_duration: bool, whether that of each video has to be told.
       grid: `FeatureGrid` of the features it was trained on, or None where it is not known.
       encoder: dict, the record of what computed those, or None.
@@ -48,6 +49,7 @@ class DetectingModel(NamedTuple):
     detect: Callable
     channels: int
     num_streams: int
+    class_names: tuple[str, ...]
     needs_duration: bool
     grid: FeatureGrid | None
     encoder: dict | None
@@ -83,6 +85,7 @@ def served_model(address, classes, timeout_sec, settings, fuses):
         detect,
         model.input_dim,
         num_streams=1,
+        class_names=known.class_names,
         needs_duration=False,
         grid=known.grid,
         encoder=known.encoder,
@@ -120,6 +123,7 @@ def exported_model(folder, settings, fuses):
         detect,
         model.input_dim,
         told.num_streams,
+        told.class_names,
         needs_duration=model.needs("duration_sec"),
         grid=told.grid,
         encoder=told.encoder,
@@ -160,6 +164,7 @@ def local_model(workdir, preset, several, settings, fuses, tile_steps):
         detect,
         model.architecture.channels,
         model.architecture.num_streams,
+        model.class_names,
         needs_duration=model.grid is None,
         grid=model.grid,
         encoder=model.encoder,
