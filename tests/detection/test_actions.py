@@ -177,7 +177,10 @@ def test_programs(folder):
         (["--ensemble=verbs,verbs", "--bouts"], "recommends none: give --score_threshold"),
         (["--ensemble=verbs", "--format=epic"], "--format=epic is of a file"),
         (["--ensemble=verbs", "--format=epic", "--output=a.csv"], "'a.csv' must end in .json"),
-        (["--ensemble=verbs", "--format=epic", "--output=a.json"], "classes such as 'run'.*--verbs"),
+        (
+            ["--ensemble=verbs", "--format=epic", "--output=a.json"],
+            "classes such as 'run'.*--verbs",
+        ),
         (
             ["--ensemble=verbs", "--format=epic", "--output=a.json", "--supervision=2,3"],
             "three whole numbers in 0..5, for sls_pt",
