@@ -88,13 +88,14 @@ setup(
         "pandas": ["pandas"],
         "parquet": ["pyarrow"],
         "plot": ["matplotlib"],
+        "quantize": ["ai-edge-quantizer>=0.8", "keras-actionformer[tflite]"],
         "remote": ["fsspec[http]>=2024.2"],
         "report": ["jinja2>=3.1"],
         "serve": ["msgspec>=0.19", "starlette>=0.40", "uvicorn>=0.30"],
         "tensorboard": ["tensorboard"],
         "test": [
             "keras-actionformer[excel,flow,grpc,jax,onnx,openvino,parquet,plot,report,serve,tflite]",
-            "keras-actionformer[beam,remote,video]",
+            "keras-actionformer[beam,quantize,remote,video]",
             "playwright",  # drives a browser, where there is one
             "pympi-ling>=1.71",  # reads and writes files of ELAN
             "pysubs2>=1.8",  # reads subtitles

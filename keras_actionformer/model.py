@@ -377,6 +377,7 @@ class ActionFormer(TrainableNetwork):
         format: Literal["saved_model", "tflite", "onnx"] = "saved_model",
         *,
         precision: Literal["float32", "float16", "int8"] = "float32",
+        calibration_feats: Sequence[npt.ArrayLike] | None = None,
         raw: bool = False,
         batch_size: int | None = None,
         num_steps: int | None = None,
@@ -398,12 +399,16 @@ class ActionFormer(TrainableNetwork):
             as TF Serving wants it; the other formats replace what was exported there before.
           format: `"saved_model"`, `"tflite"` (extra `tflite`) or `"onnx"` (extra `onnx`).
           precision: of the weights, for TFLite: `"float32"`, `"float16"`, or `"int8"`, which
-            quantizes activations, too, as it runs.
+            quantizes activations of products, too: by their range in each call or, with
+            `calibration_feats`, by one that is fixed, which is quicker.
+          calibration_feats: list of (T, C) arrays, a dozen of training, say, for int8 (extra
+            `quantize`). Each is read as far as the training length.
           raw: bool, export the network alone: `logits`, `offsets` and `points`. (A SavedModel has
             it as its signature `raw` anyway.)
           batch_size, num_steps: ints, to export for so many sequences, of so many steps; None
             leaves it open.
-          feats: list of (T, C) arrays to check the export on; None makes some up.
+          feats: list of (T, C) arrays to check the export on; None takes four of
+            `calibration_feats`, or makes some up.
           verbose: 1 to show in a terminal which of its steps is running.
 
         Returns:
@@ -416,7 +421,16 @@ class ActionFormer(TrainableNetwork):
         from keras_actionformer.deploy.export import export_detector  # which imports TensorFlow
 
         return export_detector(
-            self, folder, format, precision, raw, batch_size, num_steps, feats, verbose
+            self,
+            folder,
+            format,
+            precision,
+            calibration_feats,
+            raw,
+            batch_size,
+            num_steps,
+            feats,
+            verbose,
         )
 
     # ---- serialization --------------------------------------------------------------------

@@ -105,7 +105,7 @@ def test_exports(tmp_path, num_kills, monkeypatch):
     def write_saved_model(graph, model, folder, function):
         (folder / "saved_model.pb").write_bytes(bytes(10**6))
 
-    def write_tflite(graph, folder, function, precision):
+    def write_tflite(graph, folder, function, precision, calibration):
         (folder / "model.tflite").write_bytes(bytes(10**6))
 
     monkeypatch.setattr(export, "_write_saved_model", write_saved_model)

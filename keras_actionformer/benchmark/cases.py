@@ -376,6 +376,7 @@ _EXPORTS = (
     ("TFLite", {"format": "tflite"}),
     ("TFLite float16", {"format": "tflite", "precision": "float16"}),
     ("TFLite int8", {"format": "tflite", "precision": "int8"}),
+    ("TFLite int8, calibrated", {"format": "tflite", "precision": "int8"}),
     ("ONNX", {"format": "onnx"}),
 )
 
@@ -399,6 +400,9 @@ def benchmark_export(model, meter, lengths):
         yield measure("detect, Keras", length, _detection(model, [length]))
     for name, options in _EXPORTS:
         with tempfile.TemporaryDirectory() as scratch:
+            if name.endswith("calibrated"):
+                calibration = [_feats(model, length, 1)[0] for length in lengths]
+                options = {**options, "calibration_feats": calibration}
             folder, manifest = model.export_detector(pathlib.Path(scratch, "model"), **options)
             sizes = [file["bytes"] for file in manifest["files"].values()]
             yield Measurement(name, "MB", (sum(sizes) / 1e6,))

@@ -32,6 +32,12 @@ _OUTPUT = flags.DEFINE_string("output", None, "Folder to export to.", required=T
 _PRECISION = flags.DEFINE_enum(
     "precision", "float32", ["float32", "float16", "int8"], "Of the weights, for TFLite."
 )
+_CALIBRATION_FEATS = flags.DEFINE_list(
+    "calibration_feats",
+    None,
+    "For int8: feature files or folders, a dozen of training, say, to fix the ranges of "
+    "activations on, which is quicker than finding them in each call.",
+)
 _RAW = flags.DEFINE_bool("raw", False, "Export the network alone: logits, offsets and points.")
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", None, "Sequences of each call; any number where it is not given.", lower_bound=1
@@ -49,8 +55,9 @@ _FEATS = flags.DEFINE_list(
 def main():
     if bool(_WORKDIR.value) == bool(_PRESET.value):
         raise UserError("Give either --preset=NAME or --workdir=DIR.")
-    if _FEATS.value is not None:
-        check_exist(_FEATS.value)
+    for paths in (_FEATS.value, _CALIBRATION_FEATS.value):
+        if paths is not None:
+            check_exist(paths)
     import_keras()
     from keras_actionformer.model import ActionFormer
     from keras_actionformer.training.config import run_config
@@ -60,7 +67,10 @@ def main():
             _tell_what_stays_outside(run_config(workdir)["data"])
         # A run's folder may be called like a built-in preset.
         model = ActionFormer.from_preset(_PRESET.value or os.path.abspath(workdir))
-    feats = None if _FEATS.value is None else _features(model)
+    feats, calibration_feats = (
+        None if paths is None else _features(model, paths)
+        for paths in (_FEATS.value, _CALIBRATION_FEATS.value)
+    )
     print("Exporting, then comparing with Keras ...", file=sys.stderr, flush=True)
     logging.set_verbosity(logging.WARNING)
     with quiet_start():
@@ -68,6 +78,7 @@ def main():
             _OUTPUT.value,
             _FORMAT.value,
             precision=_PRECISION.value,
+            calibration_feats=calibration_feats,
             raw=_RAW.value,
             batch_size=_BATCH_SIZE.value,
             num_steps=_NUM_STEPS.value,
@@ -104,10 +115,10 @@ def _signature_table(manifest):
     return table(rows, ("<6", "<18", "<7", "<"), gap=" ")
 
 
-def _features(model):
+def _features(model, paths):
     data = {"feats": "", "prefix": "", "suffix": ""}
     architecture = model.architecture
-    videos = find_videos(_FEATS.value, data, architecture.channels, architecture.num_streams)
+    videos = find_videos(paths, data, architecture.channels, architecture.num_streams)
     return [features.load(name) for features, name in videos.values()]
 
 

@@ -30,6 +30,7 @@ from keras_actionformer.deploy.exported import (
     import_runtime,
     version_folders,
 )
+from keras_actionformer.deploy.quantization import import_quantizer, quantize_calibrated
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import atomic_folder, restore_folder
@@ -41,6 +42,7 @@ PRECISIONS = ("float32", "float16", "int8")
 _ONNX_OPSET = 18
 # Lengths of warm-up requests, in parts of the training length.
 _WARMUP_PARTS = (8, 4, 2, 1)
+_NUM_TRIED = 4  # sequences of those to calibrate on
 _STEPS = ("Tracing", "Converting", "Comparing with Keras")
 _PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "tf2onnx", "onnx", "ai-edge-litert")
 
@@ -60,7 +62,18 @@ _MEANING = {
 }
 
 
-def export_detector(model, folder, format, precision, raw, batch_size, num_steps, feats, verbose):
+def export_detector(
+    model,
+    folder,
+    format,
+    precision,
+    calibration_feats,
+    raw,
+    batch_size,
+    num_steps,
+    feats,
+    verbose,
+):
     """`ActionFormer.export_detector`, which documents it."""
     line = RunningLine()
 
@@ -68,9 +81,16 @@ def export_detector(model, folder, format, precision, raw, batch_size, num_steps
         if verbose:
             line.count(step, len(_STEPS), "steps", "".join(_STEPS[step : step + 1]))
 
-    _check_arguments(model, format, precision, batch_size, num_steps)
+    _check_arguments(model, format, precision, calibration_feats, batch_size, num_steps)
     folder = _target(pathlib.Path(os.path.realpath(pathlib.Path(folder).expanduser())), format)
-    sequences = sequences_to_try(model, feats)
+    tried, calibration = feats, None
+    if calibration_feats is not None:
+        longest = model.architecture.max_seq_len
+        given = sequences_to_try(model, calibration_feats, "calibration_feats")
+        calibration = [x[:longest] for x in given]
+        # Made-up features would lie outside of the ranges of these.
+        tried = calibration[:_NUM_TRIED] if feats is None else feats
+    sequences = sequences_to_try(model, tried)
     begin(0)
     graph = raw_graph(model) if raw else detection_graph(model)
     function = _function(graph, model, batch_size, num_steps)
@@ -79,18 +99,20 @@ def export_detector(model, folder, format, precision, raw, batch_size, num_steps
         if format == "saved_model":
             _write_saved_model(graph, model, temporary, function)
         elif format == "tflite":
-            _write_tflite(graph, temporary, function, precision)
+            _write_tflite(graph, temporary, function, precision, calibration)
         else:
             _write_onnx(temporary, function)
         if format != "saved_model":
             _write_classes(model, temporary)
         manifest = _manifest(graph, model, temporary, function, format, precision)
+        if calibration:
+            manifest["calibrated_on"] = len(calibration)
         _write_json(temporary / MANIFEST, manifest)
         begin(2)
         with _all_digits():
             found = check_export(model, temporary, manifest, sequences)
         manifest["largest_difference"] = {
-            "features": "made up" if feats is None else "given",
+            "features": "made up" if tried is None else "given",
             **found,
         }
         _write_json(temporary / MANIFEST, manifest)
@@ -100,7 +122,7 @@ def export_detector(model, folder, format, precision, raw, batch_size, num_steps
     return folder, manifest
 
 
-def _check_arguments(model, format, precision, batch_size, num_steps):
+def _check_arguments(model, format, precision, calibration_feats, batch_size, num_steps):
     if keras.backend.backend() != "tensorflow":
         raise UserError(
             f"Exports are made with TensorFlow, but Keras runs on {keras.backend.backend()}: save "
@@ -113,6 +135,12 @@ def _check_arguments(model, format, precision, batch_size, num_steps):
             raise UserError(f"{name} must be at least 1, but is {value}.")
     if precision != "float32" and format != "tflite":
         raise UserError(f"precision={precision!r} is for the format 'tflite', not for {format!r}.")
+    if calibration_feats is not None:
+        if precision != "int8":
+            raise UserError(
+                f"calibration_feats is for precision='int8', but precision is {precision!r}."
+            )
+        import_quantizer()
     if model.get_layer("backbone").compute_dtype != "float32":
         raise UserError(
             "The model computes in half precision: open it without a mixed dtype policy to export."
@@ -292,7 +320,7 @@ def _write_warmup_requests(path, graph, model, function):
             writer.write(log.SerializeToString())
 
 
-def _write_tflite(graph, folder, function, precision):
+def _write_tflite(graph, folder, function, precision, calibration):
     path = folder / FILES["tflite"]
     # As the converter would, with gradients, and on the disk that is asked for.
     with tempfile.TemporaryDirectory(dir=folder) as saved_model:
@@ -300,11 +328,13 @@ def _write_tflite(graph, folder, function, precision):
         with without_warnings():  # that it has no gradients
             converter = tf.lite.TFLiteConverter.from_saved_model(saved_model, [SIGNATURE])
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-            if precision != "float32":
+            if precision != "float32" and calibration is None:
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
             if precision == "float16":
                 converter.target_spec.supported_types = [tf.float16]
             path.write_bytes(converter.convert())
+    if calibration is not None:
+        quantize_calibrated(path, function.input_signature, calibration)
     if precision != "float32":
         interpreter = import_runtime("litert").Interpreter(model_path=str(path))
         if all(row["dtype"] != np.dtype(precision) for row in interpreter.get_tensor_details()):

@@ -20,11 +20,12 @@ _PARTS = (0.4, 1.0, 1.3, 0.02)
 _PADDING = np.nan  # what stands past the end of a sequence must not matter
 _SCORE_TOLERANCE = 1e-5
 _SEC_TOLERANCE = 1e-4
+_SEC_DIGITS = 4  # or as many units of float32's last place: 1e-3 s an hour after the start
 _UNITS = {"score": "scores", "seconds": "times in seconds", "offset_strides": "offsets in strides"}
 # How far an export may be off. With weights of fewer digits only clear detections are compared,
 # whose ends `_SAME_PART` bounds; of these at least a part must be found again.
 _LIMITS = {
-    "float32": {"score": _SCORE_TOLERANCE, "seconds": _SEC_TOLERANCE, "offset_strides": 1e-4},
+    "float32": {"score": _SCORE_TOLERANCE, "offset_strides": 1e-4},
     "float16": {"score": 0.02, "offset_strides": 0.1},
     "int8": {"score": 0.1, "offset_strides": 1.0},
 }
@@ -34,8 +35,8 @@ _CLEAR_SCORE = 0.5  # of the best score of a sequence
 _SAME_PART = 0.15  # of a detection's length: how far its ends may move
 
 
-def sequences_to_try(model, feats=None):
-    """The sequences to compare on, a list of (T, C) float32 arrays: made up, or those given.
+def sequences_to_try(model, feats=None, name="feats"):
+    """The sequences to run it on, a list of (T, C) float32 arrays: made up, or those given.
 
     Raises:
       UserError: `feats` has none, or one of another shape or with NaN or infinite values.
@@ -46,9 +47,9 @@ def sequences_to_try(model, feats=None):
         # Of one step alone, points may tie, and which comes first is a matter of the last digit.
         lengths = [max(2, int(part * model.architecture.max_seq_len) - 1) for part in _PARTS]
         return [rng.normal(size=(n, channels)).astype("float32") for n in lengths]
-    sequences, _ = check_sequences(feats, channels)
+    sequences, _ = check_sequences(feats, channels, name)
     if not sequences:
-        raise UserError("feats is empty: give at least one sequence to check the export on.")
+        raise UserError(f"{name} is empty: give at least one sequence to run the export on.")
     return sequences
 
 
@@ -95,14 +96,17 @@ def check_export(model, folder, manifest, sequences):
     results = _run_without_keras(folder, requests)
     pairs = _pairs(calls, results[: len(calls)])
     if "logits" in manifest["outputs"]:
-        result = _compare_raw(model, sequences, pairs)
+        result, limits = _compare_raw(model, sequences, pairs), _LIMITS[precision]
     else:
         expected = _expected(model, sequences, fps, durations_sec)
-        result = _compare_detections(model.postprocess, expected, pairs, precision)
-    _refuse_disagreement(result, precision)
+        sec_tolerance = _sec_tolerance(expected, precision)
+        result = _compare_detections(model.postprocess, expected, pairs, precision, sec_tolerance)
+        limits = {"seconds": sec_tolerance, **_LIMITS[precision]}
+    _refuse_disagreement(result, precision, limits)
     if has_raw:
         pairs = _pairs(calls[-1:], results[-1:])
-        _refuse_disagreement(_compare_raw(model, sequences, pairs), precision)
+        compared = _compare_raw(model, sequences, pairs)
+        _refuse_disagreement(compared, precision, _LIMITS[precision])
     return {
         "num_steps": [len(x) for x in sequences],
         "num_calls": len(calls),
@@ -240,7 +244,15 @@ def _sigmoid(x):
     return 1.0 / (1.0 + np.exp(-x.astype("float64")))
 
 
-def _compare_detections(settings, expected, pairs, precision):
+def _sec_tolerance(expected, precision):
+    """How far times may be off, in seconds: those of long recordings have fewer digits left."""
+    if precision != "float32":
+        return np.inf  # a part of their length bounds them
+    latest_sec = max(detections.segments_sec.max(initial=0.0) for detections in expected)
+    return max(_SEC_TOLERANCE, _SEC_DIGITS * float(np.spacing(np.float32(latest_sec))))
+
+
+def _compare_detections(settings, expected, pairs, precision, sec_tolerance):
     """Compares the detections of the export with those of the model, by pairs of one class.
 
     Args:
@@ -248,6 +260,7 @@ def _compare_detections(settings, expected, pairs, precision):
       expected: list of `Detections`, one a sequence.
       pairs: list of (index of a sequence, outputs of a call, its row in them).
       precision: str, of the export's weights.
+      sec_tolerance: float, see `_sec_tolerance`.
 
     Returns:
       dict: the largest differences in scores and in seconds, infinite where a detection is missing
@@ -268,7 +281,7 @@ def _compare_detections(settings, expected, pairs, precision):
             num_clear += int(np.sum(scores >= clear))
         (score_off, sec_off), is_more = _differences(detections, segments_sec, scores, labels)
         if precision == "float32":
-            is_same = (score_off <= _SCORE_TOLERANCE) & (sec_off <= _SEC_TOLERANCE)
+            is_same = (score_off <= _SCORE_TOLERANCE) & (sec_off <= sec_tolerance)
             counts = is_same | ~_may_lack(detections.scores, scores, settings)
             if (is_more & ~_may_lack(scores, detections.scores, settings)).any():
                 differences.append((np.inf, np.inf))
@@ -321,7 +334,7 @@ def _differences(expected, segments_sec, scores, labels):
     return differences, is_free
 
 
-def _refuse_disagreement(result, precision):
+def _refuse_disagreement(result, precision, limits):
     if result.get("found", 1.0) < (least := _LEAST_FOUND.get(precision, 0.0)):
         raise UserError(
             f"The export disagrees and is removed: of the clear detections, the model's and those "
@@ -332,7 +345,7 @@ def _refuse_disagreement(result, precision):
             "The export disagrees and is removed: a detection of the model is missing, or one is "
             "too many."
         )
-    for name, limit in _LIMITS[precision].items():
+    for name, limit in limits.items():
         if not result.get(name, 0.0) <= limit:  # as NaN is not
             raise UserError(
                 f"The export disagrees and is removed: {_UNITS[name]} differ by up to "

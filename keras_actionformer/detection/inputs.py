@@ -40,13 +40,14 @@ def open_inputs(model, feats, grid, fps, duration_sec):
     return sequences, grids, durations_sec, single
 
 
-def open_sequences(feats, channels):
+def open_sequences(feats, channels, name="feats"):
     """Checks the features of one sequence or of many, and leaves them where they are.
 
     Args:
       feats: (T, C) float array, or a list, generator or `tf.data.Dataset` of such arrays; an array
         may be a memory map, or anything with a shape that gives arrays when it is sliced.
       channels: int, the C that each must have.
+      name: str, the argument that messages name.
 
     Returns:
       (list of (T, C), bool): the sequences, to be converted to float32 when they are sliced, and
@@ -59,25 +60,25 @@ def open_sequences(feats, channels):
     is_several = hasattr(feats, "__iter__") or hasattr(feats, "__getitem__")
     if isinstance(feats, str | bytes | os.PathLike | Mapping) or not (single or is_several):
         raise UserError(
-            f"feats must be an array (T, {channels}), or several, but is {shown(feats)}: read it "
+            f"{name} must be an array (T, {channels}), or several, but is {shown(feats)}: read it "
             "before, for example by numpy.load(path)."
         )
     shape = getattr(feats, "shape", ())
     if len(shape) == 3 and shape[0] > 1 and shape[1] == 1:
         raise UserError(
-            f"feats has the shape {tuple(shape)}: {shape[0]} sequences of one step each, or one of "
-            f"{shape[0]} steps? That would be feats[:, 0], the others list(feats)."
+            f"{name} has the shape {tuple(shape)}: {shape[0]} sequences of one step each, or one "
+            f"of {shape[0]} steps? That would be {name}[:, 0], the others list({name})."
         )
     sequences = [
-        _check_feats(x, channels, "feats" if single else f"feats[{i}]")
+        _check_feats(x, channels, name if single else f"{name}[{i}]")
         for i, x in enumerate([feats] if single else feats)
     ]
     return sequences, single
 
 
-def check_sequences(feats, channels):
+def check_sequences(feats, channels, name="feats"):
     """As `open_sequences`, but all of them as float32 arrays."""
-    sequences, single = open_sequences(feats, channels)
+    sequences, single = open_sequences(feats, channels, name)
     return [np.asarray(x[:]).astype("float32", copy=False) for x in sequences], single
 
 

@@ -148,7 +148,7 @@ def test_data(tmp_path):
 
 @pytest.mark.slow
 def test_export():
-    for module in ("ai_edge_litert", "tf2onnx", "onnxruntime"):
+    for module in ("ai_edge_litert", "ai_edge_quantizer", "tf2onnx", "onnxruntime"):
         pytest.importorskip(module)
     keras.utils.set_random_seed(2)
     model = ActionFormer(
@@ -166,12 +166,12 @@ def test_export():
     )
     found = list(cases.benchmark_export(model, small_meter(), (20,)))
     sizes = [one for one in found if one.quantity == "MB"]
-    assert len(sizes) == 5 and all(0 < one.median < 100 for one in sizes)
+    assert len(sizes) == 6 and all(0 < one.median < 100 for one in sizes)
     times = [one for one in found if one not in sizes]
-    assert len(times) == 6 and len({one.case for one in times}) == 6
+    assert len(times) == 7 and len({one.case for one in times}) == 7
     for one in times:
         assert_sane(one)
-        assert one.peak_mb is None  # six share a process
+        assert one.peak_mb is None  # they share a process
 
 
 def test_primitives():

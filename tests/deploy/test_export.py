@@ -176,10 +176,20 @@ def export_simulated(simulated, function_of, tmp_path_factory):
     """Exports that preset to TFLite; returns the folder and the manifest, each made once."""
 
     @functools.cache
-    def export_simulated(precision, raw=False):
+    def export_simulated(precision, raw=False, is_calibrated=False):
         with mock.patch.object(export, "_function", function_of):
-            folder = tmp_path_factory.mktemp("simulated") / "export"
-            return simulated.export_detector(folder, "tflite", precision=precision, raw=raw)
+            return simulated.export_detector(
+                tmp_path_factory.mktemp("simulated") / "export",
+                "tflite",
+                precision=precision,
+                calibration_feats=training_feats() if is_calibrated else None,
+                raw=raw,
+            )
+
+    def training_feats():
+        folder = tmp_path_factory.mktemp("training")
+        videos = simulate_dataset(folder, num_train=12, num_test=0).videos
+        return [np.load(folder / "feats" / f"{video.video_id}.npy") for video in videos]
 
     return export_simulated
 
@@ -218,6 +228,46 @@ def test_int8_that_would_be_float32(quickly, model, tmp_path):
         model.export_detector(tmp_path / "export", "tflite", precision="int8")
 
 
+@pytest.mark.slow
+def test_ranges_that_are_calibrated_are_in_the_file(export_simulated):
+    folder, manifest = export_simulated("int8", is_calibrated=True)
+    assert manifest["calibrated_on"] == 12
+    assert manifest["largest_difference"]["features"] == "given"
+    assert manifest["largest_difference"]["found"] > 0.9
+    litert = pytest.importorskip("ai_edge_litert.interpreter")
+    tensors = litert.Interpreter(str(folder / "model.tflite")).get_tensor_details()
+    # Of activations, which have a time axis that is free; weights have sizes that are fixed.
+    activations = [
+        x["quantization"] for x in tensors if x["dtype"] is np.int8 and -1 in x["shape_signature"]
+    ]
+    assert len(activations) > 40 and len(set(activations)) > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_size, num_steps", [(2, 70), (None, 200)])
+def test_calibrated_at_fixed_sizes(quickly, simulated, tmp_path, batch_size, num_steps):
+    rng = np.random.default_rng(0)
+    # Of a frame rate that has to be given, and shorter and longer than what is fixed.
+    feats = [rng.normal(size=(steps, 32)) for steps in (40, 300)]
+    _, manifest = simulated.export_detector(
+        tmp_path / "export",
+        "tflite",
+        precision="int8",
+        calibration_feats=feats,
+        batch_size=batch_size,
+        num_steps=num_steps,
+    )
+    assert manifest["inputs"]["feats"]["shape"][:2] == [batch_size or "batch", num_steps]
+    assert manifest["largest_difference"]["found"] > 0.7
+
+
+@pytest.mark.slow
+def test_late_times_have_fewer_digits(quickly, tmp_path):
+    of_days = small_model(grid=FeatureGrid(fps=0.001, stride_frames=4, window_frames=4))
+    _, manifest = of_days.export_detector(tmp_path / "export", "tflite")
+    assert 1e-4 < manifest["largest_difference"]["seconds"] < 1
+
+
 def scores_on_simulated(folder, annotations, detector):
     """Average mAP in percent of a function from features to (segments, scores, labels)."""
     from keras_actionformer import Detections
@@ -240,8 +290,13 @@ def test_fewer_digits_cost_little_accuracy(simulated, export_simulated, tmp_path
     expected = scores_on_simulated(tmp_path, annotations, in_keras)
     assert abs(expected - 87.76) < 0.1
     sizes = {}
-    for precision, points in (("float32", 0.01), ("float16", 0.5), ("int8", 2.0)):
-        folder, _ = export_simulated(precision)
+    for precision, is_calibrated, points in (
+        ("float32", False, 0.01),
+        ("float16", False, 0.5),
+        ("int8", True, 1.0),
+        ("int8", False, 2.0),
+    ):
+        folder, _ = export_simulated(precision, is_calibrated=is_calibrated)
         sizes[precision] = (folder / "model.tflite").stat().st_size
         exported = ExportedModel(folder, num_threads=2)
 
@@ -300,7 +355,7 @@ def converter(export, graph_of, monkeypatch):
     """A converter to TFLite that is wrong: it always writes the exports of `model`."""
     detector, raw = export("tflite"), export("tflite", raw=True)
 
-    def write(graph, folder, function, precision):
+    def write(graph, folder, function, precision, calibration):
         right = detector if "fps" in graph.defaults else raw
         shutil.copy(right / "model.tflite", folder)
 
@@ -386,7 +441,7 @@ def test_detections_too_many(converter, tmp_path):
 
 
 def test_a_file_that_does_not_run(tmp_path, monkeypatch, model):
-    def write(graph, folder, function, precision):
+    def write(graph, folder, function, precision, calibration):
         (folder / "model.tflite").write_bytes(b"TFL3 not a model")
 
     monkeypatch.setattr("keras_actionformer.deploy.export._write_tflite", write)
@@ -466,6 +521,18 @@ def test_given_features_are_those_compared(converter, tmp_path, model):
         ({"format": "tflite", "precision": "float8"}, "precision must be 'float32', 'float16' or"),
         ({"precision": "int8"}, "precision='int8' is for the format 'tflite', not for 'saved_mo"),
         ({"format": "onnx", "precision": "float16"}, "'tflite', not for 'onnx'"),
+        (
+            {"format": "tflite", "calibration_feats": [np.zeros((9, 5))]},
+            "calibration_feats is for precision='int8', but precision is 'float32'",
+        ),
+        (
+            {"format": "tflite", "precision": "int8", "calibration_feats": []},
+            "calibration_feats is empty: give at least one sequence",
+        ),
+        (
+            {"format": "tflite", "precision": "int8", "calibration_feats": [np.zeros((9, 4))]},
+            r"calibration_feats\[0\] must be \(T, 5\)",
+        ),
         ({"batch_size": 0}, "batch_size must be at least 1, but is 0"),
         ({"num_steps": -1}, "num_steps must be .*-1"),
         ({"batch_size": 1.5}, "batch_size must be a whole number"),

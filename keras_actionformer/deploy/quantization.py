@@ -1,0 +1,72 @@
+"""int8 with activations of fixed ranges: the products of a TFLite file, calibrated on features."""
+
+import contextlib
+import os
+import warnings
+
+import numpy as np
+
+from keras_actionformer.deploy.exported import SIGNATURE
+from keras_actionformer.extras import import_extra
+
+# Where the time goes. What is left in float32 is quick, and sums of squares, softmax and the
+# turns of suppression lose by eight bits.
+_OPERATIONS = ("CONV_2D", "FULLY_CONNECTED")
+
+
+def import_quantizer():
+    """The package that quantizes: its modules `quantizer`, `calibrator` and `qtyping`.
+
+    Raises:
+      UserError: the extra is not installed.
+    """
+    return [
+        import_extra(
+            f"ai_edge_quantizer.{module}", "ai-edge-quantizer", "quantize", "Calibrating an export"
+        )
+        for module in ("quantizer", "calibrator", "qtyping")
+    ]
+
+
+def quantize_calibrated(path, signature, sequences):
+    """Replaces a float32 TFLite file by one whose convolutions and products are of int8.
+
+    Weights have a scale a channel, activations the range that they have on the sequences, one for
+    each tensor (static-range quantization); everything else stays float32.
+
+    Args:
+      path: `pathlib.Path` of the file.
+      signature: list of `tf.TensorSpec`, its inputs; sizes that are free are None.
+      sequences: list of (T, C) float32 arrays.
+    """
+    quantizer, calibrator, qtyping = import_quantizer()
+    float_file = quantizer.Quantizer(str(path))
+    for name in _OPERATIONS:
+        float_file.add_static_config(
+            ".*", qtyping.TFLOperationName[name], activation_num_bits=8, weight_num_bits=8
+        )
+    calls = [_inputs(signature, feats) for feats in sequences]
+    # Ranges are kept as it runs; the other way keeps all that the network computes.
+    mode = calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED
+    threads = os.cpu_count()
+    with (
+        warnings.catch_warnings(action="ignore"),
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+    ):
+        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            ranges = float_file.calibrate({SIGNATURE: calls}, num_threads=threads, mode=mode)
+            content = float_file.quantize(ranges).quantized_model
+    path.write_bytes(content)
+
+
+def _inputs(signature, feats):
+    """One call with a sequence: as often, and as many of its steps, as the export has room for."""
+    batch_size, num_steps, _ = signature[0].shape
+    feats = feats[:num_steps]
+    padding = (num_steps or len(feats)) - len(feats)
+    # A frame rate or a duration may have to be given: any will do.
+    values = {"num_steps": len(feats), "fps": 1.0, "duration_sec": len(feats)}
+    inputs = {"feats": np.pad(feats, ((0, padding), (0, 0)))[None]}
+    for spec in signature[1:]:
+        inputs[spec.name] = np.array([values[spec.name]], spec.dtype.as_numpy_dtype)
+    return {name: np.repeat(x, batch_size or 1, axis=0) for name, x in inputs.items()}
