@@ -164,7 +164,23 @@ class Hdf5Stream:
                 f"Feature file '{self.file}' has no data set {name!r}, of {count}{nearest}"
             )
         path = self.path(video_id)
-        return checked(path, StoredSteps(path, self._dataset(name, stored)))
+        return checked(path, self._steps(path, self._dataset(name, stored)))
+
+    def _steps(self, path, dataset):
+        """A data set to be read when it is sliced: a memory map, as of a `.npy`, or by h5py.
+
+        h5py reads for one thread at a time, and copies once more.
+        """
+        import h5py
+
+        stored = dataset.id
+        is_in_one_piece = stored.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS
+        is_written = stored.get_storage_size() == dataset.nbytes > 0
+        is_as_in_memory = stored.get_type() == h5py.h5t.py_create(dataset.dtype)
+        if not (is_in_one_piece and is_written and is_as_in_memory):
+            return StoredSteps(path, dataset)
+        with told_if_unreadable(f"Feature file '{path}' cannot be read"):
+            return np.memmap(self.file, dataset.dtype, "r", stored.get_offset(), dataset.shape)
 
     def _dataset(self, name, stored):
         """The data set of a video, of what has its name."""

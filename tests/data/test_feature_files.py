@@ -138,6 +138,41 @@ def test_hdf5(tmp_path, dtype):
     assert not features.has("u")
 
 
+@pytest.mark.parametrize("options", [{}, {"userblock_size": 512}, {"libver": "latest"}])
+def test_hdf5_is_mapped_where_it_can_be(tmp_path, options):
+    stored = np.random.default_rng(0).normal(size=(50, 7)).astype("float32")
+    read = {"chunks": stored, "compressed": stored, "never written": 0 * stored, "compact": stored}
+    with h5py.File(tmp_path / "all.h5", "w", **options) as file:
+        for dtype in ("<f4", ">f8", "<f2", "<i2"):
+            file[dtype] = stored.astype(dtype)
+        file.create_dataset("chunks", data=stored, chunks=(10, 3))
+        file.create_dataset("compressed", data=stored, compression="gzip")
+        file.create_dataset("never written", (50, 7), "f4")
+        _create(file, "compact", stored, h5py.h5t.IEEE_F32LE, h5py.h5d.COMPACT)
+        bfloat16 = h5py.h5t.IEEE_F32LE.copy()  # which NumPy has no type for
+        bfloat16.set_fields(15, 7, 8, 0, 7)
+        bfloat16.set_size(2)
+        _create(file, "bfloat16", stored, bfloat16, h5py.h5d.CONTIGUOUS)
+    features = FeatureFiles(tmp_path / "all.h5")
+    for dtype in ("<f4", ">f8", "<f2", "<i2"):
+        assert isinstance(features.open(dtype), np.memmap)
+        np.testing.assert_array_equal(features.open(dtype), stored.astype(dtype))
+    for name, expected in read.items():
+        assert isinstance(features.open(name), StoredSteps)
+        np.testing.assert_array_equal(features.load(name), expected)
+    assert isinstance(features.open("bfloat16"), StoredSteps)
+    np.testing.assert_allclose(features.load("bfloat16"), stored, rtol=0.01)
+
+
+def _create(file, name, array, dtype, layout):
+    """Writes a data set of a type and a layout that h5py has no arguments for."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(layout)
+    space = h5py.h5s.create_simple(array.shape)
+    created = h5py.h5d.create(file.id, name.encode(), dtype, space, properties)
+    created.write(h5py.h5s.ALL, h5py.h5s.ALL, array)
+
+
 @pytest.mark.parametrize("suffix", [".pt", ".pth"])
 def test_torch_files(tmp_path, suffix):
     stored = np.arange(12, dtype=np.float16).reshape(4, 3)
@@ -306,7 +341,7 @@ def test_hdf5_files_with_a_group_a_video(tmp_path):
     features = FeatureFiles(path, 3, prefix="v_")
     assert features.video_ids() == ["a", "b"] and features.has("b") and not features.has("c")
     np.testing.assert_array_equal(features.load("b"), stored + 1)
-    assert isinstance(features.open("a"), StoredSteps)
+    assert isinstance(features.open("a"), np.memmap)
     np.testing.assert_array_equal(features.open("a")[1:3], stored[1:3])
     with pytest.raises(UserError, match="group 'v_empty' without a data set .* it holds nothing"):
         features.load("empty")

@@ -15,7 +15,7 @@ from keras_actionformer.errors import UserError
 def test_values_are_read_when_they_are_sliced(tmp_path):
     np.save(tmp_path / "v.npy", np.zeros((4, 3)))
     with h5py.File(tmp_path / "all.hdf5", "w") as file:
-        file["v"] = np.zeros((4, 2))
+        file.create_dataset("v", data=np.zeros((4, 2)), chunks=(2, 2))
     assert isinstance(FeatureFiles(tmp_path).open("v"), np.memmap)
     assert isinstance(FeatureFiles(tmp_path / "all.hdf5").open("v"), StoredSteps)
     joined = FeatureFiles([tmp_path, tmp_path / "all.hdf5"]).open("v")
