@@ -144,11 +144,6 @@ def test_programs(folder):
     assert (submitted["sls_td"], list(submitted["results"])) == (4, ["P01_11", "P02_03"])
     first = submitted["results"]["P01_11"][0]
     assert f" {first['action']}\n" in done.stdout  # as it was told
-    rows = {
-        video_id: [{**row, "label": row["action"]} for row in found]
-        for video_id, found in submitted["results"].items()
-    }
-    (folder / "found.json").write_text(json.dumps({"results": rows}))
 
     truth = ("--ground_truth=actions.json", "--subset=validation")
     scored = run_here(folder, "evaluate", *truth, *models, "--feats=feats", "--output=scores.json")
@@ -161,7 +156,7 @@ def test_programs(folder):
     assert "tIoU         0.10    0.20    0.30    0.40    0.50 average" in lines
     scores = json.loads((folder / "scores.json").read_text())
     assert list(scores) == ["verb", "noun", "action"]
-    of_file = run_here(folder, "evaluate", *truth, "--actions", "--detections=found.json")
+    of_file = run_here(folder, "evaluate", *truth, "--actions", "--detections=test.json")
     assert of_file.returncode == 0, of_file.stderr
     assert "verbs: 40 detections, 4 ground-truth instances of 2 classes" in of_file.stdout
 
@@ -185,6 +180,11 @@ def test_programs(folder):
             ["--ensemble=verbs", "--format=epic", "--output=a.json", "--supervision=2,3"],
             "three whole numbers in 0..5, for sls_pt",
         ),
+        (
+            ["--ensemble=verbs", "--format=ego4d", "--output=a.json", "--supervision=2,3,3"],
+            "--supervision is for --format=epic",
+        ),
+        (["--ensemble=verbs", "--supervision=2,3,3"], "--supervision is for --format=epic"),
     ],
 )
 def test_wrong_options(folder, arguments, text):
