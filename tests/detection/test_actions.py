@@ -116,6 +116,16 @@ def test_other_pyramids_are_named():
         VerbNounModel(small_model(), nouns_model(n_mha_win_size=7))
 
 
+def test_models_in_each_others_place_are_told():
+    nouns = nouns_model(num_classes=98, class_names=())
+    with pytest.raises(UserError, match="The model of verbs has a class of id 97, but .* 97 verbs"):
+        VerbNounModel(nouns, small_model())
+    assert VerbNounModel(small_model(), nouns).class_names[-1] == "2,97"
+    verbs = small_model(class_names=("id_001", "id_300", "id_007"))
+    with pytest.raises(UserError, match="The model of nouns has a class of id 300, but .* 300 nou"):
+        VerbNounModel(small_model(), verbs)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Presets of verbs and nouns, features of two videos, and annotations of actions."""
