@@ -191,7 +191,10 @@ def _evaluate_actions(tiou_thresholds):
 def _evaluate(tiou_thresholds, workdir):
     """Returns the `EvaluationResult` of what the flags name."""
     errors = _ERROR_BINS.value or (EDGE_NAMES[0] if _ERRORS.value else None)
-    if _WORKDIR.value and not any((_PRESET.value, _GROUND_TRUTH.value, _DETECTIONS.value)):
+    others = _PRESET.value, _GROUND_TRUTH.value, _DETECTIONS.value, given_several(_SEVERAL)
+    if _WORKDIR.value and not any(others):
+        if _FEATS.value:
+            raise UserError("--feats is not for --workdir, whose run names its features.")
         import_keras()  # seconds long, and files of detections do without
         from keras_actionformer.training.run_scores import evaluate_workdir
 
