@@ -16,7 +16,9 @@ from typing import NamedTuple
 
 from keras_actionformer.containers.numpy_files import write_npy
 from keras_actionformer.data.annotation_files import save_annotations
+from keras_actionformer.data.feature_files import checked
 from keras_actionformer.data.features import FeatureFiles
+from keras_actionformer.data.torch_files import read_tensor
 from keras_actionformer.datasets.published import PUBLISHED, Features
 from keras_actionformer.errors import UserError, counted, suggest
 from keras_actionformer.files import atomic_folder, path_inside, read_json, write_json
@@ -297,19 +299,37 @@ def _write_features(features, files, present, target, progress):
     by_source, told = {}, 0
     for id_, (source, steps) in present.items():
         by_source.setdefault(source, []).append((id_, steps))
+    for source, parts in by_source.items():  # before time is spent on others
+        _check_length(files, source, parts)
     for done, (source, parts) in enumerate(by_source.items(), start=1):
         feats = files.load(source)
         for id_, steps in parts:
-            if steps.stop is not None and steps.stop > len(feats):
-                raise UserError(
-                    f"{files.describe(source)} has {len(feats)} steps, but the clip {id_!r} needs "
-                    f"those up to {steps.stop}; get the file again, or annotations of its version."
-                )
             kept = feats[steps, : features.first_channels]
             write_npy(path_inside(target, f"{features.prefix}{id_}.npy"), kept)
         if done - told >= len(by_source) / 10 and len(by_source) > 100:
             progress(f"Writing '{target}': {100 * done // len(by_source)} %")
             told = done
+
+
+def _check_length(files, source, parts):
+    """Raises UserError where features of a whole video, a `.pt`, do not reach to the end of a clip.
+
+    Args:
+      files: `FeatureFiles`.
+      source: str, the id of the video.
+      parts: list of (id of a clip, slice of the steps).
+    """
+    parts = [part for part in parts if part[1].stop is not None]
+    if not parts:
+        return
+    (path,) = files.paths(source)
+    num_steps = len(checked(path, read_tensor(path, only_zeros=True)))
+    for id_, steps in parts:
+        if steps.stop > num_steps:
+            raise UserError(
+                f"{files.describe(source)} has {num_steps} steps, but the clip {id_!r} needs those "
+                f"up to {steps.stop}; get the file again, or annotations of its version."
+            )
 
 
 def _make_room(target):

@@ -372,6 +372,20 @@ def test_ego4d_features_that_do_not_fit(official_ego4d, tmp_path, feats, message
     assert not (tmp_path / "out" / "annotations.json").exists()
 
 
+@pytest.mark.parametrize("num_bytes", [0, 5000])
+def test_ego4d_features_of_a_late_video_are_told_before_any_clip_is_written(
+    official_ego4d, tmp_path, num_bytes
+):
+    path = official_ego4d / "slowfast8x8_r101_k400" / "video_val.pt"
+    path.write_bytes(path.read_bytes()[:num_bytes])
+    with pytest.raises(UserError, match="video_val.pt: it is (not a file|damaged or cut short)"):
+        prepare_dataset("ego4d", official_ego4d, tmp_path / "out", lambda line: None)
+    write_checkpoint(path, np.zeros((19, 2304), np.float16))
+    with pytest.raises(UserError, match="video_val.pt' has 19 steps, but the clip 'c3' needs"):
+        prepare_dataset("ego4d", official_ego4d, tmp_path / "out", lambda line: None)
+    assert not (tmp_path / "out").exists()
+
+
 def test_hacs_scores_are_logits(tmp_path):
     source = tmp_path / "hacs"
     write_database(source / "HACS_segments_v1.1.1.json", {"a": [action("x", 1, 2)], "b": []})
