@@ -4,6 +4,7 @@ Nothing is downloaded: whoever has an archive, or the folder it unpacks to, gets
 checked form, features that are linked rather than copied, and video scores where there are some.
 """
 
+import filecmp
 import functools
 import hashlib
 import os
@@ -169,12 +170,23 @@ def _read_annotations(dataset, folder, durations):
         for name, read in sources.items():
             path = _find(folder, name)
             if path is not None:
+                _check_one_version(folder, path)
                 annotations[target] = read(path, folder, durations)
                 break
     if not annotations:
         names = [name for sources in dataset.annotations.values() for name in sources]
         raise UserError(_lacks(dataset, folder, "annotation file", dict.fromkeys(names)))
     return annotations
+
+
+def _check_one_version(folder, path):
+    """Raises UserError where a folder has another version of an annotation file, too."""
+    for other in sorted(folder.rglob(path.name)):
+        if not filecmp.cmp(path, other, shallow=False):
+            raise UserError(
+                f"'{path}' and '{other}' differ, as versions of a data set do; give a folder that "
+                "has one of them."
+            )
 
 
 class _Found(NamedTuple):

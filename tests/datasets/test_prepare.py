@@ -386,6 +386,16 @@ def test_ego4d_features_of_a_late_video_are_told_before_any_clip_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_annotations_of_two_versions_are_not_chosen_from(official_ego4d, tmp_path):
+    write_json(official_ego4d / "v2" / "moments_train.json", moments("train", ("c1", 0, 480, "a")))
+    with pytest.raises(UserError, match="v2/moments_train.json' differ, as versions of a data set"):
+        prepare_dataset("ego4d", official_ego4d, tmp_path / "out", lambda line: None)
+    path = official_ego4d / "annotations" / "moments_train.json"
+    (official_ego4d / "v2" / "moments_train.json").write_bytes(path.read_bytes())
+    found = prepare_dataset("ego4d", official_ego4d, tmp_path / "out", lambda line: None)
+    assert found["annotations.json"].class_names == ("a", "b")
+
+
 def test_hacs_scores_are_logits(tmp_path):
     source = tmp_path / "hacs"
     write_database(source / "HACS_segments_v1.1.1.json", {"a": [action("x", 1, 2)], "b": []})
