@@ -20,9 +20,10 @@ from keras_actionformer.data.annotation_files import save_annotations
 from keras_actionformer.data.feature_files import checked
 from keras_actionformer.data.features import FeatureFiles
 from keras_actionformer.data.torch_files import read_tensor
+from keras_actionformer.datasets.blocked_videos import read_blocked_videos
 from keras_actionformer.datasets.published import PUBLISHED, Features
 from keras_actionformer.errors import UserError, counted, suggest
-from keras_actionformer.files import atomic_folder, path_inside, read_json, write_json
+from keras_actionformer.files import atomic_folder, path_inside, write_json
 
 _UNPACKED = "unpacked"
 
@@ -86,8 +87,9 @@ def prepare_dataset(name, source, output_dir, progress=print, durations=None):
         if path is None:
             progress(f"There is no {dataset.blocked_videos}: all videos are scored.")
         else:
-            write_json(output_dir / dataset.blocked_videos, read_json(path, "File"), indent=None)
-            progress(f"Wrote {output_dir / dataset.blocked_videos}.")
+            written = output_dir / dataset.blocked_videos
+            write_json(written, read_blocked_videos(path), indent=None)
+            progress(f"Wrote {written}.")
     for target, content in annotations.items():
         save_annotations(output_dir / target, content)
         progress(f"Wrote {output_dir / target}: {_summary(content)}.")

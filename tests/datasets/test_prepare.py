@@ -223,6 +223,9 @@ def test_activitynet_has_two_kinds_of_features_and_video_scores(tmp_path):
     assert load_blocked_videos(tmp_path / "out" / "blocked.json", videos) == {"b"}
     found = load_video_scores(tmp_path / "out" / "video_scores.json", ("jump", "run"))
     assert found["a"].tolist() == [0.8, 0.2]
+    write_json(source / "blocked.json", {"b": True})
+    with pytest.raises(UserError, match="anet_1.3/blocked.json' must be a list of ids"):
+        prepare_dataset("activitynet", source, tmp_path / "out", lines.append)
 
 
 def test_only_some_of_it(tmp_path, caplog):
