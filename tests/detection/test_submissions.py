@@ -119,6 +119,25 @@ def test_submissions_are_read_as_detections(tmp_path, format_name):
 
 
 @pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"verb": 9}, """detection 0: "action" must be "9,21", its verb and noun, got '0,21'"""),
+        ({"action": 3}, """"action" must be "0,21", its verb and noun, got 3"""),
+        ({"noun": None}, 'must be "0,None"'),
+    ],
+)
+def test_submissions_of_others_must_agree_with_themselves(tmp_path, changed, told):
+    path = tmp_path / "test.json"
+    save_submission(path, "epic", {"v": Detections([[0, 1]], [0.5], [1], PAIRS)})
+    content = json.loads(path.read_text())
+    content["results"]["v"][0].update(changed)
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError) as raised:
+        load_detections(path)
+    assert told in str(raised.value)
+
+
+@pytest.mark.parametrize(
     "name, format_name, names, levels, text",
     [
         ("a.json", "epics", PAIRS, (2, 3, 3), "'epics'.*'epic'"),
