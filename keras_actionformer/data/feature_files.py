@@ -186,8 +186,8 @@ class Hdf5Stream:
             raise UserError(f"{where} without the data set {self.suffix[1:]!r}; it holds {there}.")
         if names:
             raise UserError(
-                f"{where} of {len(names)} data sets ({there}); say which is meant by the suffix: "
-                f"suffix='/{names[0]}', for example."
+                f"{where} of {len(names)} data sets ({there}); say which is meant by the suffix "
+                f"(suffix='/{names[0]}'; of a run, its data.suffix), or write a file of that alone."
             )
         raise UserError(
             f"{where} without a data set (time steps, channels) in it; it holds {there}."

@@ -70,7 +70,7 @@ class FeatureFiles:
     suffix: str = ".npy"
     width_fix: str = "correct feats_dim or take other features"
     unequal_streams: str = "error"
-    _told: set = dataclasses.field(default_factory=set, init=False, repr=False, compare=False)
+    _told: set[str] = dataclasses.field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self):
         if not self.folders:
