@@ -14,6 +14,7 @@ import re
 from typing import TYPE_CHECKING
 
 import keras
+from absl import logging
 from keras import ops
 
 from keras_actionformer.detection.decode import (
@@ -86,6 +87,14 @@ def _known_ids(what, model, num_ids):
         raise UserError(
             f"The model of {what} has a class of id {max(ids)}, but EPIC-KITCHENS-100 has "
             f"{num_ids} {what}, with ids from 0: are the two models swapped?"
+        )
+    if ids == list(range(len(ids))) and len(ids) < num_ids:
+        logging.warning(
+            "The model of %s has %d classes, whose places are taken for the ids of "
+            "EPIC-KITCHENS-100, which has %d: of other classes actions would be called wrong.",
+            what,
+            len(ids),
+            num_ids,
         )
     return ids
 

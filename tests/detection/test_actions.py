@@ -116,14 +116,19 @@ def test_other_pyramids_are_named():
         VerbNounModel(small_model(), nouns_model(n_mha_win_size=7))
 
 
-def test_models_in_each_others_place_are_told():
+def test_models_of_other_classes_are_told(caplog):
     nouns = nouns_model(num_classes=98, class_names=())
     with pytest.raises(UserError, match="The model of verbs has a class of id 97, but .* 97 verbs"):
         VerbNounModel(nouns, small_model())
     assert VerbNounModel(small_model(), nouns).class_names[-1] == "2,97"
+    assert "The model of nouns has 98 classes, whose places are taken for the ids" in caplog.text
+    caplog.clear()
     verbs = small_model(class_names=("id_001", "id_300", "id_007"))
     with pytest.raises(UserError, match="The model of nouns has a class of id 300, but .* 300 nou"):
         VerbNounModel(small_model(), verbs)
+    verbs = small_model(class_names=("id_001", "id_096", "id_007"))
+    assert VerbNounModel(verbs, nouns_model(class_names=[f"id_{i}" for i in range(1, 14)]))
+    assert caplog.text.count("places are taken") == 1  # of the model of verbs before
 
 
 @pytest.fixture(scope="module")
