@@ -197,8 +197,9 @@ _FORMAT = flags.DEFINE_enum(
 )
 _SUPERVISION = flags.DEFINE_list(
     "supervision",
-    [str(level) for level in SUPERVISION],
-    "For --format=epic: the levels of pre-training, training labels and training data, 0 to 5.",
+    None,
+    "For --format=epic: the levels of pre-training, training labels and training data, 0 to 5; "
+    f"{','.join(map(str, SUPERVISION))} by default.",
 )
 _MEDIA = flags.DEFINE_string(
     "media", None, "Where that tool finds the videos, with {} for their ids: films/{}.mp4."
@@ -278,7 +279,7 @@ def main():
         if _FORMAT.value in FORMATS:
             save_drafts(_OUTPUT.value, _FORMAT.value, found, _media(files))
         elif _FORMAT.value in SUBMISSIONS:
-            save_submission(_OUTPUT.value, _FORMAT.value, found, levels_of(_SUPERVISION.value))
+            save_submission(_OUTPUT.value, _FORMAT.value, found, _supervision())
         else:
             save_detections(_OUTPUT.value, found)
         print(f"Wrote {_OUTPUT.value}.")
@@ -410,6 +411,8 @@ def _extracted(model):
 
 def _check_format():
     """Raises UserError where --format, --output and --media do not fit each other."""
+    if _SUPERVISION.value is not None and _FORMAT.value != "epic":
+        raise UserError("--supervision is for --format=epic: leave it out.")
     if _FORMAT.value in (*FORMATS, *SUBMISSIONS) and not _OUTPUT.value:
         raise UserError(f"--format={_FORMAT.value} is of a file: say which in --output, too.")
     if _FORMAT.value in FORMATS:
@@ -417,7 +420,7 @@ def _check_format():
         check_writable(_OUTPUT, FORMATS[_FORMAT.value].is_folder)
         return
     if _FORMAT.value in SUBMISSIONS:
-        check_submission(_OUTPUT.value, _FORMAT.value, levels_of(_SUPERVISION.value))
+        check_submission(_OUTPUT.value, _FORMAT.value, _supervision())
     if _MEDIA.value is not None:
         raise UserError(f"--media is for a --format of {', '.join(FORMATS)}.")
     suffixes = {None: (".json", ".csv"), "csv": (".csv",)}.get(_FORMAT.value, (".json",))
@@ -427,6 +430,11 @@ def _check_format():
     if _OUTPUT.value and not _OUTPUT.value.lower().endswith(suffixes):
         raise UserError(f"--output={_OUTPUT.value} must end in {' or '.join(suffixes)}{drafts}.")
     check_writable(_OUTPUT)
+
+
+def _supervision():
+    """The levels that --supervision tells, or those of the challenge's baseline."""
+    return SUPERVISION if _SUPERVISION.value is None else levels_of(_SUPERVISION.value)
 
 
 def _media(files):

@@ -191,7 +191,11 @@ def _evaluate_actions(tiou_thresholds):
 def _evaluate(tiou_thresholds, workdir):
     """Returns the `EvaluationResult` of what the flags name."""
     errors = _ERROR_BINS.value or (EDGE_NAMES[0] if _ERRORS.value else None)
-    if _WORKDIR.value and not any((_PRESET.value, _GROUND_TRUTH.value, _DETECTIONS.value)):
+    others = _PRESET.value, _GROUND_TRUTH.value, _DETECTIONS.value, given_several(_SEVERAL)
+    if _WORKDIR.value and not any(others):
+        for flag in (_FEATS, _PREFIX, _SUFFIX, _UNEQUAL_STREAMS):
+            if flag.present:
+                raise UserError(f"--{flag.name} is not for --workdir, whose run has its own.")
         import_keras()  # seconds long, and files of detections do without
         from keras_actionformer.training.run_scores import evaluate_workdir
 

@@ -132,7 +132,7 @@ class Hdf5Stream:
         with self._open_file() as file:  # a link that leads nowhere is told when it is opened
             groups = [name for name in file if isinstance(_linked(file, name), h5py.Group)]
             names = between(set(file) - set(groups), self.prefix)
-            if not names:  # else groups hold something else
+            if not names or self.suffix.startswith("/"):  # else groups hold something else
                 with_features = [name for name in groups if self._datasets(file[name])]
                 names = between(with_features, self.prefix)
         if not names:
@@ -202,8 +202,8 @@ class Hdf5Stream:
             raise UserError(f"{where} without the data set {self.suffix[1:]!r}; it holds {there}.")
         if names:
             raise UserError(
-                f"{where} of {len(names)} data sets ({there}); say which is meant by the suffix: "
-                f"suffix='/{names[0]}', for example."
+                f"{where} of {len(names)} data sets ({there}); say which is meant by the suffix "
+                f"(suffix='/{names[0]}'; of a run, its data.suffix), or write a file of that alone."
             )
         raise UserError(
             f"{where} without a data set (time steps, channels) in it; it holds {there}."
@@ -312,6 +312,7 @@ def read_features(path):
 def _read_csv(path):
     """float64 (rows, columns) of a table of numbers, without what pandas counts them with."""
     table = read_number_table(path, "Feature file", "row")
+    _check_header(table)
     numbers = table.numbers()
     width = len(table.first)
     # Columns without names have as header the numbers from 0, which two of them may well be.
@@ -321,6 +322,20 @@ def _read_csv(path):
     if has_index and np.array_equal(numbers[:, 0], np.arange(len(numbers))):
         numbers = numbers[:, 1:]
     return numbers
+
+
+def _check_header(table):
+    """Raises UserError where what seems to be a header may be a damaged row."""
+    header = table.header or []
+    numbers = [cell for cell in header if table.is_number(cell)]
+    # pandas counts columns without names, behind the name of the row's.
+    counted = [[str(i + first) for i in range(len(header) - 1)] for first in (0, 1)]
+    if numbers and header[1:] not in counted:
+        (other, *_) = (cell for cell in header if not table.is_number(cell))
+        raise UserError(
+            f"{table.source} has numbers in its first line, such as {numbers[0]!r:.80}, but also "
+            f"{other!r:.80}: correct that, or, if the line is a header, give all columns names."
+        )
 
 
 def _open_numpy(path):

@@ -20,6 +20,8 @@ from keras_actionformer.errors import UserError, counted
 from keras_actionformer.remote import is_address
 
 UNEQUAL_STREAMS = ("error", "to_first", "to_longest")
+# Of the lengths of two streams; those of features of pictures and of sound differ by less.
+_ODD_RATIO = 8
 # What is told of features of another width than a trained model takes.
 MODEL_WIDTH = "take features like those that the model was made for (its input_dim)"
 
@@ -68,6 +70,7 @@ class FeatureFiles:
     suffix: str = ".npy"
     width_fix: str = "correct feats_dim or take other features"
     unequal_streams: str = "error"
+    _told: set[str] = dataclasses.field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self):
         if not self.folders:
@@ -183,6 +186,14 @@ class FeatureFiles:
                 "configuration: data.unequal_streams)."
             )
         length = lengths[0] if self.unequal_streams == "to_first" else max(lengths)
+        if max(lengths) > _ODD_RATIO * min(lengths) and not self._told:
+            self._told.add(video_id)
+            logging.warning(
+                "%s have %s steps, which are resized as if they spanned the same time: if they do "
+                "not, one of them is not whole. (Other videos are not told.)",
+                self.describe(video_id),
+                " and ".join(map(str, lengths)),
+            )
         return [array if len(array) == length else ResizedSteps(array, length) for array in arrays]
 
     def sidecar(self, video_id: str) -> Sidecar | None:

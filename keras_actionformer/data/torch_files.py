@@ -80,11 +80,13 @@ def list_keys(path):
         return list(saved)
 
 
-def read_tensor(path):
+def read_tensor(path, only_zeros=False):
     """Reads a file with one tensor: alone, in a dict under `feats`, or as a dict's only tensor.
 
     Args:
       path: str or `os.PathLike`, written by `torch.save`.
+      only_zeros: bool, reads no numbers: in their place are zeros, which take no memory until they
+        are looked at. That shows the shape, and whether the file is whole, in an instant.
 
     Returns:
       NumPy array, read-only.
@@ -92,12 +94,14 @@ def read_tensor(path):
     Raises:
       UserError: see `read_torch_file`; or there is no such tensor, or more than one.
     """
+    with _opened(path, only_zeros) as (saved, plain):
+        plain_data = plain.of(saved)
     fix = "save the tensor alone: torch.save(tensor, path)"
-    return only_array(path, read_torch_file(path), "tensor", fix)
+    return only_array(path, plain_data, "tensor", fix)
 
 
 @contextlib.contextmanager
-def _opened(path):
+def _opened(path, only_zeros=False):
     """Yields (what the pickle describes, the `PlainData` that reads its tensors)."""
     with naming(path), open(path, "rb") as file, contextlib.ExitStack() as stack:
         num_bytes = file.seek(0, 2)
@@ -105,7 +109,7 @@ def _opened(path):
             opened = _OldFile(file, num_bytes)
         else:
             opened = _Archive(stack.enter_context(zipfile.ZipFile(file)), num_bytes)
-        yield opened.saved, PlainData(_Storages(opened, num_bytes).array)
+        yield opened.saved, PlainData(_Storages(opened, num_bytes, only_zeros).array)
 
 
 def _check_dict(saved):
@@ -240,10 +244,12 @@ class _Storages:
     Args:
       opened: `_Archive` or `_OldFile`.
       num_bytes: int, size of the file.
+      only_zeros: bool, see `read_tensor`.
     """
 
-    def __init__(self, opened, num_bytes):
+    def __init__(self, opened, num_bytes, only_zeros):
         self._opened = opened
+        self._only_zeros = only_zeros
         self._numbers = {}
         # bfloat16 takes twice the file's bytes in float32.
         self._bytes_left = 2 * num_bytes + _MAX_REPEATED_BYTES
@@ -291,7 +297,11 @@ class _Storages:
                 f"its storage {storage.key[:20]!r} should have {storage.num_elements} numbers of "
                 f"{dtype.itemsize} bytes, but the file has {stored} bytes for it"
             )
-        numbers = np.ndarray(storage.num_elements, dtype, self._opened.read_storage(storage.key))
+        if self._only_zeros:
+            content = np.zeros(stored, np.uint8)
+        else:
+            content = self._opened.read_storage(storage.key)
+        numbers = np.ndarray(storage.num_elements, dtype, content)
         if storage.kind == "BFloat16":
             numbers = (numbers.astype(np.uint32) << 16).view(np.float32)
         numbers = numbers.astype(numbers.dtype.newbyteorder("="), copy=False)

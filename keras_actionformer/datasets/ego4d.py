@@ -128,11 +128,12 @@ def _clip_times(clip):
 
 def _seconds(clip):
     """When a clip starts and ends in its video."""
-    names = [f"video_{side}_sec" for side in _SIDES]
-    return [
-        number(f"{clip.where}: {name!r}", _field(clip.where, clip.content, name, int | float))
-        for name in names
-    ]
+    return [_seconds_of(clip.where, clip.content, f"video_{side}_sec") for side in _SIDES]
+
+
+def _seconds_of(where, item, name):
+    """A finite number of an object."""
+    return number(f"{where}: {name!r}", _field(where, item, name, int | float))
 
 
 def _primary_moments(clip, time_name):
@@ -145,9 +146,7 @@ def _primary_moments(clip, time_name):
             here = f"{clip.where}, label {i} of annotator {annotator.get('annotator_uid')}"
             if _field(here, label, "primary", bool):
                 name = _field(here, label, "label", str)
-                segment = [
-                    _field(here, label, time_name.format(side=side), int | float) for side in _SIDES
-                ]
+                segment = [_seconds_of(here, label, time_name.format(side=x)) for x in _SIDES]
                 moments.append({"where": here, "label": name, "segment": segment})
     return moments
 
@@ -235,7 +234,7 @@ def read_ego4d_grid(paths):
             left_out.append(clip.clip_id)
             continue
         for moment in moments[clip.clip_id]:
-            times_sec = [number(f"{moment['where']}: a time", x) for x in moment["segment"]]
+            times_sec = moment["segment"]
             moment["segment"] = [x - place.start_sec + place.before_sec for x in times_sec]
         kept = _long_enough(moments[clip.clip_id])
         if not kept and clip.subset != "test":

@@ -4,6 +4,7 @@ Nothing is downloaded: whoever has an archive, or the folder it unpacks to, gets
 checked form, features that are linked rather than copied, and video scores where there are some.
 """
 
+import filecmp
 import functools
 import hashlib
 import os
@@ -16,10 +17,13 @@ from typing import NamedTuple
 
 from keras_actionformer.containers.numpy_files import write_npy
 from keras_actionformer.data.annotation_files import save_annotations
+from keras_actionformer.data.feature_files import checked
 from keras_actionformer.data.features import FeatureFiles
+from keras_actionformer.data.torch_files import read_tensor
+from keras_actionformer.datasets.blocked_videos import read_blocked_videos
 from keras_actionformer.datasets.published import PUBLISHED, Features
 from keras_actionformer.errors import UserError, counted, suggest
-from keras_actionformer.files import atomic_folder, path_inside, read_json, write_json
+from keras_actionformer.files import atomic_folder, path_inside, write_json
 
 _UNPACKED = "unpacked"
 
@@ -83,8 +87,9 @@ def prepare_dataset(name, source, output_dir, progress=print, durations=None):
         if path is None:
             progress(f"There is no {dataset.blocked_videos}: all videos are scored.")
         else:
-            write_json(output_dir / dataset.blocked_videos, read_json(path, "File"), indent=None)
-            progress(f"Wrote {output_dir / dataset.blocked_videos}.")
+            written = output_dir / dataset.blocked_videos
+            write_json(written, read_blocked_videos(path), indent=None)
+            progress(f"Wrote {written}.")
     for target, content in annotations.items():
         save_annotations(output_dir / target, content)
         progress(f"Wrote {output_dir / target}: {_summary(content)}.")
@@ -167,12 +172,23 @@ def _read_annotations(dataset, folder, durations):
         for name, read in sources.items():
             path = _find(folder, name)
             if path is not None:
+                _check_one_version(folder, path)
                 annotations[target] = read(path, folder, durations)
                 break
     if not annotations:
         names = [name for sources in dataset.annotations.values() for name in sources]
         raise UserError(_lacks(dataset, folder, "annotation file", dict.fromkeys(names)))
     return annotations
+
+
+def _check_one_version(folder, path):
+    """Raises UserError where a folder has another version of an annotation file, too."""
+    for other in sorted(folder.rglob(path.name)):
+        if not filecmp.cmp(path, other, shallow=False):
+            raise UserError(
+                f"'{path}' and '{other}' differ, as versions of a data set do; give a folder that "
+                "has one of them."
+            )
 
 
 class _Found(NamedTuple):
@@ -297,19 +313,37 @@ def _write_features(features, files, present, target, progress):
     by_source, told = {}, 0
     for id_, (source, steps) in present.items():
         by_source.setdefault(source, []).append((id_, steps))
+    for source, parts in by_source.items():  # before time is spent on others
+        _check_length(files, source, parts)
     for done, (source, parts) in enumerate(by_source.items(), start=1):
         feats = files.load(source)
         for id_, steps in parts:
-            if steps.stop is not None and steps.stop > len(feats):
-                raise UserError(
-                    f"{files.describe(source)} has {len(feats)} steps, but the clip {id_!r} needs "
-                    f"those up to {steps.stop}; get the file again, or annotations of its version."
-                )
             kept = feats[steps, : features.first_channels]
             write_npy(path_inside(target, f"{features.prefix}{id_}.npy"), kept)
         if done - told >= len(by_source) / 10 and len(by_source) > 100:
             progress(f"Writing '{target}': {100 * done // len(by_source)} %")
             told = done
+
+
+def _check_length(files, source, parts):
+    """Raises UserError where features of a whole video, a `.pt`, do not reach to the end of a clip.
+
+    Args:
+      files: `FeatureFiles`.
+      source: str, the id of the video.
+      parts: list of (id of a clip, slice of the steps).
+    """
+    parts = [part for part in parts if part[1].stop is not None]
+    if not parts:
+        return
+    (path,) = files.paths(source)
+    num_steps = len(checked(path, read_tensor(path, only_zeros=True)))
+    for id_, steps in parts:
+        if steps.stop > num_steps:
+            raise UserError(
+                f"{files.describe(source)} has {num_steps} steps, but the clip {id_!r} needs those "
+                f"up to {steps.stop}; get the file again, or annotations of its version."
+            )
 
 
 def _make_room(target):

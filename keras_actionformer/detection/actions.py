@@ -14,6 +14,7 @@ import re
 from typing import TYPE_CHECKING
 
 import keras
+from absl import logging
 from keras import ops
 
 from keras_actionformer.detection.decode import (
@@ -25,6 +26,8 @@ from keras_actionformer.detection.decode import (
 from keras_actionformer.detection.detector import Detector
 from keras_actionformer.detection.detectors import Detectors
 from keras_actionformer.detection.ensembles import CombinedModel
+from keras_actionformer.detection.submissions import NUM_NOUNS, NUM_VERBS
+from keras_actionformer.errors import UserError
 
 if TYPE_CHECKING:
     from keras_actionformer.detection.ensembles import Ensemble
@@ -53,11 +56,14 @@ class VerbNounModel(CombinedModel):
       nouns: likewise, of the same features and pyramid.
 
     Raises:
-      UserError: the models differ in what they must have in common; the message names it.
+      UserError: the models differ in what they must have in common, or one has ids that the
+        challenge does not have (of the other, say); the message names it.
     """
 
     def __init__(self, verbs: ActionFormer | Ensemble, nouns: ActionFormer | Ensemble) -> None:
-        names = [f"{verb},{noun}" for verb in official_ids(verbs) for noun in official_ids(nouns)]
+        verb_ids = _known_ids("verbs", verbs, NUM_VERBS)
+        noun_ids = _known_ids("nouns", nouns, NUM_NOUNS)
+        names = [f"{verb},{noun}" for verb in verb_ids for noun in noun_ids]
         models = {"the model of verbs": verbs, "the model of nouns": nouns}
         super().__init__(models, names, Detectors(_PairDetector))
 
@@ -72,6 +78,25 @@ def official_ids(model):
     if numbered and all(numbered):
         return [int(match[1]) for match in numbered]
     return list(range(model.architecture.num_classes))
+
+
+def _known_ids(what, model, num_ids):
+    """The `official_ids` of a model, which are below `num_ids`."""
+    ids = official_ids(model)
+    if max(ids) >= num_ids:
+        raise UserError(
+            f"The model of {what} has a class of id {max(ids)}, but EPIC-KITCHENS-100 has "
+            f"{num_ids} {what}, with ids from 0: are the two models swapped?"
+        )
+    if ids == list(range(len(ids))) and len(ids) < num_ids:
+        logging.warning(
+            "The model of %s has %d classes, whose places are taken for the ids of "
+            "EPIC-KITCHENS-100, which has %d: of other classes actions would be called wrong.",
+            what,
+            len(ids),
+            num_ids,
+        )
+    return ids
 
 
 class _PairDetector(Detector):

@@ -1,13 +1,15 @@
 """The files that keep detections, read into columns and written.
 
-Two forms, told apart by the suffix, and one that is only read:
+Two forms, told apart by the suffix, and two that are only read:
 
 * `.json`, the form of ActivityNet submissions:
   `{"results": {video_id: [{"label": name or id, "score": 0.9, "segment": [start_sec, end_sec]}]}}`
 * `.csv` with the header `video,start_sec,end_sec,label,score`, one detection a line; written with
   commas, and read with semicolons (and then decimal commas) or tabs, too;
 * `.jsonl`, as `detect --watch` writes it: in each line what `.json` has for a detection, and its
-  `"video"`.
+  `"video"`;
+* `.json` as `submissions` writes it for a challenge: of EPIC-KITCHENS a label is the `"action"`,
+  and of Ego4D's two lists the one for mAP is read.
 """
 
 import csv
@@ -27,6 +29,11 @@ from keras_actionformer.files import (
 )
 
 _CSV_COLUMNS = ("video", "start_sec", "end_sec", "label", "score")
+# What a file for a challenge calls its videos, and the label of a detection.
+_OF_CHALLENGES = {
+    "action_detection": ("results", "action"),
+    "ego4d_moment_queries": ("detect_results", "label"),
+}
 _INTEGER = re.compile(r"\s*[0-9]{1,9}\s*")
 _NAME_ERRORS = {".json": "strict", ".csv": "surrogateescape", ".jsonl": "strict"}
 
@@ -90,15 +97,22 @@ def _parse_json(path, text):
     """Returns {video id: (segments, scores, labels)}, lists of equal length, values checked."""
     with told_if_unreadable(f"{path}: not a JSON file of detections"):
         content = parse_json(text)
-    results = content.get("results") if isinstance(content, dict) else None
+    name, label, results = "results", "label", None
+    if isinstance(content, dict):
+        challenge = content.get("challenge")
+        if isinstance(challenge, str):
+            name, label = _OF_CHALLENGES.get(challenge, (name, label))
+        results = content.get(name)
     if not isinstance(results, dict):
         are_annotations = isinstance(content, dict) and "database" in content
         hint = " These are annotations: are two files swapped?" if are_annotations else ""
         raise UserError(
-            f'{path}: expected {{"results": {{video id: [detections]}}}}; there is no "results" '
+            f'{path}: expected {{"{name}": {{video id: [detections]}}}}; there is no "{name}" '
             f"object.{hint}"
         )
-    return {video_id: _parse_video(path, video_id, rows) for video_id, rows in results.items()}
+    return {
+        video_id: _parse_video(path, video_id, rows, label) for video_id, rows in results.items()
+    }
 
 
 def _parse_lines(path, text):
@@ -114,28 +128,35 @@ def _parse_lines(path, text):
     return {video_id: _parse_video(path, video_id, rows) for video_id, rows in videos.items()}
 
 
-def _parse_video(path, video_id, rows):
+def _parse_video(path, video_id, rows, label="label"):
     try:
         segments = [row["segment"] for row in rows]
         scores = [row["score"] for row in rows]
-        labels = [row["label"] for row in rows]
+        labels = [row[label] for row in rows]
         flat = [time for start, end in segments for time in (start, end)]
         # One set of types a column is many times faster than a test of every value.
-        if {*map(type, flat), *map(type, scores)} <= {int, float} and isinstance(rows, list):
+        agree = label == "label" or all(map(_is_action, rows))
+        if agree and {*map(type, flat), *map(type, scores)} <= {int, float} and type(rows) is list:
             return segments, scores, labels
     except (KeyError, TypeError, ValueError):
         pass
-    raise UserError(f"{path}: video {video_id!r}: {_first_fault(rows)}")
+    raise UserError(f"{path}: video {video_id!r}: {_first_fault(rows, label)}")
 
 
-def _first_fault(rows):
+def _is_action(row):
+    """Whether a detection for EPIC-KITCHENS tells the same ids at both places."""
+    return row["action"] == f"{row['verb']},{row['noun']}"
+
+
+def _first_fault(rows, label):
     """Returns the text for the first detection of a video that cannot be read."""
     if not isinstance(rows, list):
         return f"expected a list of detections, got {type(rows).__name__}."
+    fields = ("action", "verb", "noun") if label == "action" else (label,)
     for place, row in enumerate(rows):
         if not isinstance(row, dict):
             return f"detection {place} must be an object, got {row!r}."
-        for field in ("label", "score", "segment"):
+        for field in (*fields, "score", "segment"):
             if field not in row:
                 return f'detection {place} has no "{field}".'
         segment = row["segment"]
@@ -145,6 +166,11 @@ def _first_fault(rows):
             or any(type(time) not in (int, float) for time in segment)
         ):
             return f'detection {place}: "segment" must be [start, end] in seconds, got {segment!r}.'
+        if label == "action" and not _is_action(row):
+            return (
+                f'detection {place}: "action" must be "{row["verb"]},{row["noun"]}", its verb and '
+                f"noun, got {row['action']!r}."
+            )
         if type(row["score"]) not in (int, float):
             return f'detection {place}: "score" must be a number, got {row["score"]!r}.'
     return "the detections cannot be read."

@@ -325,7 +325,7 @@ def save_detections(path: str | os.PathLike[str], detections: Mapping[str, Detec
 def load_detections(
     path: str | os.PathLike[str], class_names: Sequence[str] | None = None
 ) -> dict[str, Detections]:
-    """Reads a file of detections; `detection_files` describes the two forms.
+    """Reads a file of detections; `detection_files` describes the forms.
 
     Labels in the file are class names or integer ids. With `class_names`, a name becomes its place
     in that tuple and a name that is not there gets an id after the last one, so nothing is lost

@@ -29,7 +29,7 @@ SUBMISSIONS = ("epic", "ego4d")
 SUPERVISION = (2, 3, 3)
 _LEVELS = ("sls_pt", "sls_tl", "sls_td")  # pre-training, training labels, training data
 _ACTION = re.compile(r"([0-9]{1,3}),([0-9]{1,3})")
-_NUM_VERBS, _NUM_NOUNS = 97, 300
+NUM_VERBS, NUM_NOUNS = 97, 300  # of EPIC-KITCHENS-100, ids from 0
 _FIX = (
     "as '0,21' of the ids of verb (to 96) and noun (to 299): detect with a model of verbs and one "
     "of nouns (--verbs and --nouns)."
@@ -122,7 +122,7 @@ def _ids(name):
     """The ids of verb and noun in the name of an action; None if it is none of the challenge."""
     match = _ACTION.fullmatch(name)
     ids = match and (int(match[1]), int(match[2]))
-    return ids if ids and ids[0] < _NUM_VERBS and ids[1] < _NUM_NOUNS else None
+    return ids if ids and ids[0] < NUM_VERBS and ids[1] < NUM_NOUNS else None
 
 
 def _pair(video_id, name):

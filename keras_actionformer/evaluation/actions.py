@@ -19,6 +19,7 @@ import numpy as np
 
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.evaluation import evaluate_arrays
+from keras_actionformer.evaluation.near_names import check_video_names
 from keras_actionformer.evaluation.ranking import flatten
 from keras_actionformer.evaluation.result import EvaluationResult
 
@@ -49,9 +50,10 @@ def evaluate_actions(
       dict of `"verb"`, `"noun"` and `"action"` to an `EvaluationResult`.
 
     Raises:
-      UserError: a class is called otherwise, the ground truth has no instance or a video twice, or
-        a threshold is out of range.
+      UserError: a class is called otherwise, the ground truth has no instance or a video twice,
+        most videos are written in another way (see `near_names`), or a threshold is out of range.
     """
+    check_video_names(ground_truth, detections)
     truth = _pairs("The ground truth", class_names)
     names = {found.class_names for found in detections.values() if len(found)}
     pairs_of = {known: _pairs("The detections", known) for known in names}

@@ -4,10 +4,12 @@ Its own evaluation asks that server which they are; OpenTAD has the answer as a 
 a list of ids. Neither what was annotated in these videos counts nor what was detected in them.
 """
 
+from absl import logging
+
 from keras_actionformer.checks import shown
+from keras_actionformer.datasets.blocked_videos import read_blocked_videos
 from keras_actionformer.errors import UserError
 from keras_actionformer.evaluation.near_names import video_twin
-from keras_actionformer.files import read_json
 
 
 def load_blocked_videos(path, video_ids):
@@ -19,17 +21,12 @@ def load_blocked_videos(path, video_ids):
         not the same ones in another way.
 
     Returns:
-      frozenset of str.
+      frozenset of str. Where none of them is a video of the annotations, that is logged.
 
     Raises:
       UserError: the file holds something else, or writes the ids in another way.
     """
-    content = read_json(path, "File of blocked videos")
-    if not isinstance(content, list) or not all(isinstance(id_, str) for id_ in content):
-        raise UserError(
-            f"File of blocked videos '{path}' must be a list of ids, as [\"sJ-5vGfrHn4\"], but it "
-            f"is {shown(content)}."
-        )
+    content = read_blocked_videos(path)
     blocked, known = frozenset(content), set(video_ids)
     twins = {video_twin(id_): id_ for id_ in known}
     if not blocked & known:
@@ -39,4 +36,10 @@ def load_blocked_videos(path, video_ids):
                     f"File of blocked videos '{path}' writes {shown(id_)} for "
                     f"{shown(twins[video_twin(id_)])} of the annotations: write ids alike."
                 )
+        if blocked:
+            logging.warning(
+                "File of blocked videos '%s' names none of the %d videos: all are scored.",
+                path,
+                len(known),
+            )
     return blocked

@@ -29,7 +29,7 @@ def check_names(ground_truth, detections, class_names):
       detections: dict, video id to `Detections`.
       class_names: tuple of str, index = label id; may end before the last class.
     """
-    _refuse_twins("videos", {video.video_id for video in ground_truth}, set(detections), video_twin)
+    check_video_names(ground_truth, detections)
     true_ids = {label for video in ground_truth for label in video.labels.tolist()}
     found_ids = {label for found in detections.values() for label in found.labels.tolist()}
     named = dict(enumerate(class_names))
@@ -51,6 +51,11 @@ def check_names(ground_truth, detections, class_names):
             f"the ground truth begin with 0, and the last is {max(ids)}: subtract 1 from the "
             "detections' ids, or write the classes' names."
         )
+
+
+def check_video_names(ground_truth, detections):
+    """As `check_names`, of videos alone."""
+    _refuse_twins("videos", {video.video_id for video in ground_truth}, set(detections), video_twin)
 
 
 def _refuse_twins(kind, true, found, twin):

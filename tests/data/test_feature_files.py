@@ -200,6 +200,7 @@ ROWS = "1.5,-2,0\n2.5,0,1e-3\n3,1,2\n4.75,7,9\n"
         ROWS.replace(",", " "),
         ROWS.replace(",", ";").replace(".", ","),
         ",f0,f1,f2\n0,1.5,-2,0\n1,2.5,0,1e-3\n2,3,1,2\n3,4.75,7,9\n",  # and how it counts rows
+        ",0,1,2\n0,1.5,-2,0\n1,2.5,0,1e-3\n2,3,1,2\n3,4.75,7,9\n",  # both
     ],
 )
 def test_csv_files(tmp_path, text):
@@ -221,6 +222,9 @@ def test_csv_files_of_two_channels_have_no_hidden_header(tmp_path):
         ("a,b,c\n", "holds no rows"),
         ("1,2,3\n1,2\n", "first line has 3 columns, but row 2 2"),
         ("1,2,3\n1,x,3\n", "is not a table of numbers"),
+        ("1.5,#REF!,3\n1,2,3\n", "numbers in its first line, such as '1.5', but also '#REF!'"),
+        (",2,3\n1,2,3\n", "first line, such as '2', but also ''"),
+        ("1,5;2;3\n1;2;3\n", "first line, such as '2', but also '1,5'"),
         ("1,2,3\n1,nan,3\n", "NaN or infinite value at step 1"),
         ("1,2\n", r"must have 3 channels, but its shape is \(1, 2\)"),
         (b"\xff\xfe\x00", "is not UTF-8"),
@@ -363,6 +367,7 @@ def test_groups_of_several_data_sets(tmp_path):
             file[f"{video_id}/flow"], file[f"{video_id}/rgb"] = np.zeros((4, 2)), np.ones((4, 3))
         file["c/flow"] = np.zeros((4, 2))
         file["d/rgb"] = h5py.SoftLink("/nowhere")
+        file["mean"] = np.zeros((1, 3))  # of no video, as it has no "rgb"
     with pytest.raises(UserError, match=r"'a' of 2 data sets \('flow', 'rgb'\); say .*='/flow'"):
         FeatureFiles(path).load("a")
     features = FeatureFiles(path, suffix="/rgb")

@@ -49,6 +49,18 @@ def test_streams_of_unequal_lengths_are_told(streams):
         FeatureFiles(streams).open("v")
 
 
+def test_streams_that_hardly_span_the_same_time_are_told_once(streams, caplog):
+    features = FeatureFiles(streams, unequal_streams="to_first")
+    np.save(streams[1] / "v.npy", np.zeros((72, 3)))
+    features.open("v")
+    assert not caplog.text
+    np.save(streams[1] / "v.npy", np.zeros((1, 3)))
+    for _ in range(2):
+        features.open("v")
+    (record,) = caplog.records
+    assert "flow/v.npy' have 9 and 1 steps, which are resized as if" in record.getMessage()
+
+
 @pytest.mark.parametrize("rule,length", [("to_first", 9), ("to_longest", 12)])
 def test_streams_of_unequal_lengths_can_be_resized(streams, rule, length):
     rgb, flow = np.load(streams[0] / "v.npy"), np.ones((12, 3), np.float32)

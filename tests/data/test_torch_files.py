@@ -241,6 +241,8 @@ def test_read_tensor(path):
     for saved in (array, {"x": array, "fps": 30}, {"mask": array[0], "feats": array}):
         write_checkpoint(path, saved)
         np.testing.assert_array_equal(read_tensor(path), array)
+        zeros = read_tensor(path, only_zeros=True)
+        np.testing.assert_array_equal(zeros, np.zeros_like(array), strict=True)
     for saved in ({"a": array, "b": array}, {}, [array], 3):
         write_checkpoint(path, saved)
         assert "one tensor" in refusal(read_tensor, path)

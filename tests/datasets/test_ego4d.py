@@ -117,7 +117,12 @@ GOOD = clip("c", [label("a", 1, 2)])
         ("val", [clip("c", [{"label": "a"}])], "label 0 of annotator 0 must have 'primary'"),
         ("val", [clip("c", [{**label("a", 1, 2), "end_time": None}])], "must have 'end_time'"),
         ("val", [clip("c", [{**label("a", 1, 2), "label": 5}])], "must have 'label'.*it is 5"),
-        ("val", [clip("c", [label("a", 1, float("nan"))])], "'segment' must be two finite numbers"),
+        ("val", [clip("c", [label("a", 1, float("nan"))])], "'end_time' must be a finite number"),
+        (
+            "val",
+            [clip("c", [{**label("a", 0.5, 2), "end_time": 10**400}])],
+            "'end_time' must be a finite number",
+        ),
         ("val", [clip("c", [label("a", 2, 1)])], "label 0 .*must end after it starts"),
         ("val", [], "m.json holds no video"),
     ],
@@ -199,5 +204,7 @@ def test_clips_that_have_no_place_on_the_grid(tmp_path, caplog):
                 read([path])
     moment = {**label("a", 1, 2), "video_start_time": 10**400}
     write_ego4d(path, "val", clip("c", [moment]))
-    with pytest.raises(UserError, match="label 0 of annotator 0: a time must be a finite number"):
+    with pytest.raises(
+        UserError, match="0 of annotator 0: 'video_start_time' must be a finite num"
+    ):
         read_ego4d_grid([path])

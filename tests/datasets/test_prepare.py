@@ -223,6 +223,9 @@ def test_activitynet_has_two_kinds_of_features_and_video_scores(tmp_path):
     assert load_blocked_videos(tmp_path / "out" / "blocked.json", videos) == {"b"}
     found = load_video_scores(tmp_path / "out" / "video_scores.json", ("jump", "run"))
     assert found["a"].tolist() == [0.8, 0.2]
+    write_json(source / "blocked.json", {"b": True})
+    with pytest.raises(UserError, match="anet_1.3/blocked.json' must be a list of ids"):
+        prepare_dataset("activitynet", source, tmp_path / "out", lines.append)
 
 
 def test_only_some_of_it(tmp_path, caplog):
@@ -370,6 +373,30 @@ def test_ego4d_features_that_do_not_fit(official_ego4d, tmp_path, feats, message
     with pytest.raises(UserError, match=f"video_train.pt'?:? .*{message}"):
         prepare_dataset("ego4d", official_ego4d, tmp_path / "out", lambda line: None)
     assert not (tmp_path / "out" / "annotations.json").exists()
+
+
+@pytest.mark.parametrize("num_bytes", [0, 5000])
+def test_ego4d_features_of_a_late_video_are_told_before_any_clip_is_written(
+    official_ego4d, tmp_path, num_bytes
+):
+    path = official_ego4d / "slowfast8x8_r101_k400" / "video_val.pt"
+    path.write_bytes(path.read_bytes()[:num_bytes])
+    with pytest.raises(UserError, match="video_val.pt: it is (not a file|damaged or cut short)"):
+        prepare_dataset("ego4d", official_ego4d, tmp_path / "out", lambda line: None)
+    write_checkpoint(path, np.zeros((19, 2304), np.float16))
+    with pytest.raises(UserError, match="video_val.pt' has 19 steps, but the clip 'c3' needs"):
+        prepare_dataset("ego4d", official_ego4d, tmp_path / "out", lambda line: None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_annotations_of_two_versions_are_not_chosen_from(official_ego4d, tmp_path):
+    write_json(official_ego4d / "v2" / "moments_train.json", moments("train", ("c1", 0, 480, "a")))
+    with pytest.raises(UserError, match="v2/moments_train.json' differ, as versions of a data set"):
+        prepare_dataset("ego4d", official_ego4d, tmp_path / "out", lambda line: None)
+    path = official_ego4d / "annotations" / "moments_train.json"
+    (official_ego4d / "v2" / "moments_train.json").write_bytes(path.read_bytes())
+    found = prepare_dataset("ego4d", official_ego4d, tmp_path / "out", lambda line: None)
+    assert found["annotations.json"].class_names == ("a", "b")
 
 
 def test_hacs_scores_are_logits(tmp_path):

@@ -116,6 +116,21 @@ def test_other_pyramids_are_named():
         VerbNounModel(small_model(), nouns_model(n_mha_win_size=7))
 
 
+def test_models_of_other_classes_are_told(caplog):
+    nouns = nouns_model(num_classes=98, class_names=())
+    with pytest.raises(UserError, match="The model of verbs has a class of id 97, but .* 97 verbs"):
+        VerbNounModel(nouns, small_model())
+    assert VerbNounModel(small_model(), nouns).class_names[-1] == "2,97"
+    assert "The model of nouns has 98 classes, whose places are taken for the ids" in caplog.text
+    caplog.clear()
+    verbs = small_model(class_names=("id_001", "id_300", "id_007"))
+    with pytest.raises(UserError, match="The model of nouns has a class of id 300, but .* 300 nou"):
+        VerbNounModel(small_model(), verbs)
+    verbs = small_model(class_names=("id_001", "id_096", "id_007"))
+    assert VerbNounModel(verbs, nouns_model(class_names=[f"id_{i}" for i in range(1, 14)]))
+    assert caplog.text.count("places are taken") == 1  # of the model of verbs before
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Presets of verbs and nouns, features of two videos, and annotations of actions."""
@@ -144,11 +159,6 @@ def test_programs(folder):
     assert (submitted["sls_td"], list(submitted["results"])) == (4, ["P01_11", "P02_03"])
     first = submitted["results"]["P01_11"][0]
     assert f" {first['action']}\n" in done.stdout  # as it was told
-    rows = {
-        video_id: [{**row, "label": row["action"]} for row in found]
-        for video_id, found in submitted["results"].items()
-    }
-    (folder / "found.json").write_text(json.dumps({"results": rows}))
 
     truth = ("--ground_truth=actions.json", "--subset=validation")
     scored = run_here(folder, "evaluate", *truth, *models, "--feats=feats", "--output=scores.json")
@@ -161,7 +171,7 @@ def test_programs(folder):
     assert "tIoU         0.10    0.20    0.30    0.40    0.50 average" in lines
     scores = json.loads((folder / "scores.json").read_text())
     assert list(scores) == ["verb", "noun", "action"]
-    of_file = run_here(folder, "evaluate", *truth, "--actions", "--detections=found.json")
+    of_file = run_here(folder, "evaluate", *truth, "--actions", "--detections=test.json")
     assert of_file.returncode == 0, of_file.stderr
     assert "verbs: 40 detections, 4 ground-truth instances of 2 classes" in of_file.stdout
 
@@ -185,6 +195,11 @@ def test_programs(folder):
             ["--ensemble=verbs", "--format=epic", "--output=a.json", "--supervision=2,3"],
             "three whole numbers in 0..5, for sls_pt",
         ),
+        (
+            ["--ensemble=verbs", "--format=ego4d", "--output=a.json", "--supervision=2,3,3"],
+            "--supervision is for --format=epic",
+        ),
+        (["--ensemble=verbs", "--supervision=2,3,3"], "--supervision is for --format=epic"),
     ],
 )
 def test_wrong_options(folder, arguments, text):

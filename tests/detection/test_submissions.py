@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_actionformer import Detections, UserError, save_submission
+from keras_actionformer import Detections, UserError, load_detections, save_submission
 from keras_actionformer.detection.submissions import check_classes
 
 PAIRS = tuple(f"{verb},{noun}" for verb in range(2) for noun in (0, 21))
@@ -96,6 +96,45 @@ def test_ego4d(tmp_path):
     save_submission(tmp_path / "moments.json", "ego4d", found)
     expected = {"clip-a": {names[1]: [(0.5, 2.25, 0.9), (1, 2, 0.1)], names[0]: [(3, 4, 0.5)]}}
     assert read_ego4d(tmp_path / "moments.json") == [expected, expected]
+
+
+@pytest.mark.parametrize("format_name", ["epic", "ego4d"])
+def test_submissions_are_read_as_detections(tmp_path, format_name):
+    path = tmp_path / "test.json"
+    found = {
+        "P01_11": Detections([[0.5, 2.25], [3, 4]], [0.75, 0.5], [1, 2], PAIRS),
+        "P02_03": Detections(np.zeros((0, 2)), [], [], PAIRS),
+    }
+    save_submission(path, format_name, found)
+    read = load_detections(path, PAIRS)
+    assert list(read) == ["P01_11", "P02_03"] and not len(read["P02_03"])
+    assert read["P01_11"].to_dicts() == found["P01_11"].to_dicts()
+    content = json.loads(path.read_text())
+    del content["results" if format_name == "epic" else "detect_results"]["P01_11"][1][
+        "action" if format_name == "epic" else "label"
+    ]
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match='P01_11.*detection 1 has no "(action|label)"'):
+        load_detections(path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"verb": 9}, """detection 0: "action" must be "9,21", its verb and noun, got '0,21'"""),
+        ({"action": 3}, """"action" must be "0,21", its verb and noun, got 3"""),
+        ({"noun": None}, 'must be "0,None"'),
+    ],
+)
+def test_submissions_of_others_must_agree_with_themselves(tmp_path, changed, told):
+    path = tmp_path / "test.json"
+    save_submission(path, "epic", {"v": Detections([[0, 1]], [0.5], [1], PAIRS)})
+    content = json.loads(path.read_text())
+    content["results"]["v"][0].update(changed)
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError) as raised:
+        load_detections(path)
+    assert told in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,13 @@ def test_against_the_challenges_own_way(seed):
         np.testing.assert_allclose(result.mean_ap, expected, rtol=1e-12)
 
 
+def test_videos_that_are_written_otherwise_are_told():
+    truth = [video("P01_11", [[0, 10]], [0])]
+    found = {"P01_11.MP4": Detections([[0, 10]], [0.9], [0], NAMES)}
+    with pytest.raises(UserError, match="names of videos in another way .* 'P01_11.MP4' for 'P01"):
+        evaluate_actions(truth, found, NAMES)
+
+
 def test_classes_that_are_no_pairs():
     truth = [video("a", [[0, 10]], [0])]
     found = Detections([[0, 10]], [0.9], [0], ("take plate",))

@@ -71,3 +71,9 @@ def test_wrong_files(tmp_path, content, text):
         load_blocked_videos(path, ["v1", "v2"])
     assert load_blocked_videos(write_blocked(path, []), ["v1"]) == frozenset()
     assert load_blocked_videos(write_blocked(path, ["b", "v1"]), ["v1"]) == {"b", "v1"}
+
+
+def test_a_file_that_blocks_nothing_is_told(tmp_path, caplog):
+    path = write_blocked(tmp_path / "blocked.json", ["a", "b"])
+    assert load_blocked_videos(path, ["v1", "v2"]) == {"a", "b"}
+    assert "blocked.json' names none of the 2 videos: all are scored" in caplog.text

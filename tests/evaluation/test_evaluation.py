@@ -340,6 +340,10 @@ def test_program_tells_errors_and_average_recall(files, option, bins):
     [
         (["--ground_truth=gt.json"], "Give --workdir=DIR, or --ground_truth=FILE"),
         (["--workdir=x", "--detections=found.json"], "Give --workdir=DIR, or --ground_truth"),
+        (["--workdir=x", "--ensemble=y,z"], "Give --workdir=DIR, or --ground_truth"),
+        (["--workdir=x", "--nouns=z"], "--verbs and --nouns, which belong together"),
+        (["--workdir=x", "--feats=new"], "--feats is not for --workdir, whose run has its own"),
+        (["--workdir=x", "--unequal_streams=to_first"], "--unequal_streams is not for --workdir"),
         (["--ground_truth=gt.json", "--detections=absent.json"], "absent.json"),
         (["--ground_truth=gt.json", "--detections=found.json", "--subset=tset"], "'tset'"),
         (["--ground_truth=gt.json", "--detections=found.json", "--tiou=0.3;0.5"], "--tiou must be"),
