@@ -25,7 +25,13 @@ from keras_actionformer import remote
 from keras_actionformer.archive.inputs import Input
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
-from keras_actionformer.files import atomic_write, parse_json, read_bytes, reason_of
+from keras_actionformer.files import (
+    atomic_write,
+    parse_json,
+    read_bytes,
+    reason_of,
+    told_if_unreadable,
+)
 from keras_actionformer.folder_lock import alone_in
 
 _SETTINGS, _PLAN, _DONE = "settings.json", "plan.jsonl", "done"
@@ -158,7 +164,8 @@ class OutputFolder:
         """
         path = self._path(_PLAN)
         if remote.is_address(path):
-            line = remote.read(path, shard.start, shard.end)
+            with told_if_unreadable(f"'{path}' cannot be read"):
+                line = remote.read(path, shard.start, shard.end)
         else:
             with open(path, "rb") as file:
                 file.seek(shard.start)
@@ -192,7 +199,8 @@ class OutputFolder:
     def done(self):
         """The numbers of the shards that are done, a set of int."""
         if remote.is_address(self.place):
-            names = remote.names_in(self._path(_DONE))
+            with told_if_unreadable(f"'{self._path(_DONE)}' cannot be listed"):
+                names = remote.names_in(self._path(_DONE))
         else:
             names = os.listdir(self._path(_DONE)) if os.path.isdir(self._path(_DONE)) else []
         stems = [name.removesuffix(".json") for name in names if name.endswith(".json")]
@@ -238,7 +246,8 @@ class OutputFolder:
     def _read(self, name):
         """The bytes of a file, or None where there is none."""
         path = self._path(name)
-        is_there = remote.exists(path) if remote.is_address(path) else os.path.exists(path)
+        with told_if_unreadable(f"'{path}' cannot be looked for"):
+            is_there = remote.exists(path) if remote.is_address(path) else os.path.exists(path)
         return read_bytes(path, _KIND) if is_there else None
 
     def _parsed(self, name, content, make):
