@@ -197,14 +197,11 @@ class OutputFolder:
     # === Shards ===
 
     def done(self):
-        """The numbers of the shards that are done, a set of int."""
-        if remote.is_address(self.place):
-            with told_if_unreadable(f"'{self._path(_DONE)}' cannot be listed"):
-                names = remote.names_in(self._path(_DONE))
-        else:
-            names = os.listdir(self._path(_DONE)) if os.path.isdir(self._path(_DONE)) else []
-        stems = [name.removesuffix(".json") for name in names if name.endswith(".json")]
-        return {int(stem) for stem in stems if stem.isdigit()}
+        """The numbers of the shards that are done and whose detections are there, a set of int."""
+        marked, written = self._names(_DONE), set(self._names(""))
+        stems = [name.removesuffix(".json") for name in marked if name.endswith(".json")]
+        numbers = {int(stem) for stem in stems if stem.isdigit()}
+        return {number for number in numbers if self._detections_name(number) in written}
 
     def write_shard(self, shard, found, outcomes):
         """Writes what a shard has come to.
@@ -215,7 +212,7 @@ class OutputFolder:
           outcomes: list of `Outcome`, of each of its files.
         """
         write = _parquet if self.format == "parquet" else _lines
-        self._write(f"detections-{shard.number:05d}.{self.format}", write(found))
+        self._write(self._detections_name(shard.number), write(found))
         rows = [dataclasses.astuple(row) for row in outcomes]
         self._write(_done_name(shard.number), json.dumps(rows).encode() + b"\n")
 
@@ -242,6 +239,17 @@ class OutputFolder:
 
     def _path(self, name):
         return remote.join(self.place, name)
+
+    def _detections_name(self, number):
+        return f"detections-{number:05d}.{self.format}"
+
+    def _names(self, folder):
+        """The names of what is in a folder of this one, or in itself; none where none is."""
+        path = self._path(folder).rstrip("/")
+        if not remote.is_address(path):
+            return os.listdir(path) if os.path.isdir(path) else []
+        with told_if_unreadable(f"'{path}' cannot be listed"):
+            return remote.names_in(path)
 
     def _read(self, name):
         """The bytes of a file, or None where there is none."""

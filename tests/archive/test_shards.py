@@ -175,6 +175,16 @@ def test_other_times_of_a_video_need_another_folder_unless_it_failed(tmp_path):
     assert output.inputs(retried) == [now["b"]]
 
 
+def test_a_shard_whose_detections_were_removed_is_done_again(detector, archive, tmp_path):
+    run(detector, tmp_path, archive)
+    before = contents(tmp_path)
+    (tmp_path / "detections-00001.jsonl").unlink()
+    output = OutputFolder(str(tmp_path), "jsonl")
+    assert output.done() == {0, 2} and len(output.outcomes()) < len(LENGTHS) + 3
+    run(detector, tmp_path, archive)
+    assert contents(tmp_path) == before
+
+
 def test_a_plan_that_another_process_replaced_is_not_followed(tmp_path):
     output = OutputFolder(str(tmp_path), "jsonl")
     (shard,) = output.plan({"a": Input("a", "/a.npy")}, 4, False)
