@@ -52,7 +52,11 @@ def read(address, start=None, end=None):
 def size(address):
     """The bytes that a file has; raises OSError as `read`."""
     with _problems(address) as (system, path):
-        found = system.info(path)
+        try:
+            found = system.info(path)
+        except FileNotFoundError:
+            _check_reached(system, path)
+            raise
     if found["type"] != "file" or found["size"] is None:
         raise OSError("it is no file, or its server does not tell its size")
     return found["size"]
@@ -182,6 +186,8 @@ def _problems(address):
         ) from None
     try:
         yield opened
+    except TimeoutError as error:  # fsspec's has no words
+        raise OSError("its server did not send all of it in time; try again later") from error
     except (OSError, UserError):
         raise
     except Exception as error:  # of many libraries, each with errors of its own

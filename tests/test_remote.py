@@ -108,6 +108,26 @@ def test_a_server_that_is_down_is_not_an_empty_one():
             look(f"http://127.0.0.1:9/{name}")
 
 
+@pytest.mark.parametrize(
+    ("status", "told"), [(403, "cannot be read .*403"), (500, "cannot be read .*500"),
+                         (404, "does not exist; check the address")],
+)  # fmt: skip
+def test_features_that_a_server_refuses_are_not_called_missing(tmp_path, status, told):
+    pytest.importorskip("aiohttp")
+    with serve_ranges(tmp_path, missing=status) as (address, _):
+        with pytest.raises(UserError, match=f"'{address}/v.npy' {told}"):
+            FeatureFiles(address).open("v")
+
+
+def test_a_server_that_does_not_answer_in_time_is_told(memory, monkeypatch):
+    def wait(*_, **__):
+        raise fsspec.exceptions.FSTimeoutError
+
+    monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "info", wait)
+    with pytest.raises(UserError, match="v.npy' cannot be read .*did not send all of it in time"):
+        FeatureFiles(memory).open("v")
+
+
 def test_detections_of_parts_over_http_are_those_of_the_file(tmp_path, monkeypatch, run_eagerly):
     pytest.importorskip("aiohttp")
     monkeypatch.setattr(numpy_files, "_WHOLE_BYTES", 0)

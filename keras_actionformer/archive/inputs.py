@@ -47,7 +47,8 @@ def find_inputs(names, suffixes, tell):
       dict of video id to `Input`, sorted by id.
 
     Raises:
-      UserError: nothing is found, or two files have one id.
+      UserError: nothing is found, two files have one id, or a file has two frame rates or
+        durations.
     """
     found = {}
     for name in names:
@@ -64,7 +65,16 @@ def find_inputs(names, suffixes, tell):
                     "folder or a pattern above both, and ids tell them apart; or name one of them "
                     "alone, by a pattern or a table."
                 )
+            if other != item:
+                raise UserError(
+                    f"'{item.path}' is named twice, with {_times(other)} and with {_times(item)}: "
+                    "name it once."
+                )
     return dict(sorted(found.items()))
+
+
+def _times(item):
+    return f"fps {item.fps} and duration {item.duration_sec}"
 
 
 def _inputs_of(name, suffixes, tell):

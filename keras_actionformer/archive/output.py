@@ -25,7 +25,13 @@ from keras_actionformer import remote
 from keras_actionformer.archive.inputs import Input
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
-from keras_actionformer.files import atomic_write, parse_json, read_bytes, reason_of
+from keras_actionformer.files import (
+    atomic_write,
+    parse_json,
+    read_bytes,
+    reason_of,
+    told_if_unreadable,
+)
 from keras_actionformer.folder_lock import alone_in
 
 _SETTINGS, _PLAN, _DONE = "settings.json", "plan.jsonl", "done"
@@ -158,7 +164,8 @@ class OutputFolder:
         """
         path = self._path(_PLAN)
         if remote.is_address(path):
-            line = remote.read(path, shard.start, shard.end)
+            with told_if_unreadable(f"'{path}' cannot be read"):
+                line = remote.read(path, shard.start, shard.end)
         else:
             with open(path, "rb") as file:
                 file.seek(shard.start)
@@ -190,13 +197,11 @@ class OutputFolder:
     # === Shards ===
 
     def done(self):
-        """The numbers of the shards that are done, a set of int."""
-        if remote.is_address(self.place):
-            names = remote.names_in(self._path(_DONE))
-        else:
-            names = os.listdir(self._path(_DONE)) if os.path.isdir(self._path(_DONE)) else []
-        stems = [name.removesuffix(".json") for name in names if name.endswith(".json")]
-        return {int(stem) for stem in stems if stem.isdigit()}
+        """The numbers of the shards that are done and whose detections are there, a set of int."""
+        marked, written = self._names(_DONE), set(self._names(""))
+        stems = [name.removesuffix(".json") for name in marked if name.endswith(".json")]
+        numbers = {int(stem) for stem in stems if stem.isdigit()}
+        return {number for number in numbers if self._detections_name(number) in written}
 
     def write_shard(self, shard, found, outcomes):
         """Writes what a shard has come to.
@@ -207,7 +212,7 @@ class OutputFolder:
           outcomes: list of `Outcome`, of each of its files.
         """
         write = _parquet if self.format == "parquet" else _lines
-        self._write(f"detections-{shard.number:05d}.{self.format}", write(found))
+        self._write(self._detections_name(shard.number), write(found))
         rows = [dataclasses.astuple(row) for row in outcomes]
         self._write(_done_name(shard.number), json.dumps(rows).encode() + b"\n")
 
@@ -235,10 +240,22 @@ class OutputFolder:
     def _path(self, name):
         return remote.join(self.place, name)
 
+    def _detections_name(self, number):
+        return f"detections-{number:05d}.{self.format}"
+
+    def _names(self, folder):
+        """The names of what is in a folder of this one, or in itself; none where none is."""
+        path = self._path(folder).rstrip("/")
+        if not remote.is_address(path):
+            return os.listdir(path) if os.path.isdir(path) else []
+        with told_if_unreadable(f"'{path}' cannot be listed"):
+            return remote.names_in(path)
+
     def _read(self, name):
         """The bytes of a file, or None where there is none."""
         path = self._path(name)
-        is_there = remote.exists(path) if remote.is_address(path) else os.path.exists(path)
+        with told_if_unreadable(f"'{path}' cannot be looked for"):
+            is_there = remote.exists(path) if remote.is_address(path) else os.path.exists(path)
         return read_bytes(path, _KIND) if is_there else None
 
     def _parsed(self, name, content, make):

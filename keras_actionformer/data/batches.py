@@ -283,6 +283,19 @@ def _stream(batch_maker, epochs):
     )
 
 
+def told_by_batch(error):
+    """What a `UserError` said that was raised while a batch was made, or None for another error.
+
+    TensorFlow, which calls for the batch, makes an error of its own of it, with the text in it.
+
+    Args:
+      error: exception that went through a training stream.
+    """
+    name = f"{UserError.__module__}.{UserError.__qualname__}: "
+    _, found, text = str(error).rpartition(name)
+    return text.splitlines()[0] if found else None
+
+
 def _steps(tf, epochs, steps_per_epoch):
     """`tf.data.Dataset` of the steps of a range of epochs, or in each pass of the next epoch."""
     if epochs is not None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import keras
 from absl import logging
 
+from keras_actionformer.data.batches import told_by_batch
 from keras_actionformer.errors import UserError, counted
 from keras_actionformer.files import remove_leftovers
 from keras_actionformer.folder_lock import alone_in
@@ -70,7 +71,7 @@ def train(
 
     Raises:
       UserError: the settings, the data or the folder do not fit, or another training is running in
-        it; nothing was written then.
+        it; nothing was written then. Or a file of features cannot be read any more.
     """
     workdir = pathlib.Path(workdir)
     if preset is not None:
@@ -159,6 +160,13 @@ def _train(config, workdir, resume, before_fit, around_fit, devices):
     except (KeyboardInterrupt, OSError) as error:
         error.add_note(f"{workdir} keeps {len(run.rows)} of {epochs.stop} epochs")
         raise
+    except Exception as error:
+        told = told_by_batch(error)
+        if told is None:
+            raise
+        raise UserError(
+            f"{told} {workdir} keeps {len(run.rows)} of {epochs.stop} epochs; go on with --resume."
+        ) from error
     finally:
         line.clear()
     _tell_end(run, epochs.stop, config.train.best_by)

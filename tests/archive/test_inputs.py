@@ -66,3 +66,16 @@ def test_what_is_not_there_or_there_twice_is_told(archive):
         found("nowhere")
     with pytest.raises(UserError, match="are both the video 'a': name a folder or a pattern above"):
         found("feats/may", "feats/june/a.npy")
+
+
+def test_a_file_with_two_frame_rates_is_told(archive):
+    table = archive / "list.csv"
+    table.write_text("video,fps\nmay/a.npy,25\nmay/a.npy,25\n")
+    assert found(str(table)) == {"may/a": f"{archive}/may/a.npy"}
+    table.write_text("video,fps\nmay/a.npy,25\nmay/a.npy,30\n")
+    told = "may/a.npy' is named twice, with fps 25.0 and duration None and with fps 30.0 and"
+    with pytest.raises(UserError, match=told):
+        found(str(table))
+    with pytest.raises(UserError, match="named twice, with fps None .* and with fps 25"):
+        table.write_text("video,fps\nmay/a.npy,25\n")
+        found("feats", str(table))

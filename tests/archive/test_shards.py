@@ -14,7 +14,7 @@ import pytest
 from helpers.models import CHANNELS, small_model
 from keras_actionformer import UserError, load_detections, remote
 from keras_actionformer.archive.inputs import Input, find_inputs
-from keras_actionformer.archive.output import Outcome, OutputFolder
+from keras_actionformer.archive.output import Outcome, OutputFolder, Shard
 from keras_actionformer.archive.shards import Job, ShardDetector
 from keras_actionformer.cli.detecting_models import local_model
 from keras_actionformer.data.sidecars import Sidecar
@@ -175,6 +175,16 @@ def test_other_times_of_a_video_need_another_folder_unless_it_failed(tmp_path):
     assert output.inputs(retried) == [now["b"]]
 
 
+def test_a_shard_whose_detections_were_removed_is_done_again(detector, archive, tmp_path):
+    run(detector, tmp_path, archive)
+    before = contents(tmp_path)
+    (tmp_path / "detections-00001.jsonl").unlink()
+    output = OutputFolder(str(tmp_path), "jsonl")
+    assert output.done() == {0, 2} and len(output.outcomes()) < len(LENGTHS) + 3
+    run(detector, tmp_path, archive)
+    assert contents(tmp_path) == before
+
+
 def test_a_plan_that_another_process_replaced_is_not_followed(tmp_path):
     output = OutputFolder(str(tmp_path), "jsonl")
     (shard,) = output.plan({"a": Input("a", "/a.npy")}, 4, False)
@@ -214,6 +224,25 @@ def test_other_settings_need_another_folder(tmp_path):
     output.check_settings({"model": "a", "fps": None})
     with pytest.raises(UserError, match="detections of another fps: None, and not 25; choose"):
         output.check_settings({"model": "a", "fps": 25})
+
+
+def test_an_output_that_cannot_be_looked_into_is_told_with_its_address(monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+
+    def refuse(*_, **__):
+        raise RuntimeError("status 500")
+
+    for name in ("exists", "ls", "cat_file"):
+        monkeypatch.setattr(fsspec.get_filesystem_class("memory"), name, refuse)
+    output = OutputFolder("memory://shards/refused", "jsonl")
+    acts = {
+        "settings.json' cannot be looked for": lambda: output.check_settings({}),
+        "done' cannot be listed": output.done,
+        "plan.jsonl' cannot be read": lambda: output.inputs(Shard(0, 0, 9, 0)),
+    }
+    for told, act in acts.items():
+        with pytest.raises(UserError, match=f"'memory://shards/refused/{told} .*status 500"):
+            act()
 
 
 def test_addresses_and_parquet(detector, archive, tmp_path):

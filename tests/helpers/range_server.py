@@ -7,8 +7,12 @@ import threading
 
 
 @contextlib.contextmanager
-def serve_ranges(folder):
+def serve_ranges(folder, missing=404):
     """Serves the files of a folder for the time of a block.
+
+    Args:
+      folder: path.
+      missing: int, the HTTP status for what is not there.
 
     Yields:
       (str, the address; list of (str, int), which file was asked and how many bytes it was sent).
@@ -27,7 +31,7 @@ def serve_ranges(folder):
         def _answer(self, with_content):
             path = pathlib.Path(folder, self.path.lstrip("/"))
             if not path.is_file():
-                self.send_error(404)
+                self.send_error(missing)
                 return
             size = path.stat().st_size
             first, end, status = 0, size, 200

@@ -1,5 +1,6 @@
 """Finished runs that go on: with which settings, learning rates and weights."""
 
+import contextlib
 import json
 import shutil
 
@@ -133,3 +134,26 @@ def test_nothing_else_may_change(data, run):
         UserError, match=r"train.warmup_epochs=1.* now says 2.*may change is train.epochs"
     ):
         trainer.train(config, run, resume=True)
+
+
+def test_features_that_are_lost_in_training_are_named_and_the_run_goes_on(run_eagerly, tmp_path):
+    write_data(tmp_path / "data")
+    config = small_config(tmp_path / "data")
+    config.data.cache_gb = 0.0
+    config.train.epochs = 4
+    feats, away = tmp_path / "data" / "feats", tmp_path / "away"
+
+    @contextlib.contextmanager
+    def lose_features():
+        def after_step():
+            if feats.exists() and (tmp_path / "run" / "checkpoint.npz").exists():
+                feats.rename(away)
+
+        yield after_step
+
+    told = r"feats/v\d.npy' does not exist.* keeps [1-4] of 5 epochs; go on with --resume"
+    with pytest.raises(UserError, match=told):
+        trainer.train(config, tmp_path / "run", around_fit=lose_features)
+    away.rename(feats)
+    trainer.train(config, tmp_path / "run", resume=True)
+    assert len(learning_rates(tmp_path / "run")) == 5
