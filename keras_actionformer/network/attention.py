@@ -111,6 +111,7 @@ class MaskedAttention(Composite):
       use_conv: bool; False is plain attention without convolutions (stride must be 1).
       use_rel_pe: bool, a learned bias per head and relative position; local attention only.
       dropout: float, on the output projection.
+      masks_output: bool; False leaves it to the sum that follows.
 
     Call: `(x (B, T, D), mask (B, T)) -> (y (B, ceil(T / stride), D), mask)`.
     """
@@ -123,6 +124,7 @@ class MaskedAttention(Composite):
         use_conv=True,
         use_rel_pe=False,
         dropout=0.0,
+        masks_output=True,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -139,6 +141,7 @@ class MaskedAttention(Composite):
         self.use_conv = use_conv
         self.use_rel_pe = use_rel_pe
         self.dropout = dropout
+        self.masks_output = masks_output
 
     def build(self, x_shape, mask_shape=None):
         if self.built:
@@ -193,7 +196,7 @@ class MaskedAttention(Composite):
             y = global_attention(q, k, v, out_mask)
         y = self.proj(ops.reshape(y, (-1, dim)))
         y = self.proj_drop(ops.reshape(y, (-1, num_steps, dim)), training=training)
-        return apply_mask(y, out_mask), out_mask
+        return apply_mask(y, out_mask) if self.masks_output else y, out_mask
 
     def compute_output_spec(self, x, mask, training=False):
         return strided_spec(self, x, self.stride)
@@ -207,4 +210,5 @@ class MaskedAttention(Composite):
             "use_conv": self.use_conv,
             "use_rel_pe": self.use_rel_pe,
             "dropout": self.dropout,
+            "masks_output": self.masks_output,
         }

@@ -41,12 +41,16 @@ class LayerScale(Composite):
         self.scale = self.add_weight(
             name="scale", shape=(x_shape[-1],), initializer=keras.initializers.Constant(1e-4)
         )
-        # Dropout with a noise shape of one number a sample *is* stochastic depth.
-        self.drop = self.add(keras.layers.Dropout, x_shape, self.rate, noise_shape=(None, 1, 1))
+        # Dropout of one number a sample *is* stochastic depth.
+        self.drop = self.add(keras.layers.Dropout, (x_shape[0], 1, 1), self.rate)
         self.built = True
 
     def call(self, x, training=False):
-        return self.drop(x * self.scale, training=training)
+        scale = ops.cast(self.scale, x.dtype)
+        if training and self.rate > 0:
+            kept = self.drop(ops.ones((ops.shape(x)[0], 1, 1), x.dtype), training=True)
+            scale = kept * scale  # first, so that `x` is multiplied and kept but once
+        return x * scale
 
     def compute_output_shape(self, x_shape):
         return x_shape
@@ -116,6 +120,7 @@ class TransformerBlock(Composite):
             self.stride,
             use_rel_pe=self.use_rel_pe,
             dropout=self.dropout,
+            masks_output=False,
             name="attn",
         )
         self.ln2 = self.add_norm(inner_shape, "ln2")
@@ -140,18 +145,19 @@ class TransformerBlock(Composite):
             y = ops.reshape(self.ln2(x), (-1, x.shape[-1]))
             y = self.mlp_drop(gelu(self.mlp_in(y)), training=training)
             y = self.mlp_drop(self.mlp_out(y), training=training)
-            return apply_mask(ops.reshape(y, ops.shape(x)), out_mask)
+            return ops.reshape(y, ops.shape(x))
 
         out_mask = mask[:, :: self.stride]
         y = self.maybe_recomputed(attend, x, training)
         if self.droppath > 0:
             y = self.drop_path_attn(y, training=training)
         skip = max_pool(x, self.stride, present) if self.stride > 1 else x
-        x = apply_mask(skip, out_mask) + y
+        # The sums are masked, not what is added: a mask times a scale would be a large array.
+        x = apply_mask(skip + y, out_mask)
         y = self.maybe_recomputed(transform, x, training)
         if self.droppath > 0:
             y = self.drop_path_mlp(y, training=training)
-        return x + y, out_mask
+        return apply_mask(x + y, out_mask), out_mask
 
     def compute_output_spec(self, x, mask, present=None, training=False):
         return strided_spec(self, x, self.stride)

@@ -233,12 +233,22 @@ def _centred_conv(x, kernel):
     def gradient(*args, upstream=None):
         dy = args[0] if upstream is None else upstream
         size, dim, filters = kernel.shape
-        # All sequences in one row. What a tap meets beyond its sequence is 0 or is met by a 0.
-        steps = ops.reshape(pad_time(x, size // 2, size // 2), (-1, dim))
-        slopes = ops.reshape(pad_time(dy, 0, size - 1), (-1, filters))
-        slopes = slopes[: ops.shape(slopes)[0] - (size - 1)]
-        met = [steps[k : ops.shape(steps)[0] - (size - 1 - k)] for k in range(size)]
-        dkernel = ops.stack([ops.matmul(ops.transpose(tap), slopes) for tap in met])
+        num_steps = ops.shape(x)[1]
+        step = ops.expand_dims(ops.arange(num_steps), -1)
+        rows = ops.reshape(x, (-1, dim))
+        taps = []
+        for shift in range(-(size // 2), size // 2 + 1):
+            # All sequences in one row, where steps of another sequence are met by zeros. Nothing
+            # that is large comes of `x` alone: TensorFlow would have it ready, and keep it, long
+            # before `dy` is there.
+            is_inside = ops.logical_and(step + shift >= 0, step + shift < num_steps)
+            slopes = ops.reshape(dy * ops.cast(is_inside, dy.dtype) if shift else dy, (-1, filters))
+            first, last = max(shift, 0), max(-shift, 0)
+            num_rows = ops.shape(rows)[0]
+            met = rows[first : ops.maximum(num_rows - last, 0)]
+            slopes = slopes[last : ops.maximum(num_rows - first, 0)]
+            taps.append(ops.matmul(ops.transpose(met), slopes))
+        dkernel = ops.stack(taps)
         mirrored = ops.transpose(ops.flip(kernel, axis=0), (0, 2, 1))
         return _conv(dy, mirrored, padding="same"), dkernel
 

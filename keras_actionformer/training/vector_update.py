@@ -19,6 +19,7 @@ Keras has no public place for it. Of `keras.optimizers.Optimizer` (3.15) this fi
 `test_keras_still_has_what_is_overridden` by name, the others by the numbers of real steps.
 """
 
+import contextlib
 import functools
 import math
 
@@ -170,6 +171,10 @@ class VectorUpdate:
         }
         groups = self._groups(self._trainable_variables)
         gradients = self._gradient_vectors(groups, grads)
+        with _not_before(gradients):
+            self._update_groups(groups, gradients, grads, learning_rate)
+
+    def _update_groups(self, groups, gradients, grads, learning_rate):
         learning_rate = ops.cast(learning_rate, gradients[0].dtype)
         for index, group in enumerate(groups):
             weights = _concatenate(group)
@@ -216,6 +221,19 @@ class VectorUpdate:
         scale = ops.minimum(1.0, self.global_clipnorm / norm)
         scale = ops.where(ops.isfinite(norm), scale, np.nan)  # an infinite norm must show
         return [gradient * scale for gradient in gradients]
+
+
+def _not_before(tensors):
+    """A context in which TensorFlow computes nothing before the tensors are there.
+
+    What of the update needs no gradient it would compute at the start of a step, and keep until
+    its end: a vector of all weights, and all averages times their momentum.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    return tf.control_dependencies(tensors)
 
 
 def _concatenate(tensors):
