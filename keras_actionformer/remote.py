@@ -15,6 +15,7 @@ from keras_actionformer.extras import import_extra
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?:://|::)")
 _WILDCARD = re.compile(r"[*?\[]")
+_SILENCE_SEC = 60  # of a web server, after which it is given up
 
 
 def is_address(name):
@@ -172,13 +173,25 @@ def _writing(address):
         yield system, path
 
 
+def _settings(address):
+    """Of a web server: a file may take as long as it likes, as long as something of it comes.
+
+    Otherwise whatever takes five minutes fails, however much of it is there.
+    """
+    if not address.startswith(("http://", "https://")):
+        return {}
+    aiohttp = import_extra("aiohttp", "aiohttp", "remote", f"'{address}'")
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_SILENCE_SEC, sock_read=_SILENCE_SEC)
+    return {"client_kwargs": {"timeout": timeout}}
+
+
 @contextlib.contextmanager
 def _problems(address):
     """Yields the file system and the path in it; what goes wrong in the block is an `OSError`."""
     what = f"'{address}'"
     core = import_extra("fsspec.core", "fsspec", "remote", what)
     try:
-        opened = core.url_to_fs(address)
+        opened = core.url_to_fs(address, **_settings(address))
     except (ImportError, ValueError) as error:  # such as "Install s3fs to access S3"
         raise UserError(
             f"{what} cannot be opened by fsspec: {str(error).rstrip('.')}; correct the address, or "

@@ -1,7 +1,11 @@
 """Files at addresses, in fsspec's memory, behind which no folder of this machine is."""
 
 import contextlib
+import http.server
+import io
 import pathlib
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -126,6 +130,45 @@ def test_a_server_that_does_not_answer_in_time_is_told(memory, monkeypatch):
     monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "info", wait)
     with pytest.raises(UserError, match="v.npy' cannot be read .*did not send all of it in time"):
         FeatureFiles(memory).open("v")
+
+
+class _SlowServer(http.server.BaseHTTPRequestHandler):
+    """Sends a file in pieces with short rests: all of `steady`, of others all but the last."""
+
+    def do_HEAD(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+
+    def do_GET(self):
+        self.do_HEAD()
+        pieces = [self.content[i : i + 48] for i in range(0, len(self.content), 48)]
+        for piece in pieces if "steady" in self.path else pieces[:-1]:
+            self.wfile.write(piece)
+            self.wfile.flush()
+            time.sleep(0.3)
+        if "steady" not in self.path:
+            time.sleep(1.5)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_slow_servers_are_waited_for_as_long_as_something_comes(monkeypatch):
+    pytest.importorskip("aiohttp")
+    monkeypatch.setattr(remote, "_SILENCE_SEC", 0.8)
+    stored = np.arange(6, dtype="float32").reshape(3, 2)
+    file = io.BytesIO()
+    np.savez(file, feats=stored)
+    _SlowServer.content = file.getvalue()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _SlowServer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        found = FeatureFiles(address, suffix=".npz").load("steady")  # takes longer than a silence
+        np.testing.assert_array_equal(found, stored)
+        with pytest.raises(UserError, match="stalled.npz' cannot be read"):
+            FeatureFiles(address, suffix=".npz").load("stalled")
+        server.shutdown()
 
 
 def test_detections_of_parts_over_http_are_those_of_the_file(tmp_path, monkeypatch, run_eagerly):
