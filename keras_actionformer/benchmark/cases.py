@@ -6,6 +6,7 @@ yields `Measurement`s; `meter` tells how often, and what the machine reaches in 
 
 import dataclasses
 import functools
+import itertools
 import math
 import os
 import pathlib
@@ -28,6 +29,7 @@ from keras_actionformer.detection.postprocess import PostProcess
 from keras_actionformer.detection.suppression import suppress
 from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.model import ActionFormer
+from keras_actionformer.network.attention import local_attention
 from keras_actionformer.network.points import make_points
 from keras_actionformer.presets.builtin import list_presets
 from keras_actionformer.training.config import default_config
@@ -235,6 +237,44 @@ def benchmark_train(model, meter, batch_size=2, modes=None, recompute=False):
         )
 
 
+def benchmark_attention(
+    meter,
+    num_heads=(4, 16),
+    blocks=(18, 27, 32, 36, 54, 64, 72, 128),
+    modes=None,
+    num_steps=2304,
+    width=512,
+    window=19,
+):
+    """Measures local attention with blocks of several sizes, projections left out.
+
+    Args:
+      meter: `Meter`.
+      num_heads, blocks: sequences of ints: heads, and queries of a block.
+      modes: sequence of str, see `available_modes`; None for all.
+      num_steps, width, window: ints, as for THUMOS14.
+    """
+    rng, mask = np.random.default_rng(0), ops.ones((1, num_steps), "bool")
+    for heads in num_heads:
+        shape = (1, num_steps, heads, width // heads)
+        q, k, v = (
+            ops.convert_to_tensor(rng.standard_normal(shape, "float32"), meter.dtype)
+            for _ in range(3)
+        )
+        for mode, block in itertools.product(_all_or(modes), blocks):
+
+            def attend(q, k, v, mask, block=block):
+                return local_attention(q, k, v, mask, window, block=block)
+
+            call = functools.partial(compiled(attend, mode), q, k, v, mask)
+            yield meter.measure(
+                f"attention, {heads} heads of {width // heads}, blocks of {block}, {mode}",
+                lambda call=call: wait(call()),
+                num_steps,
+                with_memory=False,
+            )
+
+
 # === Suppression ===
 
 # As for THUMOS14, but for 2400 candidates of each of five levels.
@@ -423,4 +463,8 @@ _OF_A_MODEL = {
     "long": benchmark_long,
     "export": benchmark_export,
 }
-_OF_THE_MACHINE = {"nms": benchmark_nms, "evaluate": benchmark_evaluate}
+_OF_THE_MACHINE = {
+    "attention": benchmark_attention,
+    "nms": benchmark_nms,
+    "evaluate": benchmark_evaluate,
+}

@@ -8,6 +8,7 @@
 forward: the network alone, of each length and batch size, and `detect` on 16 sequences of mixed
   lengths in batches.
 train: one training step on two sequences of the training length.
+attention: local attention of the width of THUMOS14, with blocks of several sizes.
 nms: decoding and suppression of 12,000 candidates.
 data: batches a second of a configuration's training data, from memory and from files.
 evaluate: mAP and Recall@kx of a million detections.
@@ -36,7 +37,7 @@ from keras_actionformer.files import write_json
 from keras_actionformer.quiet import import_keras
 from keras_actionformer.report.figures import check_picture
 
-_ALL = ("forward", "train", "nms", "evaluate", "long", "export")
+_ALL = ("forward", "train", "attention", "nms", "evaluate", "long", "export")
 _OF_A_MODEL = ("forward", "train", "long", "export")  # what has lengths, too
 _WHAT = flags.DEFINE_enum("what", "forward", [*_ALL, "data", "start", "all"], "What to measure.")
 _CONFIG = config_flags.DEFINE_config_file(
@@ -110,6 +111,9 @@ def _cases(kind, modes, lengths, batch_sizes):
         for mode in modes:
             options = {"modes": [mode], "recompute": _RECOMPUTE.value}
             yield {"what": "train", **model, "options": options}
+    elif kind == "attention":
+        for heads, mode in itertools.product((4, 16), modes):
+            yield {"what": "attention", "options": {"num_heads": [heads], "modes": [mode]}}
     elif kind == "nms":
         for multiclass, mode in itertools.product((True, False), modes):
             yield {"what": "nms", "options": {"multiclass": [multiclass], "modes": [mode]}}

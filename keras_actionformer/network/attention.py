@@ -38,7 +38,7 @@ def global_attention(q, k, v, mask):
     return ops.einsum("bhqk,bkhd->bqhd", ops.softmax(logits, axis=-1), v)
 
 
-def local_attention(q, k, v, mask, window, relative_bias=None):
+def local_attention(q, k, v, mask, window, relative_bias=None, block=None):
     """Softmax attention of each query over the valid keys at most `window // 2` steps away.
 
     Section 3.2 of the paper. Queries are cut into blocks; a block meets its own keys and
@@ -51,15 +51,15 @@ def local_attention(q, k, v, mask, window, relative_bias=None):
       window: int, keys a query sees; an even one sees as many as the next odd one.
       relative_bias: optional (H, window) float, added to the logit of the key at distance
         -window // 2 ... window // 2.
+      block: int, queries of a block, at least twice `window // 2`; None for the quickest.
 
     Returns:
       (B, T, H, D / H).
     """
     radius = window // 2
-    # The quickest in TensorFlow's graph mode on a CPU, and at most 0.3 slower than the quickest
-    # with XLA, JAX and PyTorch (docs/performance.md): a block's neighbourhood must end inside the
-    # next block, larger ones multiply more that the band then hides.
-    block = max(4 * radius, 16)
+    # The quickest in TensorFlow's graph mode on a CPU (docs/performance.md has others): a block's
+    # neighbourhood must end inside the next block, larger ones multiply more that the band hides.
+    block = block or max(4 * radius, 16)
     span = block + 2 * radius
     num_steps = ops.shape(q)[1]
     num_blocks = (num_steps + block - 1) // block

@@ -116,6 +116,15 @@ def test_train_in_every_mode():
     assert [one.case.split(", ")[1] for one in found] == ["graph", "xla"]
 
 
+def test_attention():
+    found = list(cases.benchmark_attention(small_meter(), (2,), (4, 6), ["graph"], 30, 8, window=5))
+    assert [one.case for one in found] == [
+        f"attention, 2 heads of 4, blocks of {block}, graph" for block in (4, 6)
+    ]
+    for one in found:
+        assert_sane(one)
+
+
 def test_nms():
     found = list(cases.benchmark_nms(small_meter(), modes=["graph"]))
     assert len(found) == len({one.case for one in found}) == 2
