@@ -143,8 +143,12 @@ class TransformerBlock(Composite):
         def transform(x):
             # As a matrix: TensorFlow then does product, bias and GELU in one operation.
             y = ops.reshape(self.ln2(x), (-1, x.shape[-1]))
-            y = self.mlp_drop(gelu(self.mlp_in(y)), training=training)
-            y = self.mlp_drop(self.mlp_out(y), training=training)
+            y = self.mlp_in(y)
+            if self.dropout:
+                y = self.mlp_out(self.mlp_drop(gelu(y), training=training))
+            else:
+                y = self.from_input(lambda y: self.mlp_out(gelu(y)), y, training)
+            y = self.mlp_drop(y, training=training)
             return ops.reshape(y, ops.shape(x))
 
         out_mask = mask[:, :: self.stride]

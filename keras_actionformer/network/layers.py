@@ -37,6 +37,14 @@ class Composite(keras.layers.Layer):
         """Returns `function(x)`; it must draw no random numbers: a second run would draw others."""
         return keras.remat(function)(x) if self.recompute and training else function(x)
 
+    def from_input(self, function, x, training):
+        """Returns `function(x)`, for whose gradient training keeps `x` and nothing inside.
+
+        For what is cheap and a product after it: the gradient of the product needs what the cheap
+        part gave, which is computed again, and not its own result.
+        """
+        return keras.remat(function)(x) if training else function(x)
+
     def add_norm(self, input_shape, name, epsilon=1e-5):
         """Layer normalization over channels."""
         return self.add(LayerNorm, input_shape, epsilon, name=name)
@@ -244,9 +252,7 @@ def _centred_conv(x, kernel):
             is_inside = ops.logical_and(step + shift >= 0, step + shift < num_steps)
             slopes = ops.reshape(dy * ops.cast(is_inside, dy.dtype) if shift else dy, (-1, filters))
             first, last = max(shift, 0), max(-shift, 0)
-            num_rows = ops.shape(rows)[0]
-            met = rows[first : ops.maximum(num_rows - last, 0)]
-            slopes = slopes[last : ops.maximum(num_rows - first, 0)]
+            met, slopes = rows[first : -last or None], slopes[last : -first or None]
             taps.append(ops.matmul(ops.transpose(met), slopes))
         dkernel = ops.stack(taps)
         mirrored = ops.transpose(ops.flip(kernel, axis=0), (0, 2, 1))
