@@ -263,7 +263,7 @@ def gradients(function, *arrays):
     return [to_numpy(gradient) for gradient in tape.gradient(loss, tensors)]
 
 
-@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+@pytest.mark.parametrize("kernel_size", [1, 3, 5, 11])
 @pytest.mark.parametrize("num_steps", [1, 2, 9])
 def test_gradient_of_a_convolution(kernel_size, num_steps):
     """Against the sum over taps that the kernel is, differentiated by TensorFlow."""

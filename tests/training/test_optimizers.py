@@ -418,3 +418,31 @@ def test_a_schedule_counts_steps_of_several_batches():
 def test_schedule_without_an_end_says_so():
     with pytest.raises(ValueError, match="total_steps must exceed warmup_steps=10"):
         WarmupSchedule(1e-3, 10, total_steps=10)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of TensorFlow's graphs")
+@pytest.mark.parametrize("optimizer", [AdamW, SGD])
+def test_nothing_large_is_computed_before_the_gradients_are_there(optimizer):
+    """TensorFlow would do so at the start of a step, and keep it in memory until its end."""
+    import tensorflow as tf
+
+    weights = [keras.Variable(np.ones((30, 10)), name="kernel"), keras.Variable(np.ones(200))]
+    optimizer = optimizer(learning_rate=0.1, weight_decay=0.1, use_ema=True, global_clipnorm=1.0)
+    optimizer.build(weights)
+
+    @tf.function(autograph=False)
+    def step(*gradients):
+        optimizer.apply_gradients(zip(gradients, weights, strict=True))
+
+    graph = step.get_concrete_function(
+        *(tf.TensorSpec(weight.shape, tf.float32) for weight in weights)
+    ).graph
+    waits = {graph.inputs[0].op.name, graph.inputs[1].op.name}  # for a gradient, however far back
+    early = []
+    for operation in graph.get_operations():
+        before = {x.op.name for x in operation.inputs} | {x.name for x in operation.control_inputs}
+        if before & waits:
+            waits.add(operation.name)
+        elif operation.type not in ("Placeholder", "Const"):
+            early += [x.name for x in operation.outputs if (x.shape.num_elements() or 0) >= 200]
+    assert not early
