@@ -176,13 +176,19 @@ def _writing(address):
 def _settings(address):
     """Of a web server: a file may take as long as it likes, as long as something of it comes.
 
-    Otherwise whatever takes five minutes fails, however much of it is there.
+    Otherwise whatever takes five minutes fails, however much of it is there. What the user's
+    configuration of fsspec says of such servers stands.
     """
-    if not address.startswith(("http://", "https://")):
+    outer, _, inner = address.rpartition("::")
+    protocol = inner.partition("://")[0]
+    if protocol not in ("http", "https"):
         return {}
     aiohttp = import_extra("aiohttp", "aiohttp", "remote", f"'{address}'")
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_SILENCE_SEC, sock_read=_SILENCE_SEC)
-    return {"client_kwargs": {"timeout": timeout}}
+    conf = import_extra("fsspec.config", "fsspec", "remote", f"'{address}'").conf
+    configured = {**conf.get("http", {}), **conf.get("https", {})}.get("client_kwargs", {})
+    settings = {"client_kwargs": {"timeout": timeout, **configured}}
+    return {protocol: settings} if outer else settings
 
 
 @contextlib.contextmanager

@@ -171,6 +171,24 @@ def test_slow_servers_are_waited_for_as_long_as_something_comes(monkeypatch):
         server.shutdown()
 
 
+@pytest.mark.parametrize("nesting", ["", "simplecache::"])
+def test_what_fsspec_is_told_of_web_servers_stands(tmp_path, monkeypatch, nesting):
+    pytest.importorskip("aiohttp")
+    headers = {"Authorization": "Bearer mine"}
+    monkeypatch.setitem(fsspec.config.conf, "http", {"client_kwargs": {"headers": headers}})
+    made = []
+
+    async def get_client(timeout=None, **kwargs):
+        made.append((timeout.total, timeout.sock_read, kwargs.get("headers")))
+        return await fsspec.implementations.http.get_client(timeout=timeout, **kwargs)
+
+    monkeypatch.setitem(fsspec.config.conf["http"], "get_client", get_client)
+    np.save(tmp_path / "v.npy", np.ones((3, 2), "float32"))
+    with serve_ranges(tmp_path) as (address, _):
+        assert FeatureFiles(f"{nesting}{address}").load("v").shape == (3, 2)
+    assert made and set(map(repr, made)) == {repr((None, 60, headers))}
+
+
 def test_detections_of_parts_over_http_are_those_of_the_file(tmp_path, monkeypatch, run_eagerly):
     pytest.importorskip("aiohttp")
     monkeypatch.setattr(numpy_files, "_WHOLE_BYTES", 0)
