@@ -400,7 +400,7 @@ class ActionFormer(TrainableNetwork):
           format: `"saved_model"`, `"tflite"` (extra `tflite`) or `"onnx"` (extra `onnx`).
           precision: of the weights, for TFLite: `"float32"`, `"float16"`, or `"int8"`, which
             quantizes activations of products, too: by their range in each call or, with
-            `calibration_feats`, by one that is fixed, which is quicker.
+            `calibration_feats`, by one that is fixed, as some processors want it.
           calibration_feats: list of (T, C) arrays, a dozen of training, say, for int8 (extra
             `quantize`). Each is read as far as the training length.
           raw: bool, export the network alone: `logits`, `offsets` and `points`. (A SavedModel has

@@ -36,7 +36,7 @@ _CALIBRATION_FEATS = flags.DEFINE_list(
     "calibration_feats",
     None,
     "For int8: feature files or folders, a dozen of training, say, to fix the ranges of "
-    "activations on, which is quicker than finding them in each call.",
+    "activations on, for processors that want them beforehand.",
 )
 _RAW = flags.DEFINE_bool("raw", False, "Export the network alone: logits, offsets and points.")
 _BATCH_SIZE = flags.DEFINE_integer(
