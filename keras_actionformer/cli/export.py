@@ -7,7 +7,8 @@
 What is exported takes features with their lengths, frame rates and durations to detections in
 seconds; --raw exports the network alone. A SavedModel becomes the next version in the folder
 (1, 2, ...), as TF Serving wants it. The export is run in a process without Keras, on the features
-of --feats or on made-up ones, and compared with the model; one that disagrees is not left behind.
+of --feats, else on four of --calibration_feats or on made-up ones, and compared with the model; one
+that disagrees is not left behind.
 """
 
 import os

@@ -44,7 +44,16 @@ _ONNX_OPSET = 18
 _WARMUP_PARTS = (8, 4, 2, 1)
 _NUM_TRIED = 4  # sequences of those to calibrate on
 _STEPS = ("Tracing", "Converting", "Comparing with Keras")
-_PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "tf2onnx", "onnx", "ai-edge-litert")
+_PACKAGES = (
+    "tensorflow",
+    "tensorflow-cpu",
+    "keras",
+    "numpy",
+    "tf2onnx",
+    "onnx",
+    "ai-edge-litert",
+    "ai-edge-quantizer",
+)
 
 # What stands in a manifest of each input and output: axes, unit or meaning.
 _MEANING = {

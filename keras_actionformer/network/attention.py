@@ -57,7 +57,7 @@ def local_attention(q, k, v, mask, window, relative_bias=None, block=None):
       (B, T, H, D / H).
     """
     radius = window // 2
-    # Nearly the quickest in TensorFlow's graph mode on a CPU (docs/performance.md): a block's
+    # Within 4 % of the quickest in TensorFlow's graph mode on a CPU (docs/performance.md): its
     # neighbourhood must end inside the next block, larger ones multiply more that the band hides.
     block = block or max(4 * radius, 16)
     span = block + 2 * radius

@@ -232,6 +232,7 @@ def test_int8_that_would_be_float32(quickly, model, tmp_path):
 def test_ranges_that_are_calibrated_are_in_the_file(export_simulated):
     folder, manifest = export_simulated("int8", is_calibrated=True)
     assert manifest["calibrated_on"] == 12
+    assert "ai-edge-quantizer" in manifest["versions"]
     assert manifest["largest_difference"]["features"] == "given"
     assert manifest["largest_difference"]["found"] > 0.9
     litert = pytest.importorskip("ai_edge_litert.interpreter")
