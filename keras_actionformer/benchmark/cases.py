@@ -411,13 +411,14 @@ def benchmark_evaluate(meter, num_videos=5000, detections_per_video=200, num_cla
 
 # === Exports ===
 
+# Their names, options, and whether they are calibrated.
 _EXPORTS = (
-    ("SavedModel", {"format": "saved_model"}),
-    ("TFLite", {"format": "tflite"}),
-    ("TFLite float16", {"format": "tflite", "precision": "float16"}),
-    ("TFLite int8", {"format": "tflite", "precision": "int8"}),
-    ("TFLite int8, calibrated", {"format": "tflite", "precision": "int8"}),
-    ("ONNX", {"format": "onnx"}),
+    ("SavedModel", {"format": "saved_model"}, False),
+    ("TFLite", {"format": "tflite"}, False),
+    ("TFLite float16", {"format": "tflite", "precision": "float16"}, False),
+    ("TFLite int8", {"format": "tflite", "precision": "int8"}, False),
+    ("TFLite int8, calibrated", {"format": "tflite", "precision": "int8"}, True),
+    ("ONNX", {"format": "onnx"}, False),
 )
 
 
@@ -438,12 +439,14 @@ def benchmark_export(model, meter, lengths):
 
     for length in lengths:
         yield measure("detect, Keras", length, _detection(model, [length]))
-    for name, options in _EXPORTS:
+    calibration = [_feats(model, length, 1)[0] for length in lengths]
+    for name, options, is_calibrated in _EXPORTS:
         with tempfile.TemporaryDirectory() as scratch:
-            if name.endswith("calibrated"):
-                calibration = [_feats(model, length, 1)[0] for length in lengths]
-                options = {**options, "calibration_feats": calibration}
-            folder, manifest = model.export_detector(pathlib.Path(scratch, "model"), **options)
+            folder, manifest = model.export_detector(
+                pathlib.Path(scratch, "model"),
+                calibration_feats=calibration if is_calibrated else None,
+                **options,
+            )
             sizes = [file["bytes"] for file in manifest["files"].values()]
             yield Measurement(name, "MB", (sum(sizes) / 1e6,))
             exported = ExportedModel(folder, num_threads=os.cpu_count())

@@ -48,14 +48,14 @@ def quantize_calibrated(path, signature, sequences):
     calls = [_inputs(signature, feats) for feats in sequences]
     # Ranges are kept as it runs; the other way keeps all that the network computes.
     mode = calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED
-    threads = os.cpu_count()
     with (
         warnings.catch_warnings(action="ignore"),
         open(os.devnull, "w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
     ):
-        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-            ranges = float_file.calibrate({SIGNATURE: calls}, num_threads=threads, mode=mode)
-            content = float_file.quantize(ranges).quantized_model
+        ranges = float_file.calibrate({SIGNATURE: calls}, num_threads=os.cpu_count(), mode=mode)
+        content = float_file.quantize(ranges).quantized_model
     path.write_bytes(content)
 
 
