@@ -56,7 +56,7 @@ class Detectors:
     """
 
     def __init__(self, make=Detector):
-        self._make, self._built, self._parts = make, {}, []
+        self._make, self._built, self._layers, self._parts = make, {}, [], []
 
     def get(self, model, max_detections, jit_compile):
         """The `Detector` of these settings, see `ActionFormer.detector`; built where there is none.
@@ -65,10 +65,10 @@ class Detectors:
           model: `ActionFormer`, or several of them as one; the same in each call.
           max_detections, jit_compile: as for `ActionFormer.detect`.
         """
-        parts = _traced_parts(model)
         # The same objects: some have an equality of their own.
-        if list(map(id, parts)) != list(map(id, self._parts)):
-            self._built, self._parts = {}, parts
+        if list(map(id, self._traced_parts(model))) != list(map(id, self._parts)):
+            self._built, self._layers = {}, list(layers_within(model.layers))
+            self._parts = self._traced_parts(model)
         settings = model.postprocess
         if max_detections is not None:
             settings = dataclasses.replace(settings, max_seg_num=max_detections)
@@ -77,8 +77,11 @@ class Detectors:
             self._built[key] = self._make(model, settings, jit_compile)
         return self._built[key]
 
+    def _traced_parts(self, model):
+        """What traced graphs depend on besides values: layers, variables, and dtype policies.
 
-def _traced_parts(model):
-    """What traced graphs depend on besides values: layers, their policies, and variables."""
-    layers = list(layers_within(model.layers))
-    return [*layers, *(layer.dtype_policy for layer in layers), *model.variables]
+        Layers within layers show by their variables: to find them takes longer than a short
+        sequence's suppression.
+        """
+        policies = [layer.dtype_policy for layer in self._layers]
+        return [*model.layers, *model.variables, *policies]

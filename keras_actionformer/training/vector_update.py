@@ -1,9 +1,9 @@
-"""An optimizer's update of all weights at once: the one place that overrides Keras' internals.
+"""An optimizer's update of many weights at once: the one place that overrides Keras' internals.
 
 Variable by variable, the update of 200 variables has more operations than the network and its
 gradient together, and takes as long to trace and to compile. At full width on two CPU cores, with
-TensorFlow 2.21, the fused one brings 14,502 operations of a step to 3,668, tracing from 5.1 to 1.7
-seconds, XLA's compiling from 12.7 to 3.3 seconds, and a step's update from 22 to 10 ms.
+TensorFlow 2.21, two vectors of all weights brought 14,502 operations of a step to 3,668, tracing
+from 5.1 to 1.7 seconds, and XLA's compiling from 12.7 to 3.3 seconds.
 
 Keras has no public place for it. Of `keras.optimizers.Optimizer` (3.15) this file
 
@@ -28,14 +28,20 @@ import numpy as np
 from keras import ops
 
 
+# Weights that are updated at once. Half a dozen vectors as long as the group are there during its
+# update: with 4 million weights, 0.1 GB, where the 29 million of THUMOS14's network as one vector
+# took 0.7, which was the most that a step with `recompute` held, and an eighth more time.
+_MAX_GROUP_SIZE = 2**22
+
+
 class VectorUpdate:
-    """Mixed into a Keras optimizer, updates all kernels as one vector and the rest as another.
+    """Mixed into a Keras optimizer, updates weights in a few long vectors, one after the other.
 
     The optimizer says how, by `_updated(index, weights, gradient, learning_rate, decay)`: the new
     weights of group `index`, from vectors of its weights and gradients.
 
-    Two vectors, because kernels decay and biases, norms, scales, relative position tables and
-    what `exclude_from_weight_decay` names do not. Whatever Keras' optimizers keep for each variable
+    Kernels decay, and have vectors of their own; biases, norms, scales, relative position tables
+    and what `exclude_from_weight_decay` names do not. Whatever Keras' optimizers keep for each variable
     is a vector here, too; `averages` gives the averaged weights in the variables' shapes.
     `global_clipnorm` limits the norm of the gradients' sum over replicas.
 
@@ -55,11 +61,19 @@ class VectorUpdate:
         return {**super().get_config(), "ema_ramp": self.ema_ramp}
 
     def _groups(self, variables):
-        """Lists of the variables that decay and of those that do not; none is empty."""
+        """Lists of variables that are updated as one vector, see `_MAX_GROUP_SIZE`; none is empty."""
         # Not an attribute: Keras would take the weights in it for variables of the optimizer.
-        decaying = [v for v in variables if self._decays(v)]
-        others = [v for v in variables if not self._decays(v)]
-        return [group for group in (decaying, others) if group]
+        groups = []
+        for decays in (True, False):
+            size = _MAX_GROUP_SIZE
+            for variable in variables:
+                if self._decays(variable) == decays:
+                    size += math.prod(variable.shape)
+                    if size > _MAX_GROUP_SIZE:
+                        groups.append([])
+                        size = math.prod(variable.shape)
+                    groups[-1].append(variable)
+        return groups
 
     def _decays(self, variable):
         return variable.name == "kernel" and self._use_weight_decay(variable)
@@ -171,27 +185,33 @@ class VectorUpdate:
         }
         groups = self._groups(self._trainable_variables)
         gradients = self._gradient_vectors(groups, grads)
-        with _not_before(gradients):
-            self._update_groups(groups, gradients, grads, learning_rate)
-
-    def _update_groups(self, groups, gradients, grads, learning_rate):
         learning_rate = ops.cast(learning_rate, gradients[0].dtype)
-        for index, group in enumerate(groups):
-            weights = _concatenate(group)
-            decay = self.weight_decay if self.weight_decay and self._decays(group[0]) else 0.0
-            weights = self._updated(index, weights, gradients[index], learning_rate, decay)
-            values = [
-                value if self._var_key(variable) in grads else variable
-                for variable, value in zip(group, _split(weights, group), strict=True)
-            ]
-            if self.use_ema:
-                average = self._model_variables_moving_average[index]
-                if len(grads) < len(self._trainable_variables):
-                    weights = _concatenate(values)
-                momentum = self._momentum(weights.dtype)
-                average.assign(momentum * average + (1.0 - momentum) * weights)
-            for variable, value in zip(group, values, strict=True):
-                variable.assign(value)
+        scale = self._gradient_scale(gradients)
+        done = gradients
+        for index, (group, gradient) in enumerate(zip(groups, gradients, strict=True)):
+            with _not_before(done):
+                gradient = gradient if scale is None else gradient * scale
+                done = self._update_group(index, group, gradient, grads, learning_rate)
+
+    def _update_group(self, index, group, gradient, grads, learning_rate):
+        """Updates one group's weights and averages; returns what tells that it is done."""
+        weights = _concatenate(group)
+        decay = self.weight_decay if self.weight_decay and self._decays(group[0]) else 0.0
+        weights = self._updated(index, weights, gradient, learning_rate, decay)
+        values = [
+            value if self._var_key(variable) in grads else variable
+            for variable, value in zip(group, _split(weights, group), strict=True)
+        ]
+        if self.use_ema:
+            average = self._model_variables_moving_average[index]
+            if len(grads) < len(self._trainable_variables):
+                weights = _concatenate(values)
+            momentum = self._momentum(weights.dtype)
+            weights = momentum * average + (1.0 - momentum) * weights
+            average.assign(weights)
+        for variable, value in zip(group, values, strict=True):
+            variable.assign(value)
+        return [weights]
 
     def _momentum(self, dtype):
         """The averages' momentum at this step.
@@ -206,7 +226,7 @@ class VectorUpdate:
         return ops.minimum((1.0 + step) / (10.0 + step), self.ema_momentum)
 
     def _gradient_vectors(self, groups, grads):
-        """The gradient of each group, clipped; with zeros where `grads` (a dict) has none."""
+        """The gradient of each group, with zeros where `grads` (a dict) has none."""
 
         def gradient(variable):
             found = grads.get(self._var_key(variable))
@@ -214,20 +234,22 @@ class VectorUpdate:
                 return ops.zeros(variable.shape, variable.dtype)
             return ops.cast(found, variable.dtype)
 
-        gradients = [_concatenate([gradient(v) for v in group]) for group in groups]
+        return [_concatenate([gradient(v) for v in group]) for group in groups]
+
+    def _gradient_scale(self, gradients):
+        """The factor that brings all gradients together to `global_clipnorm`, None without one."""
         if not self._clips_globally:
-            return gradients
+            return None
         norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
         scale = ops.minimum(1.0, self.global_clipnorm / norm)
-        scale = ops.where(ops.isfinite(norm), scale, np.nan)  # an infinite norm must show
-        return [gradient * scale for gradient in gradients]
+        return ops.where(ops.isfinite(norm), scale, np.nan)  # an infinite norm must show
 
 
 def _not_before(tensors):
     """A context in which TensorFlow computes nothing before the tensors are there.
 
     What of the update needs no gradient it would compute at the start of a step, and keep until
-    its end: a vector of all weights, and all averages times their momentum.
+    its end: vectors of all weights, and all averages times their momentum.
     """
     if keras.backend.backend() != "tensorflow":
         return contextlib.nullcontext()
