@@ -27,7 +27,6 @@ import keras
 import numpy as np
 from keras import ops
 
-
 # Weights that are updated at once. Half a dozen vectors as long as the group are there during its
 # update: with 4 million weights, 0.1 GB, where the 29 million of THUMOS14's network as one vector
 # took 0.7, which was the most that a step with `recompute` held, and an eighth more time.
@@ -41,8 +40,8 @@ class VectorUpdate:
     weights of group `index`, from vectors of its weights and gradients.
 
     Kernels decay, and have vectors of their own; biases, norms, scales, relative position tables
-    and what `exclude_from_weight_decay` names do not. Whatever Keras' optimizers keep for each variable
-    is a vector here, too; `averages` gives the averaged weights in the variables' shapes.
+    and what `exclude_from_weight_decay` names do not. Whatever Keras' optimizers keep for each
+    variable is a vector here, too; `averages` gives the averaged weights in the variables' shapes.
     `global_clipnorm` limits the norm of the gradients' sum over replicas.
 
     Args:
@@ -61,7 +60,7 @@ class VectorUpdate:
         return {**super().get_config(), "ema_ramp": self.ema_ramp}
 
     def _groups(self, variables):
-        """Lists of variables that are updated as one vector, see `_MAX_GROUP_SIZE`; none is empty."""
+        """Lists of the variables that are updated as one vector, see `_MAX_GROUP_SIZE`."""
         # Not an attribute: Keras would take the weights in it for variables of the optimizer.
         groups = []
         for decays in (True, False):
