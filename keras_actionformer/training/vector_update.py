@@ -64,7 +64,7 @@ class VectorUpdate:
         # Not an attribute: Keras would take the weights in it for variables of the optimizer.
         groups = []
         for decays in (True, False):
-            size = _MAX_GROUP_SIZE
+            size = math.inf  # no group yet
             for variable in variables:
                 if self._decays(variable) == decays:
                     size += math.prod(variable.shape)

@@ -231,6 +231,32 @@ def test_an_optimizer_holds_vectors_and_no_weights(make, kept):
     assert sorted(shapes) == sorted([(), ()] + [(12,), (6,)] * kept)
 
 
+@pytest.mark.parametrize("make", [AdamW, SGD])
+def test_how_many_weights_a_vector_holds_changes_nothing(make, monkeypatch):
+    rng = np.random.default_rng(0)
+    shapes = {"kernel": (4, 3), "bias": (3,)}
+    names = ["kernel", "bias", "kernel", "kernel", "bias"]
+    initial = [rng.normal(size=shapes[name]) for name in names]
+    gradients = [[rng.normal(size=shapes[name]) for name in names] for _ in range(3)]
+
+    def trained(most):
+        monkeypatch.setattr(vector_update, "_MAX_GROUP_SIZE", most)
+        weights = [keras.Variable(v, name=name) for v, name in zip(initial, names, strict=True)]
+        optimizer = make(0.1, weight_decay=0.1, global_clipnorm=1.0, use_ema=True, ema_ramp=True)
+        for step in gradients:
+            optimizer.apply([ops.convert_to_tensor(g, "float32") for g in step], weights)
+        num_vectors = sum(len(v.shape) == 1 for v in optimizer.variables)
+        return num_vectors, [to_numpy(v) for v in weights], optimizer.averages()
+
+    few, *expected = trained(1000)
+    for most, times_more in ((24, 1.5), (5, 2.5)):  # of 2 vectors: 3; one a variable
+        many, *found = trained(most)
+        assert many == few * times_more
+        # but for the sum of squares that clipping scales by
+        for a, b in zip([x for y in found for x in y], [x for y in expected for x in y]):
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
 def test_frozen_weights_stay_as_they_are():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.Dense(1)])
     optimizer = AdamW(0.1, use_ema=True, ema_momentum=0.5)
