@@ -178,19 +178,24 @@ def _open(cls, preset, load_weights, ema, config):
 def _where_weights_are(name):
     archive = ARCHITECTURES[name].archive
     if ARCHITECTURES[name].is_opentad:
-        return (
-            f"The weights of {name!r} are not part of this package: get the checkpoint by the "
-            "links in configs/actionformer/README.md of github.com/sming256/OpenTAD (no MD5 is "
-            "published).\n"
-            f"Then open it with ActionFormer.from_preset('epoch_N.pth', config={name!r}); "
-            "load_weights=False gives the architecture with fresh weights."
+        checkpoint = "epoch_N.pth"
+        get = (
+            "get the checkpoint by the links in configs/actionformer/README.md of "
+            "github.com/sming256/OpenTAD (no MD5 is published)"
+        )
+    else:
+        checkpoint = f"PATH/{archive}"
+        get = (
+            f"get the archive of '{archive}' by the links in the README of "
+            "github.com/happyharrycn/actionformer_release (its authors publish no MD5 for it) and "
+            "unpack it"
         )
     return (
-        f"The weights of {name!r} are not part of this package: get the archive of '{archive}' by "
-        "the links in the README of github.com/happyharrycn/actionformer_release (its authors "
-        "publish no MD5 for it) and unpack it.\n"
-        f"Then open it with ActionFormer.from_preset('PATH/{archive}', "
-        f"config={name!r}); load_weights=False gives the architecture with fresh weights."
+        f"The weights of {name!r} are not part of this package: {get}.\n"
+        f"Then `keras-actionformer convert --checkpoint={checkpoint} --config={name} "
+        f"--output=presets/{name}` makes a preset of it. (In Python, ActionFormer.from_preset("
+        f"'{checkpoint}', config={name!r}) opens it, and load_weights=False gives the architecture "
+        "with fresh weights.)"
     )
 
 

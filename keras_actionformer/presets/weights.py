@@ -38,7 +38,10 @@ def load_weights(model, folder, sha256):
     """
     path = folder / WEIGHTS
     if not path.exists():
-        raise UserError(f"'{path}' does not exist; load_weights=False does without it.")
+        raise UserError(
+            f"'{path}' does not exist, the file of the preset's weights: copy it there. (In "
+            "Python, load_weights=False gives the architecture with fresh weights.)"
+        )
     variables = _variables(model)
     content = read_bytes(path, "File of weights")
     # HDF5 does not survive every damaged file, so it sees none that is not as it was written.

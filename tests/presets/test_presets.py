@@ -484,7 +484,11 @@ def test_damaged_weights_are_not_shown_to_hdf5(model, tmp_path, monkeypatch):
     [
         ("config.json", None, "config.json' does not exist: the preset is not complete"),
         ("metadata.json", None, "metadata.json' does not exist: the preset is not complete"),
-        ("model.weights.h5", None, "model.weights.h5' does not exist; load_weights=False"),
+        (
+            "model.weights.h5",
+            None,
+            "model.weights.h5' does not exist, the file of the preset's weights: copy it",
+        ),
         ("config.json", "{", "config.json' is damaged"),
         ("config.json", "[1]", "must hold a JSON object, but holds a list"),
         ("config.json", '{"input_dim": 6}', "has no 'num_classes'"),
