@@ -40,7 +40,16 @@ def open_hdf5(path):
     problem = _problem(pathlib.Path(path).absolute(), status.st_size, status.st_mtime_ns)
     if problem:
         raise ValueError(problem)
-    return h5py.File(path, "r", locking=False)
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        # One that this process has open, asking for locks, HDF5 opens again in no other way.
+        try:
+            file = h5py.File(path, "r")
+        except OSError:
+            raise error from None
+        file.flush()  # a memory map shows what is on the disk
+        return file
 
 
 @functools.lru_cache(maxsize=256)

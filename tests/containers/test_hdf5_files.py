@@ -10,6 +10,7 @@ import pytest
 
 from keras_actionformer.containers import hdf5_files, hdf5_survey
 from keras_actionformer.containers.hdf5_files import open_hdf5
+from keras_actionformer.data.features import FeatureFiles
 
 
 def test_sound_files_open(tmp_path):
@@ -148,6 +149,17 @@ def test_a_file_that_another_process_writes_is_read_or_the_lock_is_named(
             with pytest.raises(ValueError, match=text):
                 open_hdf5(tmp_path / "a.h5")
         writer.stdin.close()
+
+
+@pytest.mark.parametrize("mode", ["r", "r+"])
+def test_a_file_that_this_process_has_open_is_read_as_it_is_now(tmp_path, mode):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["v"] = np.zeros((5, 3), "float32")
+    with h5py.File(path, mode) as file:
+        if mode == "r+":
+            file["v"][2] = 7
+        np.testing.assert_array_equal(FeatureFiles(path).load("v"), file["v"])
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):
