@@ -10,7 +10,8 @@ Keras has no public place for it. Of `keras.optimizers.Optimizer` (3.15) this fi
 - overrides `add_optimizer_variables`, `_get_current_learning_rate`, `_clip_gradients`,
   `_apply_weight_decay`, `_update_model_variables_moving_average`,
   `_overwrite_model_variables_with_average_value`, `_backend_apply_gradients`,
-  `_backend_update_step` and TensorFlow's `_distributed_tf_update_step`;
+  `_backend_update_step` and TensorFlow's `_distributed_tf_update_step` (and, in public,
+  `load_own_variables`);
 - reads `_trainable_variables`, `_model_variables_moving_average`, `_learning_rate`, `_var_key`,
   `_use_weight_decay`, `_iterations`, `_accumulated_gradients` and `_get_variable_index`. The
   subclasses' `_updated` read `_momentums` and `_velocities`.
@@ -88,6 +89,17 @@ class VectorUpdate:
             size = sum(math.prod(v.shape) for v in group)
             vectors.append(self.add_variable((size,), initializer, dtype=group[0].dtype, name=name))
         return vectors
+
+    def load_own_variables(self, store):
+        """Sets what Keras keeps in a file; its vectors may be cut in other places than these.
+
+        Keras would go on without what was saved, and with averages of the initial weights.
+        """
+        saved = [np.asarray(store[str(i)]) for i in range(len(store.keys()))]
+        shapes = [tuple(variable.shape) for variable in self.variables]
+        if [value.shape for value in saved] != shapes:
+            saved = _cut_again(saved, shapes) or saved
+        super().load_own_variables({str(i): value for i, value in enumerate(saved)})
 
     def averages(self):
         """The averaged weights: a NumPy array for each variable, in the variables' order."""
@@ -271,6 +283,22 @@ def _split(vector, variables):
 def _ends(variables):
     """Where in `_concatenate` each but the last variable ends, a list of ints."""
     return np.cumsum([math.prod(variable.shape) for variable in variables])[:-1].tolist()
+
+
+def _cut_again(arrays, shapes):
+    """Arrays whose numbers, one after the other, are of other shapes; None if they do not fit.
+
+    Vectors may be cut anywhere; all else must be as it was.
+    """
+    if [x.shape for x in arrays if x.ndim != 1] != [shape for shape in shapes if len(shape) != 1]:
+        return None
+    others = iter([x for x in arrays if x.ndim != 1])
+    numbers = np.concatenate([x for x in arrays if x.ndim == 1])
+    sizes = [math.prod(shape) for shape in shapes if len(shape) == 1]
+    if sum(sizes) != len(numbers):
+        return None
+    vectors = iter(np.split(numbers, np.cumsum(sizes)[:-1]))
+    return [next(vectors if len(shape) == 1 else others) for shape in shapes]
 
 
 def _initial_weights(variables, shape, dtype=None):

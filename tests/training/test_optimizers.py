@@ -257,6 +257,37 @@ def test_how_many_weights_a_vector_holds_changes_nothing(make, monkeypatch):
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("make", [AdamW, SGD])
+@pytest.mark.parametrize("options", [{"use_ema": True}, {"gradient_accumulation_steps": 2}])
+def test_a_saved_optimizer_goes_on_in_vectors_of_another_length(
+    make, options, tmp_path, monkeypatch
+):
+    rng = np.random.default_rng(0)
+    layers = [keras.layers.Dense(width) for width in (5, 4, 1)]
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    model.compile(make(0.1, global_clipnorm=1.0, **options), loss="mse")
+    data = rng.normal(size=(24, 3)), rng.normal(size=(24, 1))
+    model.fit(*data, batch_size=8, verbose=0)
+    model.save(tmp_path / "a.keras")
+    monkeypatch.setattr(vector_update, "_MAX_GROUP_SIZE", 20)
+    again = keras.saving.load_model(tmp_path / "a.keras")
+    assert len(again.optimizer.variables) > len(model.optimizer.variables)
+    monkeypatch.undo()
+    assert [to_numpy(v) for v in again.optimizer.variables if v.ndim == 0] == [
+        to_numpy(v) for v in model.optimizer.variables if v.ndim == 0
+    ]
+    kept = [
+        np.concatenate([to_numpy(v).ravel() for v in m.optimizer.variables]) for m in (model, again)
+    ]
+    np.testing.assert_array_equal(*kept)
+    again.save(tmp_path / "b.keras")  # and back
+    back = keras.saving.load_model(tmp_path / "b.keras")
+    for trained in (model, back):
+        trained.fit(*data, batch_size=8, shuffle=False, verbose=0)
+    for found, expected in zip(back.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(found), to_numpy(expected))
+
+
 def test_frozen_weights_stay_as_they_are():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.Dense(1)])
     optimizer = AdamW(0.1, use_ema=True, ema_momentum=0.5)
