@@ -266,12 +266,27 @@ def _read_manifest(folder):
     path = folder / MANIFEST
     manifest = read_part(path, "export the model again")
     with told_if_unreadable(f"'{path}' is no manifest of an export"):
-        if manifest["format"] not in FILES or "feats" not in manifest["inputs"]:
-            raise ValueError("its format or its inputs are of no export")
+        _check_manifest(manifest)
     file = FILES[manifest["format"]] or "saved_model.pb"
     if not (folder / file).is_file():
         raise UserError(f"'{folder}' is not complete: {file} is missing.")
     return manifest
+
+
+def _check_manifest(manifest):
+    """Raises KeyError, TypeError or ValueError where it lacks what a call of the export needs."""
+    inputs, outputs = manifest["inputs"], manifest["outputs"]
+    if not isinstance(inputs, dict) or not isinstance(outputs, dict):
+        raise TypeError("its inputs or outputs are no object")
+    if manifest["format"] not in list(FILES) or "feats" not in inputs:
+        raise ValueError("its format or its inputs are of no export")
+    for spec in (*inputs.values(), *outputs.values()):
+        if not isinstance(spec["shape"], list) or not isinstance(spec["meaning"], str):
+            raise TypeError("an input or output has no shape or no meaning")
+        np.dtype(spec["dtype"])
+    shape = inputs["feats"]["shape"]
+    if len(shape) != 3 or not isinstance(shape[2], int):
+        raise ValueError(f"its input feats has the shape {shape}")
 
 
 # === The runtimes: each opens a path and returns a function from arrays to arrays ===

@@ -387,7 +387,12 @@ def test_what_is_no_export(copy, tmp_path):
 @pytest.mark.parametrize(
     "manifest",
     ["", "{", "[]", "{}", '{"format": "saved_model"}', '{"format": ["tflite"], "inputs": {}}',
-     '{"format": "coreml", "inputs": {"feats": {}}}', "\xff"],
+     '{"format": "coreml", "inputs": {"feats": {}}}', "\xff",
+     '{"format": "tflite", "inputs": {"feats": {}}}',
+     '{"format": "tflite", "inputs": ["feats"], "outputs": {}}',
+     '{"format": "tflite", "inputs": {"feats": {}}, "outputs": {}}',
+     '{"format": "tflite", "outputs": {}, "inputs": {"feats": '
+     '{"shape": ["batch", "time", "c"], "dtype": "float32", "meaning": "features"}}}'],
 )  # fmt: skip
 def test_a_damaged_manifest(copy, manifest):
     (copy / "manifest.json").write_bytes(manifest.encode("latin-1"))
