@@ -401,8 +401,8 @@ class ActionFormer(TrainableNetwork):
           precision: of the weights, for TFLite: `"float32"`, `"float16"`, or `"int8"`, which
             quantizes activations of products, too: by their range in each call or, with
             `calibration_feats`, by one that is fixed, as some processors want it.
-          calibration_feats: list of (T, C) arrays, a dozen of training, say, for int8 (extra
-            `quantize`). Each is read as far as the training length.
+          calibration_feats: list of (T, C) arrays, a dozen of training, say, with 100 steps or
+            more in all, for int8 (extra `quantize`). Each is read as far as the training length.
           raw: bool, export the network alone: `logits`, `offsets` and `points`. (A SavedModel has
             it as its signature `raw` anyway.)
           batch_size, num_steps: ints, to export for so many sequences, of so many steps; None

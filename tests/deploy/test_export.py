@@ -534,6 +534,14 @@ def test_given_features_are_those_compared(converter, tmp_path, model):
             {"format": "tflite", "precision": "int8", "calibration_feats": [np.zeros((9, 4))]},
             r"calibration_feats\[0\] must be \(T, 5\)",
         ),
+        (
+            {"format": "tflite", "precision": "int8", "calibration_feats": [np.eye(9, 5)]},
+            "calibration_feats have 9 steps in all, but .* need 100 or more: give a dozen rec",
+        ),
+        (
+            {"format": "tflite", "precision": "int8", "calibration_feats": [np.ones((60, 5))] * 3},
+            "calibration_feats are the same at all of 144 steps: give a dozen recordings",
+        ),
         ({"batch_size": 0}, "batch_size must be at least 1, but is 0"),
         ({"num_steps": -1}, "num_steps must be .*-1"),
         ({"batch_size": 1.5}, "batch_size must be a whole number"),
