@@ -30,6 +30,10 @@ _LIMITS = {
     "int8": {"score": 0.1, "offset_strides": 1.0},
 }
 _LEAST_FOUND = {"float16": 0.95, "int8": 0.7}
+_FIXES = {  # what to do when it is further off
+    "float16": " Export it in float32.",
+    "int8": " Give features of its training (feats, calibration_feats), or export it in float16.",
+}
 _LONGEST_RUN_SEC = 3600
 _CLEAR_SCORE = 0.5  # of the best score of a sequence
 _SAME_PART = 0.15  # of a detection's length: how far its ends may move
@@ -335,19 +339,21 @@ def _differences(expected, segments_sec, scores, labels):
 
 
 def _refuse_disagreement(result, precision, limits):
+    fix = _FIXES.get(precision, "")
     if result.get("found", 1.0) < (least := _LEAST_FOUND.get(precision, 0.0)):
         raise UserError(
             f"The export disagrees and is removed: of the clear detections, the model's and those "
             f"with {precision} weights, {result['found']:.0%} are the same, less than {least:.0%}."
+            f"{fix}"
         )
     if np.isinf(result["score"]):
         raise UserError(
             "The export disagrees and is removed: a detection of the model is missing, or one is "
-            "too many."
+            f"too many.{fix}"
         )
     for name, limit in limits.items():
         if not result.get(name, 0.0) <= limit:  # as NaN is not
             raise UserError(
                 f"The export disagrees and is removed: {_UNITS[name]} differ by up to "
-                f"{result[name]:.2g}, more than {limit:g}."
+                f"{result[name]:.2g}, more than {limit:g}.{fix}"
             )
