@@ -205,7 +205,7 @@ class VectorUpdate:
                 done = self._update_group(index, group, gradient, grads, learning_rate)
 
     def _update_group(self, index, group, gradient, grads, learning_rate):
-        """Updates one group's weights and averages; returns what tells that it is done."""
+        """Updates one group's weights and averages; returns the last that it computes, in a list."""
         weights = _concatenate(group)
         decay = self.weight_decay if self.weight_decay and self._decays(group[0]) else 0.0
         weights = self._updated(index, weights, gradient, learning_rate, decay)
@@ -213,16 +213,17 @@ class VectorUpdate:
             value if self._var_key(variable) in grads else variable
             for variable, value in zip(group, _split(weights, group), strict=True)
         ]
+        last = weights
         if self.use_ema:
             average = self._model_variables_moving_average[index]
             if len(grads) < len(self._trainable_variables):
                 weights = _concatenate(values)
             momentum = self._momentum(weights.dtype)
-            weights = momentum * average + (1.0 - momentum) * weights
-            average.assign(weights)
+            last = momentum * average + (1.0 - momentum) * weights
+            average.assign(last)
         for variable, value in zip(group, values, strict=True):
             variable.assign(value)
-        return [weights]
+        return [last]
 
     def _momentum(self, dtype):
         """The averages' momentum at this step.
