@@ -205,7 +205,7 @@ class VectorUpdate:
                 done = self._update_group(index, group, gradient, grads, learning_rate)
 
     def _update_group(self, index, group, gradient, grads, learning_rate):
-        """Updates one group's weights and averages; returns the last that it computes, in a list."""
+        """Updates one group's weights and averages; returns a list of what it computes last."""
         weights = _concatenate(group)
         decay = self.weight_decay if self.weight_decay and self._decays(group[0]) else 0.0
         weights = self._updated(index, weights, gradient, learning_rate, decay)
