@@ -253,7 +253,7 @@ def test_how_many_weights_a_vector_holds_changes_nothing(make, monkeypatch):
         many, *found = trained(most)
         assert many == few * times_more
         # but for the sum of squares that clipping scales by
-        for a, b in zip([x for y in found for x in y], [x for y in expected for x in y]):
+        for a, b in zip(sum(found, []), sum(expected, []), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
