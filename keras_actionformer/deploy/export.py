@@ -30,8 +30,12 @@ from keras_actionformer.deploy.exported import (
     import_runtime,
     version_folders,
 )
-from keras_actionformer.deploy.quantization import import_quantizer, quantize_calibrated
-from keras_actionformer.errors import UserError, counted
+from keras_actionformer.deploy.quantization import (
+    check_calibration,
+    import_quantizer,
+    quantize_calibrated,
+)
+from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import atomic_folder, restore_folder
 from keras_actionformer.presets.presets import model_metadata
@@ -43,9 +47,6 @@ _ONNX_OPSET = 18
 # Lengths of warm-up requests, in parts of the training length.
 _WARMUP_PARTS = (8, 4, 2, 1)
 _NUM_TRIED = 4  # sequences of those to calibrate on
-# With the ranges of 8 steps, the ten best scores of `simulated` on other sequences were 0.54 off in
-# the mean, with those of 32 steps 0.02, of 100 0.011, of 300 0.008, and of 12 recordings 0.007.
-_LEAST_CALIBRATION_STEPS = 100
 _STEPS = ("Tracing", "Converting", "Comparing with Keras")
 _PACKAGES = (
     "tensorflow",
@@ -100,7 +101,7 @@ def export_detector(
         longest = model.architecture.max_seq_len
         given = sequences_to_try(model, calibration_feats, "calibration_feats")
         calibration = [x[:longest] for x in given]
-        _check_calibration(calibration)
+        check_calibration(calibration)
         # Made-up features would lie outside of the ranges of these.
         tried = calibration[:_NUM_TRIED] if feats is None else feats
     sequences = sequences_to_try(model, tried)
@@ -160,22 +161,6 @@ def _check_arguments(model, format, precision, calibration_feats, batch_size, nu
         )
     if format != "saved_model":  # the check will need it, and a conversion takes its time
         import_runtime(RUNTIMES[format][0])
-
-
-def _check_calibration(sequences):
-    """Raises UserError where the ranges of sequences would hold for nothing but themselves.
-
-    The check of the export would not show it, for it runs on the same ones.
-    """
-    fix = "give a dozen recordings of the training, or leave calibration_feats out."
-    num_steps = sum(map(len, sequences))
-    if num_steps < _LEAST_CALIBRATION_STEPS:
-        raise UserError(
-            f"calibration_feats have {counted(num_steps, 'step')} in all, but the ranges of "
-            f"activations need {_LEAST_CALIBRATION_STEPS} or more: {fix}"
-        )
-    if all((x == sequences[0][0]).all() for x in sequences):
-        raise UserError(f"calibration_feats are the same at all of {num_steps} steps: {fix}")
 
 
 def _target(folder, format):

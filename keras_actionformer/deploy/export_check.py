@@ -339,21 +339,22 @@ def _differences(expected, segments_sec, scores, labels):
 
 
 def _refuse_disagreement(result, precision, limits):
-    fix = _FIXES.get(precision, "")
+    problem = _disagreement(result, precision, limits)
+    if problem:
+        fix = _FIXES.get(precision, "")
+        raise UserError(f"The export disagrees and is removed: {problem}.{fix}")
+
+
+def _disagreement(result, precision, limits):
+    """What of the result is further off than it may be, in words, or None."""
     if result.get("found", 1.0) < (least := _LEAST_FOUND.get(precision, 0.0)):
-        raise UserError(
-            f"The export disagrees and is removed: of the clear detections, the model's and those "
-            f"with {precision} weights, {result['found']:.0%} are the same, less than {least:.0%}."
-            f"{fix}"
+        return (
+            f"of the clear detections, the model's and those with {precision} weights, "
+            f"{result['found']:.0%} are the same, less than {least:.0%}"
         )
     if np.isinf(result["score"]):
-        raise UserError(
-            "The export disagrees and is removed: a detection of the model is missing, or one is "
-            f"too many.{fix}"
-        )
+        return "a detection of the model is missing, or one is too many"
     for name, limit in limits.items():
         if not result.get(name, 0.0) <= limit:  # as NaN is not
-            raise UserError(
-                f"The export disagrees and is removed: {_UNITS[name]} differ by up to "
-                f"{result[name]:.2g}, more than {limit:g}.{fix}"
-            )
+            return f"{_UNITS[name]} differ by up to {result[name]:.2g}, more than {limit:g}"
+    return None

@@ -7,11 +7,15 @@ import warnings
 import numpy as np
 
 from keras_actionformer.deploy.exported import SIGNATURE
+from keras_actionformer.errors import UserError, counted
 from keras_actionformer.extras import import_extra
 
 # Where the time goes. What is left in float32 is quick, and sums of squares, softmax and the
 # turns of suppression lose by eight bits.
 _OPERATIONS = ("CONV_2D", "FULLY_CONNECTED")
+# With the ranges of 8 steps, the ten best scores of `simulated` on other sequences were 0.54 off in
+# the mean, with those of 32 steps 0.02, of 100 0.011, of 300 0.008, and of 12 recordings 0.007.
+_LEAST_STEPS = 100
 
 
 def import_quantizer():
@@ -26,6 +30,25 @@ def import_quantizer():
         )
         for module in ("quantizer", "calibrator", "qtyping")
     ]
+
+
+def check_calibration(sequences):
+    """Raises UserError where the ranges of sequences would hold for nothing but themselves.
+
+    The check of the export would not show it, for it runs on the same ones.
+
+    Args:
+      sequences: list of (T, C) float32 arrays.
+    """
+    fix = "give a dozen recordings of the training, or leave calibration_feats out."
+    num_steps = sum(map(len, sequences))
+    if num_steps < _LEAST_STEPS:
+        raise UserError(
+            f"calibration_feats have {counted(num_steps, 'step')} in all, but the ranges of "
+            f"activations need {_LEAST_STEPS} or more: {fix}"
+        )
+    if all((x == sequences[0][0]).all() for x in sequences):
+        raise UserError(f"calibration_feats are the same at all of {num_steps} steps: {fix}")
 
 
 def quantize_calibrated(path, signature, sequences):
