@@ -23,6 +23,7 @@ from keras_actionformer.benchmark.meter import Meter, available_modes, compiled,
 from keras_actionformer.data.annotations import Video
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.deploy.exported import ExportedModel
+from keras_actionformer.detection.batching import pad_batch
 from keras_actionformer.detection.decode import decode
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.detection.postprocess import PostProcess
@@ -143,6 +144,31 @@ def benchmark_mixed(model, meter, num_sequences=16, shortest=None, longest=None,
         )
 
 
+def benchmark_detect(model, meter, lengths):
+    """Measures `detect` on one sequence, call after call, and the graphs that do its work.
+
+    Args:
+      model: `ActionFormer`.
+      meter: `Meter`.
+      lengths: sequence of int, steps.
+    """
+
+    def measure(case, length, call):
+        return meter.measure(case, call, length, with_memory=False)
+
+    detector, mode = model.detector(), available_modes()[0]
+    graphs = {
+        "network": compiled(detector.network, mode),
+        "network and decoding": compiled(detector.candidates, mode),
+        "network, decoding and suppression": compiled(detector.graph, mode),
+    }
+    for length in lengths:
+        batch = pad_batch(list(_feats(model, length, 1)))
+        for name, graph in graphs.items():
+            yield measure(name, length, lambda graph=graph, batch=batch: wait(graph(batch)))
+        yield measure("detect", length, _detection(model, [length]))
+
+
 def benchmark_long(model, meter, factors=(1, 2, 4, 8)):
     """Measures `detect` on one sequence that is longer than those of the training.
 
@@ -193,19 +219,20 @@ def _detection_gflop(model, length):
 # === Training ===
 
 
-def benchmark_train(model, meter, batch_size=2, modes=None, recompute=False):
+def benchmark_train(model, meter, length=None, batch_size=2, modes=None, recompute=False):
     """Measures a training step: forward, backward, clipping, AdamW, averages of the weights.
 
-    With the settings of `default_config`, on a batch of the training length.
+    With the settings of `default_config`, on sequences of one length.
 
     Args:
       model: `ActionFormer`; it is trained.
       meter: `Meter`.
+      length: int, steps; None for the training length.
       batch_size: int.
       modes: sequence of str, see `available_modes`; None for all.
       recompute: bool, see `ActionFormer.recompute`; what is computed twice counts as work once.
     """
-    length, num_actions = model.architecture.max_seq_len, 10
+    length, num_actions = length or model.architecture.max_seq_len, 10
     rng = np.random.default_rng(0)
     starts = rng.uniform(0, 0.9 * length, (batch_size, num_actions))
     ends = starts + rng.uniform(0.01 * length, 0.1 * length, starts.shape)
@@ -463,6 +490,7 @@ def benchmark_export(model, meter, lengths):
 _OF_A_MODEL = {
     "forward": benchmark_forward,
     "mixed": benchmark_mixed,
+    "detect": benchmark_detect,
     "train": benchmark_train,
     "long": benchmark_long,
     "export": benchmark_export,

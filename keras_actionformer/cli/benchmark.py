@@ -7,7 +7,8 @@
 
 forward: the network alone, of each length and batch size, and `detect` on 16 sequences of mixed
   lengths in batches.
-train: one training step on two sequences of the training length.
+detect: one sequence through `detect`, call after call, and its parts.
+train: one training step on two sequences, of the training length unless --lengths are given.
 attention: local attention of the width of THUMOS14, with blocks of several sizes.
 nms: decoding and suppression of 12,000 candidates.
 data: batches a second of a configuration's training data, from memory and from files.
@@ -37,8 +38,8 @@ from keras_actionformer.files import write_json
 from keras_actionformer.quiet import import_keras
 from keras_actionformer.report.figures import check_picture
 
-_ALL = ("forward", "train", "attention", "nms", "evaluate", "long", "export")
-_OF_A_MODEL = ("forward", "train", "long", "export")  # what has lengths, too
+_ALL = ("forward", "detect", "train", "attention", "nms", "evaluate", "long", "export")
+_OF_A_MODEL = ("forward", "detect", "train", "long", "export")  # what has lengths, too
 _WHAT = flags.DEFINE_enum("what", "forward", [*_ALL, "data", "start", "all"], "What to measure.")
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -46,7 +47,9 @@ _CONFIG = config_flags.DEFINE_config_file(
     "--config.section.name=value changes one of its settings.",
 )
 _PRESET = flags.DEFINE_string("preset", "thumos14_i3d", "A preset: name, folder or hf://...")
-_LENGTHS = flags.DEFINE_list("lengths", ["256", "1024", "2304"], "Steps of the sequences.")
+_LENGTHS = flags.DEFINE_list(
+    "lengths", None, "Steps of the sequences; 256,1024,2304 if not given, but for --what=train."
+)
 _BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1"], "For --what=forward: sequences at once.")
 _RECOMPUTE = flags.DEFINE_bool(
     "recompute", False, "For --what=train: keep less for the gradient and compute it again."
@@ -62,7 +65,7 @@ _PLOT = flags.DEFINE_string(
 
 
 def main():
-    lengths = _whole_numbers("lengths", _LENGTHS.value)
+    lengths = None if _LENGTHS.value is None else _whole_numbers("lengths", _LENGTHS.value)
     batch_sizes = _whole_numbers("batch_sizes", _BATCH_SIZES.value)
     config = _checked_config() if _WHAT.value == "data" else None
     logging.set_verbosity(logging.WARNING)
@@ -99,8 +102,9 @@ def main():
 
 
 def _cases(kind, modes, lengths, batch_sizes):
-    """Arguments of `_measure`, a process each."""
+    """Arguments of `_measure`, a process each; `lengths` may be None."""
     model = {"preset": _PRESET.value}
+    training_lengths, lengths = lengths or (None,), lengths or (256, 1024, 2304)
     if kind == "forward":
         for mode, batch_size, length in itertools.product(modes, batch_sizes, lengths):
             options = {"modes": [mode], "batch_sizes": [batch_size], "lengths": [length]}
@@ -108,8 +112,8 @@ def _cases(kind, modes, lengths, batch_sizes):
         for mode in modes:
             yield {"what": "mixed", **model, "options": {"modes": [mode]}}
     elif kind == "train":
-        for mode in modes:
-            options = {"modes": [mode], "recompute": _RECOMPUTE.value}
+        for mode, length in itertools.product(modes, training_lengths):
+            options = {"modes": [mode], "length": length, "recompute": _RECOMPUTE.value}
             yield {"what": "train", **model, "options": options}
     elif kind == "attention":
         for heads, mode in itertools.product((4, 16), modes):
@@ -120,8 +124,8 @@ def _cases(kind, modes, lengths, batch_sizes):
     elif kind == "long":
         for factor in (1, 2, 4, 8):
             yield {"what": "long", **model, "options": {"factors": [factor]}}
-    elif kind == "export":
-        yield {"what": "export", **model, "options": {"lengths": lengths}}
+    elif kind in ("detect", "export"):
+        yield {"what": kind, **model, "options": {"lengths": lengths}}
     else:
         yield {"what": kind}
 

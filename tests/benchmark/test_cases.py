@@ -71,6 +71,21 @@ def test_mixed_lengths_count_the_work_of_all():
 
 
 @pytest.mark.slow
+def test_detect_holds_its_parts():
+    found = list(cases.benchmark_detect(small_model(), small_meter(), (16, 24)))
+    assert [one.num_steps for one in found] == [16] * 4 + [24] * 4
+    assert [one.case for one in found[:4]] == [
+        "network",
+        "network and decoding",
+        "network, decoding and suppression",
+        "detect",
+    ]
+    for one in found:
+        assert_sane(one)
+        assert one.peak_mb is None  # they share a process
+
+
+@pytest.mark.slow
 def test_long():
     model = small_model()
     found = list(cases.benchmark_long(model, small_meter(), factors=(1, 2)))
@@ -100,6 +115,13 @@ def test_train():
         for variable, old in zip(model.trainable_variables, before, strict=True)
     )
     assert model.optimizer.global_clipnorm and model.optimizer.use_ema
+
+
+def test_train_on_a_given_length():
+    model = small_model()
+    (found,) = cases.benchmark_train(model, small_meter(), length=24, modes=["graph"])
+    assert found.num_steps == 24
+    assert found.gflop == pytest.approx(3 * 2 * gflop(model.architecture, 24))
 
 
 @pytest.mark.slow
