@@ -33,6 +33,7 @@ from keras_actionformer.model import ActionFormer
 from keras_actionformer.network.attention import local_attention
 from keras_actionformer.network.points import make_points
 from keras_actionformer.presets.builtin import list_presets
+from keras_actionformer.quiet import quiet_start
 from keras_actionformer.training.config import default_config
 from keras_actionformer.training.experiment import Experiment
 
@@ -470,14 +471,15 @@ def benchmark_export(model, meter, lengths):
     calibration = list(_feats(model, model.architecture.max_seq_len, batch_size=4))
     for name, options, is_calibrated in _EXPORTS:
         with tempfile.TemporaryDirectory() as scratch:
-            folder, manifest = model.export_detector(
-                pathlib.Path(scratch, "model"),
-                calibration_feats=calibration if is_calibrated else None,
-                **options,
-            )
+            with quiet_start():
+                folder, manifest = model.export_detector(
+                    pathlib.Path(scratch, "model"),
+                    calibration_feats=calibration if is_calibrated else None,
+                    **options,
+                )
+                exported = ExportedModel(folder, num_threads=os.cpu_count())
             sizes = [file["bytes"] for file in manifest["files"].values()]
             yield Measurement(name, "MB", (sum(sizes) / 1e6,))
-            exported = ExportedModel(folder, num_threads=os.cpu_count())
             for length in lengths:
                 inputs = {
                     "feats": _feats(model, length, 1),
