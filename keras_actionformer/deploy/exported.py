@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import pathlib
 import re
 import sys
+import threading
 from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
@@ -33,6 +35,8 @@ MANIFEST = "manifest.json"
 LABELS, THRESHOLDS = "labels.txt", "thresholds.txt"
 # The file of each format, None where it is a folder.
 FILES = {"saved_model": None, "tflite": "model.tflite", "onnx": "model.onnx"}
+# What the names of files begin with that a runtime reads; the others are for people and servers.
+_RUN = ("model.", "saved_model.pb", "variables/")
 # What opens each format; the first is the format's own.
 RUNTIMES = {
     "saved_model": ("tensorflow", "openvino"),
@@ -90,7 +94,8 @@ class ExportedModel:
 
     Call: arrays by input name -> dict of NumPy arrays by output name, as `manifest` lists them.
     Optional inputs may be left out, and a number stands for one a sequence. Raises UserError
-    where an input is missing, unknown, or of another shape than the manifest says.
+    where an input is missing, unknown, or of another shape than the manifest says, or the runtime
+    fails. Several threads may call it at once.
 
     Attributes:
       manifest: dict, what the export says of itself.
@@ -128,8 +133,8 @@ class ExportedModel:
         except UserError:
             raise
         except Exception as error:  # each runtime has its own
-            reason = str(error).strip().splitlines()[:1] or [repr(error)]
-            raise UserError(f"'{path}' cannot be opened by {runtime}: {reason[0]}") from error
+            raise UserError(f"'{path}' cannot be opened by {runtime}: {_told(error)}") from error
+        self._failed = f"'{path}' cannot be run by {runtime}"
 
     def __call__(self, **inputs: npt.ArrayLike | None) -> dict[str, np.ndarray]:
         specs = self.manifest["inputs"]
@@ -145,7 +150,12 @@ class ExportedModel:
             arrays[name] = _as_input(name, value, spec, arrays.get("feats"))
             if "default" not in spec and name != "feats" and not (arrays[name] > 0).all():
                 raise UserError(f"The input {name!r} must be above 0: {spec['meaning']}.")
-        return self._run(arrays)
+        try:
+            return self._run(arrays)
+        except Exception as error:
+            raise UserError(
+                f"{self._failed}: {_told(error)} Is it, with its {MANIFEST}, as it was exported?"
+            ) from error
 
     @functools.cached_property
     def told(self) -> Exported:
@@ -202,10 +212,17 @@ class ExportedModel:
         asked, single = questions(feats, fps, duration_sec, self.input_dim, model, needed)
         results = []
         for i, inputs in enumerate(asked):
-            self.check_length(len(inputs["feats"]), "feats" if single else f"feats[{i}]")
+            name = "feats" if single else f"feats[{i}]"
+            self.check_length(len(inputs["feats"]), name)
             outputs = self(**self._batch_of(inputs))
-            outputs = {name: array[:1] for name, array in outputs.items()}
-            answer = f"What '{self._folder}' detects"
+            outputs = {key: array[:1] for key, array in outputs.items()}
+            if not all(np.isfinite(array).all() for array in outputs.values()):
+                raise UserError(
+                    f"'{self._folder}' computes NaN or infinite numbers of {name}, whose largest "
+                    f"feature is {np.abs(inputs['feats']).max():.4g}: are the features such as the "
+                    "model was trained on?"
+                )
+            answer = f"What '{self._folder}' detects in {name}"
             results.append(as_detections(outputs, self.told.class_names, answer))
         return results[0] if single else results
 
@@ -227,6 +244,11 @@ class ExportedModel:
         inputs = {**values, "feats": feats}
         copies = batch if isinstance(batch, int) else 1
         return {name: np.stack([value] * copies) for name, value in inputs.items()}
+
+
+def _told(error):
+    """What a runtime says, its first line."""
+    return (str(error).strip().splitlines() or [repr(error)])[0]
 
 
 def _as_input(name, value, spec, feats):
@@ -267,10 +289,38 @@ def _read_manifest(folder):
     manifest = read_part(path, "export the model again")
     with told_if_unreadable(f"'{path}' is no manifest of an export"):
         _check_manifest(manifest)
-    file = FILES[manifest["format"]] or "saved_model.pb"
-    if not (folder / file).is_file():
-        raise UserError(f"'{folder}' is not complete: {file} is missing.")
+        files = {
+            name: str(told["sha256"])
+            for name, told in manifest.get("files", {}).items()
+            if name.startswith(_RUN)
+        }
+    _check_files(folder, {FILES[manifest["format"]] or "saved_model.pb": None, **files})
     return manifest
+
+
+def _check_files(folder, sha256):
+    """Raises UserError where a file of an export is missing, or not what its manifest tells of.
+
+    TFLite and ONNX files have no checksums: one with other bytes may well run, and detect nonsense.
+
+    Args:
+      folder: `pathlib.Path`.
+      sha256: dict, of files by name, each in hexadecimal digits, or None where it is not known.
+    """
+    fix = "copy all files of the export again, or export the model again"
+    for name, expected in sha256.items():
+        path = folder / name
+        if not path.is_file():
+            raise UserError(f"'{folder}' is not complete: {name} is missing; {fix}.")
+        if expected is None:
+            continue
+        with told_if_unreadable(f"'{path}' cannot be read", fix), open(path, "rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != expected:
+            raise UserError(
+                f"'{path}' is damaged, or of another export: its SHA-256 is {found:.8}..., and not "
+                f"{expected:.8}..., as {MANIFEST} beside it says; {fix}."
+            )
 
 
 def _check_manifest(manifest):
@@ -285,7 +335,8 @@ def _check_manifest(manifest):
             raise TypeError("an input or output has no shape or no meaning")
         np.dtype(spec["dtype"])
     shape = inputs["feats"]["shape"]
-    if len(shape) != 3 or not isinstance(shape[2], int):
+    sizes = [size for size in shape if not isinstance(size, str)]  # the others are free
+    if len(shape) != 3 or shape[2] not in sizes or any(type(x) is not int or x < 1 for x in sizes):
         raise ValueError(f"its input feats has the shape {shape}")
 
 
@@ -318,7 +369,7 @@ def _open_tflite(path, num_threads):
     interpreter = litert.Interpreter(model_path=str(path), num_threads=num_threads)
     interpreter.allocate_tensors()  # and it tells now, not at the first call, what it runs on
     runner = interpreter.get_signature_runner()
-    return lambda arrays: dict(runner(**arrays))
+    return _in_turn(lambda arrays: dict(runner(**arrays)))
 
 
 def _open_onnx(path, num_threads):
@@ -338,7 +389,23 @@ def _open_openvino(path, num_threads):
     if num_threads is not None:
         options["INFERENCE_NUM_THREADS"] = num_threads
     model = core.compile_model(core.read_model(str(path)), "CPU", options)
-    return lambda arrays: {output.get_any_name(): x for output, x in model(arrays).items()}
+    return _in_turn(
+        lambda arrays: {output.get_any_name(): x for output, x in model(arrays).items()}
+    )
+
+
+def _in_turn(run):
+    """`run` for several threads: of a runtime with one set of tensors, which two calls would share.
+
+    (LiteRT would end the process.)
+    """
+    lock = threading.Lock()
+
+    def run_in_turn(arrays):
+        with lock:
+            return run(arrays)
+
+    return run_in_turn
 
 
 def main(argv):

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent import futures
 
 import keras
 import numpy as np
@@ -391,13 +392,61 @@ def test_what_is_no_export(copy, tmp_path):
      '{"format": "tflite", "inputs": {"feats": {}}}',
      '{"format": "tflite", "inputs": ["feats"], "outputs": {}}',
      '{"format": "tflite", "inputs": {"feats": {}}, "outputs": {}}',
-     '{"format": "tflite", "outputs": {}, "inputs": {"feats": '
-     '{"shape": ["batch", "time", "c"], "dtype": "float32", "meaning": "features"}}}'],
+     *('{"format": "tflite", "outputs": {}, "inputs": {"feats": '
+       f'{{"shape": {shape}, "dtype": "float32", "meaning": "features"}}}}}}'
+       for shape in ('["b", "t", "c"]', '["b", "t", 0]', '["b", -5, 5]', '[true, "t", 5]'))],
 )  # fmt: skip
 def test_a_damaged_manifest(copy, manifest):
     (copy / "manifest.json").write_bytes(manifest.encode("latin-1"))
     with pytest.raises(UserError, match="manifest.json' (is damaged|must hold|is no manif)"):
         ExportedModel(copy)
+
+
+@pytest.mark.parametrize("format", ["tflite", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_a_file_with_other_bytes_or_of_another_export(export, tmp_path, format):
+    copy = shutil.copytree(export(format), tmp_path / "copy")
+    file = copy / f"model.{format}"
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 400] = b"B" * 400  # weights, mostly: the runtime would not see it
+    file.write_bytes(content)
+    message = f"model.{format}' is damaged, or of another export: its SHA-256 .* copy all files"
+    with pytest.raises(UserError, match=message):
+        ExportedModel(copy)
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("variables.index", "is not complete: variables/variables.index is missing; copy"),
+        ("variables.data-00000-of-00001", "00001' is damaged, or of another export"),
+    ],
+)
+def test_a_saved_model_without_all_its_variables(export, tmp_path, name, message):
+    copy = shutil.copytree(export("saved_model"), tmp_path / "copy")
+    path = copy / "variables" / name
+    path.write_bytes(path.read_bytes()[:100])
+    if name == "variables.index":
+        path.unlink()
+    with pytest.raises(UserError, match=message):
+        ExportedModel(copy)
+
+
+@pytest.mark.parametrize("input, dtype", [("feats", "float16"), ("num_steps", "int64")])
+def test_a_manifest_that_tells_of_other_inputs(copy, input, dtype):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["inputs"][input]["dtype"] = dtype
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    message = "model.tflite' cannot be run by litert: .* Is it, with its manifest.json, as it was"
+    with pytest.raises(UserError, match=message):
+        ExportedModel(copy).detect(np.zeros((9, CHANNELS), "float32"))
+
+
+def test_features_of_which_the_network_computes_no_numbers(export):
+    huge = np.full((9, CHANNELS), 3e38, "float32")
+    message = r"computes NaN or infinite numbers of feats\[1\], whose largest feature is 3e\+38"
+    with pytest.raises(UserError, match=message):
+        ExportedModel(export("tflite")).detect([np.zeros((9, CHANNELS)), huge])
 
 
 def test_wrong_inputs(export):
@@ -458,6 +507,19 @@ def test_a_missing_runtime(export, monkeypatch, format, runtime, module, package
     message = rf"needs {package}: pip install 'keras-actionformer\[{extra}\]'"
     with pytest.raises(UserError, match=message):
         ExportedModel(folder, runtime)
+
+
+def test_several_threads_at_once(exported, expected):
+    sequences = small_sequences()
+
+    def detect_row(i):
+        row = i % len(sequences)
+        fps, duration_sec = [FPS[row]], [DURATION_SEC[row]]
+        return row, exported(feats=sequences[row][None], fps=fps, duration_sec=duration_sec)
+
+    with futures.ThreadPoolExecutor(6) as pool:
+        for row, outputs in pool.map(detect_row, range(48)):
+            assert_detects(outputs, 0, expected[row])
 
 
 def test_number_of_threads(export, expected):
