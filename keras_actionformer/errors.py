@@ -1,5 +1,6 @@
 """The one exception of this library that is meant for its user."""
 
+import contextlib
 import difflib
 
 _LONGEST_MESSAGE = 2000  # characters
@@ -19,6 +20,15 @@ class UserError(ValueError):
             half = _LONGEST_MESSAGE // 2
             text = f"{text[:half]} [...] {text[-half:]}"
         super().__init__(text)
+
+
+@contextlib.contextmanager
+def said_of(what):
+    """Has a `UserError` of the block begin with `what`, one of many that it may be about."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{what}: {error}") from error
 
 
 def suggest(name, known):

@@ -115,7 +115,7 @@ from keras_actionformer.detection.submissions import (
     levels_of,
     save_submission,
 )
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, said_of
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.evaluation.video_scores import load_video_scores
 from keras_actionformer.files import path_inside
@@ -260,7 +260,8 @@ def main():
         feats = features.open(name)
         if model.data["downsample_rate"] > 1:  # which reads what is no `.npy`
             feats = feats[:: model.data["downsample_rate"]]
-        detections = model.detect(video_id, feats, *times[video_id])
+        with said_of(features.describe(name)):
+            detections = model.detect(video_id, feats, *times[video_id])
         if video_scores:
             detections = fuse_videos({video_id: detections}, video_scores, **model.fusion)[video_id]
         if _BOUTS.value:

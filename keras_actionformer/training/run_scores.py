@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_actionformer.data.batches import evaluation_items
 from keras_actionformer.detection.detections import Detections, save_detections
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, said_of
 from keras_actionformer.evaluation.evaluation import evaluate
 from keras_actionformer.evaluation.fusion import fuse_videos
 from keras_actionformer.evaluation.score_thresholds import recommend_thresholds, tune_thresholds
@@ -90,9 +90,10 @@ def detect_items(model, items, progress=None, **windows):
     found = {}
     for video, feats, grid in items:
         progress(len(found), len(items))
-        found[video.video_id] = model.detect(
-            feats, duration_sec=video.duration_sec, grid=grid, **windows
-        )
+        with said_of(f"Features of {video.video_id!r}"):
+            found[video.video_id] = model.detect(
+                feats, duration_sec=video.duration_sec, grid=grid, **windows
+            )
     progress(len(items), len(items))
     return found
 

@@ -53,6 +53,14 @@ def assert_told(done, *texts):
     assert all(text in done.stderr for text in texts), done.stderr
 
 
+def test_evaluate_names_the_video_of_which_nothing_can_be_computed(folder):
+    path = sorted((folder / "data" / "feats").iterdir())[-1]
+    np.save(path, np.full_like(np.load(path), 3e38, "float32"))
+    done = run_here(folder, "evaluate", "--workdir=run")
+    text = f"Features of {path.stem!r}: The network computes NaN or infinite numbers of feats"
+    assert_told(done, text)
+
+
 def test_a_run_finds_its_data_from_any_folder(folder, monkeypatch):
     """Its relative paths lead from where it was started, also if both have moved."""
     settings = run_config(folder / "run")
