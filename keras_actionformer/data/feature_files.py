@@ -7,6 +7,7 @@ their values and widths are.
 import bisect
 import dataclasses
 import functools
+import math
 import os
 import pathlib
 
@@ -113,6 +114,11 @@ class Hdf5Stream:
     suffix: str = ""
 
     def check(self):
+        if self.file.is_dir():
+            raise UserError(
+                f"Feature file '{self.file}' is a folder, but what ends in {self.file.suffix} must "
+                "be an HDF5 file; give the folder another name."
+            )
         if self.file.exists() and not self.file.is_file():
             raise UserError(f"Feature file '{self.file}' is a pipe or a device; it must be a file.")
         if not self.file.is_file():
@@ -173,12 +179,13 @@ class Hdf5Stream:
         """
         import h5py
 
+        _check_is_whole(path, dataset)
         stored = dataset.id
         is_in_one_piece = stored.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS
         is_written = stored.get_storage_size() == dataset.nbytes > 0
         is_as_in_memory = stored.get_type() == h5py.h5t.py_create(dataset.dtype)
         if not (is_in_one_piece and is_written and is_as_in_memory):
-            return StoredSteps(path, dataset)
+            return StoredSteps(path, dataset, _missing_filters(dataset))
         with told_if_unreadable(f"Feature file '{path}' cannot be read"):
             return np.memmap(self.file, dataset.dtype, "r", stored.get_offset(), dataset.shape)
 
@@ -222,10 +229,11 @@ class StoredSteps:
     Args:
       path: path or str, what messages call them.
       stored: `h5py.Dataset` or `RemoteRows`.
+      fix: str, what to do where it cannot be read, or empty.
     """
 
-    def __init__(self, path, stored):
-        self._path, self._stored = path, stored
+    def __init__(self, path, stored, fix=""):
+        self._path, self._stored, self._fix = path, stored, fix
         self.shape, self.dtype = stored.shape, stored.dtype
 
     @property
@@ -236,8 +244,41 @@ class StoredSteps:
         return self.shape[0]
 
     def __getitem__(self, steps):
-        with told_if_unreadable(f"Feature file '{self._path}' cannot be read"):
+        with told_if_unreadable(f"Feature file '{self._path}' cannot be read", self._fix):
             return self._stored[steps]
+
+
+def _check_is_whole(path, dataset):
+    """Raises UserError where a part of a data set was never written: HDF5 reads it as zeros."""
+    written, pieces = int(dataset.id.get_storage_size() > 0), int(bool(dataset.size))
+    if dataset.chunks:
+        written = dataset.id.get_num_chunks()
+        pieces = math.prod(-(-n // size) for n, size in zip(dataset.shape, dataset.chunks))
+    if written < pieces:
+        what = f"only {written} of its {pieces} chunks were" if written else "nothing of it was"
+        raise UserError(
+            f"Feature file '{path}' is not whole: {what} written, and HDF5 makes up the rest of "
+            f"its shape {dataset.shape}; write it again."
+        )
+
+
+def _missing_filters(dataset):
+    """What to do about the filters that HDF5 needs to read a data set and does not find, or ""."""
+    import h5py
+
+    plan = dataset.id.get_create_plist()
+    filters = [plan.get_filter(i) for i in range(plan.get_nfilters())]
+    missing = [
+        f"{code} {name.decode(errors='replace')}".strip()
+        for code, _, _, name in filters
+        if not h5py.h5z.filter_avail(code)
+    ]
+    if not missing:
+        return ""
+    return (
+        f"HDF5 has no filter {', '.join(missing)} here: write it again without that (gzip is "
+        "always there), or have HDF5_PLUGIN_PATH name a folder with it"
+    )
 
 
 def check_suffix(suffix):

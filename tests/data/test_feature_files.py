@@ -110,6 +110,7 @@ def test_what_is_there_and_no_file(tmp_path):
     (tmp_path / "loop.npy").symlink_to("loop.npy")
     os.mkfifo(tmp_path / "pipe.npy")
     os.mkfifo(tmp_path / "pipe.h5")
+    (tmp_path / "folder.h5").mkdir()
     for name, told in (
         ("gone", "is a link to '/nowhere/gone.npy', where no file is"),
         ("loop", "is a link to 'loop.npy', where no file is"),
@@ -119,6 +120,8 @@ def test_what_is_there_and_no_file(tmp_path):
             FeatureFiles(tmp_path).load(name)
     with pytest.raises(UserError, match="pipe.h5' is a pipe or a device"):
         FeatureFiles(tmp_path / "pipe.h5").load("v")
+    with pytest.raises(UserError, match="folder.h5' is a folder, .* must be an HDF5 file"):
+        FeatureFiles(tmp_path / "folder.h5").load("v")
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int16, np.uint8])
@@ -141,13 +144,11 @@ def test_hdf5(tmp_path, dtype):
 @pytest.mark.parametrize("options", [{}, {"userblock_size": 512}, {"libver": "latest"}])
 def test_hdf5_is_mapped_where_it_can_be(tmp_path, options):
     stored = np.random.default_rng(0).normal(size=(50, 7)).astype("float32")
-    read = {"chunks": stored, "compressed": stored, "never written": 0 * stored, "compact": stored}
     with h5py.File(tmp_path / "all.h5", "w", **options) as file:
         for dtype in ("<f4", ">f8", "<f2", "<i2"):
             file[dtype] = stored.astype(dtype)
         file.create_dataset("chunks", data=stored, chunks=(10, 3))
         file.create_dataset("compressed", data=stored, compression="gzip")
-        file.create_dataset("never written", (50, 7), "f4")
         _create(file, "compact", stored, h5py.h5t.IEEE_F32LE, h5py.h5d.COMPACT)
         bfloat16 = h5py.h5t.IEEE_F32LE.copy()  # which NumPy has no type for
         bfloat16.set_fields(15, 7, 8, 0, 7)
@@ -157,9 +158,9 @@ def test_hdf5_is_mapped_where_it_can_be(tmp_path, options):
     for dtype in ("<f4", ">f8", "<f2", "<i2"):
         assert isinstance(features.open(dtype), np.memmap)
         np.testing.assert_array_equal(features.open(dtype), stored.astype(dtype))
-    for name, expected in read.items():
+    for name in ("chunks", "compressed", "compact"):
         assert isinstance(features.open(name), StoredSteps)
-        np.testing.assert_array_equal(features.load(name), expected)
+        np.testing.assert_array_equal(features.load(name), stored)
     assert isinstance(features.open("bfloat16"), StoredSteps)
     np.testing.assert_allclose(features.load("bfloat16"), stored, rtol=0.01)
 
@@ -449,6 +450,37 @@ def test_ids_stay_in_their_folder(tmp_path, video_id, text):
     np.save(tmp_path / "a.npy", np.zeros((2, 3)))
     with pytest.raises(UserError, match=text):
         FeatureFiles(tmp_path / "feats").load(video_id)
+
+
+def test_hdf5_that_was_written_in_part(tmp_path):
+    """As by a program that was killed, after it had told HDF5 how large all would be."""
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file.create_dataset("one_piece", (50, 7), "f4")
+        file.create_dataset("no_chunk", (50, 7), "f4", chunks=(20, 4))
+        file.create_dataset("some_chunks", (50, 7), "f4", chunks=(20, 4))[:40] = 1
+    features = FeatureFiles(tmp_path / "all.h5")
+    for name, told in (
+        ("one_piece", "nothing of it was written"),
+        ("no_chunk", "nothing of it was written"),
+        ("some_chunks", "only 4 of its 6 chunks were written"),
+    ):
+        with pytest.raises(UserError, match=rf"{name}' is not whole: {told}.* write it again"):
+            features.load(name)
+
+
+def test_hdf5_by_a_filter_that_is_not_here(tmp_path):
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_chunk((4, 3))
+    properties.set_filter(32001, h5py.h5z.FLAG_OPTIONAL, ())  # Blosc's number
+    space = h5py.h5s.create_simple((4, 3))
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        for name, skipped_filters in ((b"packed", 0), (b"plain", 1)):
+            created = h5py.h5d.create(file.id, name, h5py.h5t.IEEE_F32LE, space, properties)
+            created.write_direct_chunk((0, 0), np.ones((4, 3), "<f4").tobytes(), skipped_filters)
+    features = FeatureFiles(tmp_path / "all.h5")
+    assert (features.load("plain") == 1).all()  # it says that this chunk went through no filter
+    with pytest.raises(UserError, match=r"packed' cannot be read .* no filter 32001.* without"):
+        features.load("packed")
 
 
 def test_what_hdf5_features_may_not_be(tmp_path):
