@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_actionformer.errors import UserError
 
+FEATS_DTYPES = ("float32", "float16")  # in which features are kept and handed on
 _STEPS_AT_ONCE = 4096  # that are read and looked through
 
 

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from absl import logging
 
+from keras_actionformer.checks import choice
+from keras_actionformer.data.arrays import FEATS_DTYPES
 from keras_actionformer.data.examples import make_items, read_sequences
 from keras_actionformer.data.feature_checks import late_problem, length_problem, stop_at_error
 from keras_actionformer.data.windows import Lengths, sliding_windows, truncate
@@ -131,8 +133,7 @@ def train_dataset(
         argument out of its range.
     """
     check_seed(seed)
-    if feats_dtype not in ("float32", "float16"):
-        raise UserError(f'feats_dtype must be "float32" or "float16", but it is {feats_dtype!r}.')
+    choice("feats_dtype", feats_dtype, *FEATS_DTYPES)
     index, num_parts = part
     if not 0 <= index < num_parts or batch_size % num_parts:
         raise UserError(

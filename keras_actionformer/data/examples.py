@@ -64,25 +64,26 @@ def read_sequences(videos, features, downsample_rate, lengths, cache_bytes, feat
             features.load(video.video_id)
     sequences, cached_bytes = [], 0
     for video in videos:
-        feats = features.load(video.video_id)[::downsample_rate]
-        stop_at_error(constant_problem(video, feats, features.describe(video.video_id)))
+        where = features.describe(video.video_id)
+        feats = features.load(video.video_id)
+        read_again = _read_again(features, video.video_id, feats.shape)
+        feats = feats[::downsample_rate]
+        stop_at_error(constant_problem(video, feats, where))
         num_steps, feats_dim = feats.shape
         if sequences and feats_dim != sequences[0].feats_dim:
             raise UserError(
-                f"{features.describe(video.video_id)} has {feats_dim} channels but that of "
+                f"{where} has {feats_dim} channels but that of "
                 f"{videos[0].video_id!r} has {sequences[0].feats_dim}; all must be equal."
             )
-        if lengths.resize_to is not None:
-            feats = resize_feats(feats, lengths.resize_to, lengths.resize_method)
-        feats = in_dtype(feats, feats_dtype, features.describe(video.video_id))
+        feats = as_trained(feats, lengths, feats_dtype, where)
         feats_len = len(feats)
         if cached_bytes + feats.nbytes <= cache_bytes:
             cached_bytes += feats.nbytes
             window = _window_of(np.ascontiguousarray(feats))
         elif lengths.resize_to is None:
-            window = _window_of_file(features, video.video_id, downsample_rate)
+            window = _window_of_file(read_again, downsample_rate)
         else:
-            window = _window_of_resized(features, video.video_id, downsample_rate, lengths)
+            window = _window_of_resized(read_again, downsample_rate, lengths)
         sequences.append(Sequence(num_steps, feats_len, feats_dim, window))
     logging.info(
         "Features of %d videos read, %.0f MB of them kept in memory.",
@@ -92,20 +93,60 @@ def read_sequences(videos, features, downsample_rate, lengths, cache_bytes, feat
     return sequences
 
 
+def as_trained(feats, lengths, feats_dtype, where):
+    """Features of a video as a training keeps them.
+
+    Args:
+      feats: float32 (T, C), all finite.
+      lengths: `Lengths`, which may say that they are resized.
+      feats_dtype: `"float32"` or `"float16"`.
+      where: str, what a message calls them.
+
+    Raises:
+      UserError: they are too large for `feats_dtype`, or too small.
+    """
+    if lengths.resize_to is not None:
+        feats = resize_feats(feats, lengths.resize_to, lengths.resize_method)
+    if feats_dtype == "float16" and 0 < np.abs(feats).max() < np.finfo(feats_dtype).tiny:
+        raise UserError(
+            f"{where} has values of {np.abs(feats).max():.4g} at most, but below "
+            f"{np.finfo(feats_dtype).tiny:.4g} {feats_dtype} has few digits, or none; leave "
+            "feats_dtype at 'float32', or scale the features."
+        )
+    return in_dtype(feats, feats_dtype, where)
+
+
+def _read_again(features, video_id, shape):
+    """Opens features that were read before, as often as it is called.
+
+    They have been checked: were they other ones now, a training would go on with anything.
+    """
+
+    def open_features():
+        feats = features.open(video_id)
+        if feats.shape != shape:
+            raise UserError(
+                f"{features.describe(video_id)} had the shape {shape} when the training began, but "
+                f"has {feats.shape} now; put the first one back, and leave files as they are while "
+                "a training reads them."
+            )
+        return feats
+
+    return open_features
+
+
 def _window_of(feats):
     return lambda start, length: feats[start : start + length]
 
 
-def _window_of_file(features, video_id, rate):
+def _window_of_file(read_again, rate):
     """Reads no more than the window's steps, where the file's format allows that."""
-    return lambda start, length: features.open(video_id)[
-        start * rate : (start + length - 1) * rate + 1 : rate
-    ]
+    return lambda start, length: read_again()[start * rate : (start + length - 1) * rate + 1 : rate]
 
 
-def _window_of_resized(features, video_id, rate, lengths):
+def _window_of_resized(read_again, rate, lengths):
     return lambda start, length: resize_feats(
-        features.open(video_id)[::rate], lengths.resize_to, lengths.resize_method
+        read_again()[::rate], lengths.resize_to, lengths.resize_method
     )[start : start + length]
 
 

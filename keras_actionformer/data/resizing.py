@@ -55,10 +55,16 @@ def _around(position, num_steps):
     return left, right, (position - left.astype(np.float32))[..., None]
 
 
+def _to_half(x):
+    """Rounds float32 to the 11 bits of float16, also beyond its range, as `ResizeTo` does."""
+    fraction, exponent = np.frexp(x)
+    return np.ldexp(np.round(fraction * 2048) / 2048, exponent)
+
+
 def _roi_align(feats, num_steps):
     """`"roi_align"` of `resize_feats`; the sequence's end is rounded to float16, too."""
-    feats = feats.astype(np.float16).astype(np.float32)
-    box = np.float32(np.float16(len(feats))) / np.float32(num_steps)  # old steps of a new one
+    box = _to_half(np.float32(len(feats))) / np.float32(num_steps)  # old steps of a new one
+    feats = _to_half(feats)
     samples = int(np.ceil(box))
     place = np.arange(num_steps, dtype=np.float32)[:, None]
     nth = np.arange(samples, dtype=np.float32)

@@ -80,7 +80,7 @@ class ResizeTo(keras.layers.Layer):
         }
 
 
-_WIDE = range(11, 16)  # powers of two from which on float16 leaves out whole numbers
+_WIDE = range(11, 24)  # powers of two from which on 11 bits leave out whole numbers
 
 
 def _to_half(x):

@@ -15,6 +15,7 @@ import ml_collections
 from ml_collections import config_dict
 
 from keras_actionformer.checks import check_class_weights, number, shown, whole
+from keras_actionformer.data.arrays import FEATS_DTYPES
 from keras_actionformer.data.batches import check_seed
 from keras_actionformer.data.features import UNEQUAL_STREAMS
 from keras_actionformer.data.table_times import PLAIN_UNITS
@@ -229,6 +230,7 @@ def _check_values(config):
         ("data", "outside"): ("error", "keep"),
         ("data", "time_unit"): ("", *PLAIN_UNITS),
         ("data", "missing_features"): ("error", "skip"),
+        ("data", "feats_dtype"): FEATS_DTYPES,
         ("data", "unequal_streams"): UNEQUAL_STREAMS,
     }
     for (section, name), known in choices.items():

@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 
 from keras_actionformer.data.annotations import Video
-from keras_actionformer.data.examples import Sequence, make_items
+from keras_actionformer.data.examples import Sequence, as_trained, make_items
 from keras_actionformer.data.feature_checks import (
     constant_problem,
     late_problem,
@@ -133,11 +133,12 @@ def diagnose(config, data_only=False, progress=None):
     all_videos_are_right = not any(problem.is_error for problem in findings.problems)
     features = findings.attempt(lambda: experiment.features)
     train_videos = _videos(annotations, config.data.train_subset, experiment, features, findings)
-    eval_videos = ()
+    eval_videos, val_videos = (), ()
     for subset in dict.fromkeys((config.data.eval_subset, config.data.val_subset)):
         if subset:
             found = _videos(annotations, subset, experiment, features, eval_findings)
             eval_videos = (*eval_videos, *found)
+            val_videos = found if subset == config.data.val_subset else ()
     if config.data.eval_subset and not data_only:
         eval_findings.attempt(check_scoring, config)
 
@@ -151,14 +152,14 @@ def diagnose(config, data_only=False, progress=None):
                 suspect = experiment.settings_warnings(annotations, train_videos, num_batches)
                 for sentence in suspect:
                     findings.add(sentence, is_error=False)
-        train = _read(train_videos, features, experiment.timing, findings, tick)
+        train = _read(train_videos, features, experiment, findings, tick, train_videos)
         if data_only:
             train = _of_one_width(train, features, findings)
         _check_times(train, findings, check_durations=config.data.check_durations)
         if train and len(train) == len(train_videos):
             findings.attempt(_make_items, train, experiment.lengths)
         evaluation = _read(
-            eval_videos, features, experiment.timing, eval_findings, tick, is_training=False
+            eval_videos, features, experiment, eval_findings, tick, val_videos, is_training=False
         )
         _check_times(evaluation, eval_findings, is_training=False)
     for problem in eval_findings.problems:
@@ -261,8 +262,13 @@ def _ticker(progress, total):
     return lambda: progress is not None and progress(next(done), total)
 
 
-def _read(videos, features, timing, findings, tick, is_training=True):
-    """Reads the features of videos; returns a `_VideoFeatures` for each that can be read."""
+def _read(videos, features, experiment, findings, tick, kept, is_training=True):
+    """Reads the features of videos; returns a `_VideoFeatures` for each that can be read.
+
+    Of the videos `kept` a training keeps them in the type that the configuration names.
+    """
+    timing, feats_dtype = experiment.timing, experiment.config.data.feats_dtype
+    kept = {video.video_id for video in kept if feats_dtype != "float32"}  # which they are
     for video in videos:
         findings.attempt(timing.grid_of, video, 1)
     missing = [video for video in videos if not features.has(video.video_id)]
@@ -282,9 +288,10 @@ def _read(videos, features, timing, findings, tick, is_training=True):
         feats = findings.attempt(features.load, video.video_id)
         if feats is None:
             continue
-        feats = feats[:: timing.downsample_rate]
-        problem = constant_problem(video, feats, features.describe(video.video_id))
-        findings.add_if(problem, may_be_error=is_training)
+        feats, where = feats[:: timing.downsample_rate], features.describe(video.video_id)
+        findings.add_if(constant_problem(video, feats, where), may_be_error=is_training)
+        if video.video_id in kept:
+            findings.attempt(as_trained, feats, experiment.lengths, feats_dtype, where)
         grid = findings.attempt(timing.grid_of, video, len(feats))
         if grid is not None:
             limits = float(feats.min()), float(feats.max())

@@ -15,6 +15,7 @@ from keras_actionformer.data.batches import (
     count_items,
     evaluation_items,
     steps_per_epoch,
+    told_by_batch,
     train_dataset,
 )
 from keras_actionformer.data.examples import Sequence, make_items, resize_feats, segments_to_grid
@@ -355,7 +356,7 @@ def test_features_that_do_not_fit_the_durations(small_set, caplog):
         (dict(first_epoch=2), "first of epochs must lie in 0..1"),
         (dict(fps=None), "Video 'v0' has no 'fps' in the annotations"),
         (dict(downsample_rate=0), "downsample_rate must be a whole number"),
-        (dict(feats_dtype="bfloat16"), "feats_dtype must be .* but it is 'bfloat16'"),
+        (dict(feats_dtype="bfloat16"), "feats_dtype must be .* but is 'bfloat16'"),
         (dict(window_steps=7), "window_steps must be at most max_seq_len=6, but it is 7"),
         (dict(window_steps=0), "window_steps must be a whole number"),
         (dict(window_steps=4, window_overlap=1), "window_overlap must lie in"),
@@ -430,6 +431,34 @@ def test_features_beyond_half_precision_are_refused(small_set):
     feats[4, 1] = -65_519
     np.save(features.paths("v3")[0], feats)
     stream(videos, features, feats_dtype="float16", **arguments)
+
+
+def test_features_below_half_precision_are_refused(small_set):
+    videos, features = small_set
+    feats = np.eye(9, 3) * 6.1e-5  # float16 has all its digits from 6.104e-05 on
+    np.save(features.paths("v3")[0], feats)
+    arguments = dict(max_seq_len=6, batch_size=1, **GRID)
+    with pytest.raises(UserError, match="v3.npy' has values of 6.1e-05 at most, but below 6.104e"):
+        stream(videos, features, feats_dtype="float16", **arguments)
+    stream(videos, features, feats_dtype="float32", **arguments)
+    feats[4, 1] = 6.2e-5
+    np.save(features.paths("v3")[0], feats)
+    stream(videos, features, feats_dtype="float16", **arguments)
+
+
+@pytest.mark.parametrize("resize_to", [None, 6])
+def test_features_that_are_replaced_after_they_were_read(small_set, resize_to):
+    videos, features = small_set
+    arguments = dict(max_seq_len=6, batch_size=1, cache_bytes=0, resize_to=resize_to, **GRID)
+    dataset = stream(videos, features, **arguments)
+    path = features.paths("v3")[0]
+    feats = np.load(path)
+    for other in (feats[:, :1], feats[:2]):  # of one channel NumPy would make three
+        np.save(path, other)
+        with pytest.raises(Exception, match="had the shape") as caught:  # TensorFlow's own
+            batches(dataset)
+        told = f"had the shape {feats.shape} when the training began, but has {other.shape} now"
+        assert told in told_by_batch(caught.value)
 
 
 def test_tensorflow_takes_the_features_over_uncopied():

@@ -2,11 +2,25 @@
 
 import fractions
 
+import keras
 import numpy as np
 import pytest
 
 from keras_actionformer.data.resizing import ResizedSteps, resize_feats
 from keras_actionformer.errors import UserError
+from keras_actionformer.network.resizing import ResizeTo
+
+
+@pytest.mark.parametrize("num_steps", [3, 70_050])
+def test_roi_align_beyond_what_float16_holds(num_steps):
+    """It would make such features, and such lengths, infinite. `detect` rounds them to 11 bits."""
+    feats = np.linspace(1, 2, num_steps, dtype="float32")[:, None]
+    feats = np.hstack([feats, 100_001 * feats])
+    resized = resize_feats(feats, 3, "roi_align")
+    if num_steps == 3:
+        np.testing.assert_array_equal(resized[:, 1], [100_032, 150_016, 200_064])
+    found, _ = ResizeTo(3, "roi_align")(feats[None], np.array([num_steps], "int32"))
+    np.testing.assert_allclose(resized, keras.ops.convert_to_numpy(found[0]), rtol=1e-3)
 
 
 def test_resizing_by_hand():

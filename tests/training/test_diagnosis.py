@@ -106,6 +106,16 @@ def with_value(value):
     return put
 
 
+def in_half(largest):
+    """A fault: features to be kept as float16, some of which are not up to it."""
+
+    def plant(folder, config):
+        config.data.feats_dtype = "float16"
+        feats(lambda x: x / abs(x).max() * largest)(folder, config)
+
+    return plant
+
+
 def as_npz(folder, config):
     for path in (folder / "feats").iterdir():
         np.savez(path.with_suffix(".npz"), features=np.load(path))
@@ -161,6 +171,7 @@ FAULTS = [
     ("no step kept", setting("data", "downsample_rate", 0), "downsample_rate must be at least 1"),
     ("negative seed", setting(None, "seed", -1), "seed must be 0 or more"),
     ("large seed", setting(None, "seed", 2**32), "seed must be 0 or more"),
+    ("other type", setting("data", "feats_dtype", "float61"), "feats_dtype must be one of float32"),
     ("stride is a text", setting("data", "stride_frames", "4"), "data.stride_frames must be"),
     ("no channels", setting("model", "input_dim", 0), "must set model.input_dim: it is 0"),
     # The annotation file.
@@ -234,6 +245,8 @@ FAULTS = [
     ("complex", feats(lambda x: x.astype("complex64")), "must hold real numbers"),
     ("other key", as_npz, "has no array 'feats', only 'features'"),
     ("zeros", feats(np.zeros_like), "v1.npy' holds only zeros"),
+    ("beyond float16", in_half(1e5), "v1.npy' has values up to 1e+05, beyond 65504, the largest"),
+    ("below float16", in_half(1e-6), "v1.npy' has values of 1e-06 at most, but below 6.104e-05"),
     ("constant", feats(lambda x: np.tile(x[:1], (len(x), 1))), "is the same at every step"),
 ]
 
@@ -268,6 +281,19 @@ def test_a_fault_is_found_and_stops_the_training(good, build_once, monkeypatch, 
     with pytest.raises(UserError, match=f"^{re.escape(diagnosis.errors[0])}$"):
         trainer.train(config, folder / "run")
     assert not list((folder / "run").glob("*"))
+
+
+def test_validation_data_is_kept_in_the_type_of_training_data(good):
+    folder, config = good
+    in_half(1e5)(folder, config)
+    feats(lambda x: x / abs(x).max())(folder, config)  # what is learnt is right again
+    feats(lambda x: x / abs(x).max() * 1e5, "v5")(folder, config)
+    assert not diagnose(config).errors  # an evaluation does not keep them
+    config.data.val_subset = "test"
+    (error,) = diagnose(config).errors
+    assert "v5.npy' has values up to 1e+05, beyond 65504" in error
+    with pytest.raises(UserError, match=f"^{re.escape(error)}$"):
+        trainer.train(config, folder / "run")
 
 
 def test_good_data_is_trained_on(good, monkeypatch):
