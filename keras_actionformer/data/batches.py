@@ -56,8 +56,13 @@ def _open_lengths(videos, features, downsample_rate):
     return [-(-features.open(v.video_id).shape[0] // downsample_rate) for v in videos]
 
 
-def steps_per_epoch(num_items, batch_size):
+def steps_per_epoch(num_items, batch_size, num_devices=1):
     """Returns the number of full batches that `num_items` training items give.
+
+    Args:
+      num_items: int.
+      batch_size: int.
+      num_devices: int, how many devices share a batch.
 
     Raises:
       UserError: there is no item, or less than one batch of them.
@@ -65,9 +70,15 @@ def steps_per_epoch(num_items, batch_size):
     if num_items == 0:
         raise UserError("There is no training video; check the name of the training subset.")
     if batch_size < 1 or batch_size > num_items:
+        largest = num_items - num_items % num_devices
+        fix = f"set it to {num_devices}..{largest}"
+        if num_devices > 1:
+            fix += f", a multiple of the {num_devices} devices"
+        if not largest:
+            fix = f"that is too few for {num_devices} devices: train on {num_items} or fewer"
         raise UserError(
             f"batch_size is {batch_size} but there are {num_items} training videos (or windows of "
-            f"them); set it to 1..{num_items}."
+            f"them); {fix}."
         )
     return num_items // batch_size
 

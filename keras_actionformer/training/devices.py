@@ -33,10 +33,12 @@ class OneDevice:
     Attributes:
       part: two ints, which part of each batch the stream of this process is to make, and of how
         many; see `train_dataset`.
+      number: int, how many devices share each batch, of all processes.
       is_writer: bool, whether this process writes the run's folder; others only read it.
     """
 
     part = (0, 1)
+    number = 1
     is_writer = True
 
     def together(self):
@@ -91,7 +93,7 @@ class Replicas(OneDevice):
     def __init__(self, names):
         import tensorflow as tf
 
-        self._names = names
+        self._names, self.number = names, len(names)
         self._strategy = tf.distribute.MirroredStrategy(names)
 
     def together(self):
@@ -135,7 +137,7 @@ class Shards(OneDevice):
     def __init__(self, names):
         import jax
 
-        self._names = names
+        self._names, self.number = names, len(names)
         self._distribution = keras.distribution.DataParallel(
             devices=names, auto_shard_dataset=False
         )

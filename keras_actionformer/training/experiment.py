@@ -163,14 +163,18 @@ class Experiment:
             "window_overlap": self.lengths.window_overlap,
         }
 
-    def count_batches(self, videos):
+    def count_batches(self, videos, num_devices=1):
         """The number of full batches that training videos, or windows of them, give in an epoch.
+
+        Args:
+          videos: sequence of `Video`.
+          num_devices: int, how many devices share a batch.
 
         Raises:
           UserError: there is no full batch, or less than the optimizer needs for a step.
         """
         num_items = count_items(videos, self.features, self.timing, self.lengths)
-        num_batches = steps_per_epoch(num_items, self.config.train.batch_size)
+        num_batches = steps_per_epoch(num_items, self.config.train.batch_size, num_devices)
         batches_per_step = self.config.train.accumulate_batches
         if batches_per_step > num_batches:
             raise UserError(

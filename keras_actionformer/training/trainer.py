@@ -101,7 +101,7 @@ def _train(config, workdir, resume, before_fit, around_fit, devices):
     if source is not None:
         experiment.check_encoder(source, annotations.videos)
     videos = experiment.training_videos(annotations)
-    steps_per_epoch = experiment.count_batches(videos)
+    steps_per_epoch = experiment.count_batches(videos, devices.number)
     experiment.check_levels(videos)
     for sentence in experiment.settings_warnings(annotations, videos, steps_per_epoch):
         logging.warning("%s", sentence)

@@ -433,6 +433,19 @@ def test_features_beyond_half_precision_are_refused(small_set):
     stream(videos, features, feats_dtype="float16", **arguments)
 
 
+@pytest.mark.parametrize(
+    "num_items, num_devices, fix",
+    [
+        (7, 1, "set it to 1..7."),
+        (7, 2, "set it to 2..6, a multiple of the 2 devices."),
+        (3, 4, "that is too few for 4 devices: train on 3 or fewer."),
+    ],
+)
+def test_a_batch_size_that_is_advised_can_be_shared(num_items, num_devices, fix):
+    with pytest.raises(UserError, match=f"there are {num_items} training videos .*; {fix}$"):
+        steps_per_epoch(num_items, 8, num_devices)
+
+
 def test_features_below_half_precision_are_refused(small_set):
     videos, features = small_set
     feats = np.eye(9, 3) * 6.1e-5  # float16 has all its digits from 6.104e-05 on

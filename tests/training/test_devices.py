@@ -1,6 +1,7 @@
 """Several devices train what one would, and a run goes on with another number of them."""
 
 import json
+import re
 import shutil
 
 import keras
@@ -13,6 +14,7 @@ from helpers.programs import run_here
 from helpers.small_run import small_config, write_data
 from keras_actionformer import UserError
 from keras_actionformer.training import trainer
+from keras_actionformer.training.devices import OneDevice
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="starts the other backend by itself"
@@ -158,6 +160,17 @@ def refusal(data, workdir, devices, **settings):
         trainer.train(config, workdir, devices=devices)
     assert not workdir.exists()
     return str(raised.value)
+
+
+def test_a_batch_size_is_advised_that_devices_can_share(data, tmp_path, monkeypatch):
+    several = OneDevice()
+    monkeypatch.setattr(trainer, "find_devices", lambda *_: several)
+    for several.number, fix in (
+        (5, "there are 12 .* set it to 5..10, a multiple of the 5 devices"),
+        (13, "too few for 13 devices: train on 12 or fewer"),
+    ):
+        told = refusal(data, tmp_path / "run", several.number, **{"train.batch_size": 65})
+        assert re.search(fix, told)
 
 
 def test_devices_that_are_not_there_are_refused(data, tmp_path):
