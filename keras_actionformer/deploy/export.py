@@ -101,7 +101,7 @@ def export_detector(
         longest = model.architecture.max_seq_len
         given = sequences_to_try(model, calibration_feats, "calibration_feats")
         calibration = [x[:longest] for x in given]
-        check_calibration(calibration)
+        check_calibration(calibration, model.strides[-1])
         # Made-up features would lie outside of the ranges of these.
         tried = calibration[:_NUM_TRIED] if feats is None else feats
     sequences = sequences_to_try(model, tried)

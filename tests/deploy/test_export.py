@@ -536,7 +536,11 @@ def test_given_features_are_those_compared(converter, tmp_path, model):
         ),
         (
             {"format": "tflite", "precision": "int8", "calibration_feats": [np.eye(9, 5)]},
-            "calibration_feats have 9 steps in all, but .* need 100 or more: give a dozen rec",
+            "calibration_feats have 9 steps in sequences of 4 or more .* need 100 or more: give a",
+        ),
+        (
+            {"format": "tflite", "precision": "int8", "calibration_feats": [np.eye(3, 5)] * 60},
+            "calibration_feats have 0 steps in sequences of 4 or more .* need 100 or more: give a",
         ),
         (
             {"format": "tflite", "precision": "int8", "calibration_feats": [np.ones((60, 5))] * 3},
