@@ -123,10 +123,11 @@ class DetectorApp:
         except UserError as error:
             raise HTTPException(400, str(error)) from None
         rows = await self._batches.answer(asked.instances)
-        failed = [row for row in rows if isinstance(row, Exception)]
-        if failed:
-            reason = f"{type(failed[0]).__name__}: {first_line(failed[0])}"
-            raise HTTPException(500, f"The model failed ({reason}).")
+        for i, row in enumerate(rows):
+            if isinstance(row, Exception):
+                where = f"{'inputs.feats' if asked.by_columns else 'instances'}[{i}]"
+                reason = f"{type(row).__name__}: {first_line(row)}"
+                raise HTTPException(500, f"The model failed on {where} ({reason}).")
         return _json(await in_thread(server_json.write_predictions, rows, asked.by_columns))
 
     async def refuse(self, request, error):

@@ -138,7 +138,9 @@ class ServedSavedModel:
         outputs = self._signature(**{name: tf.constant(array) for name, array in inputs.items()})
         arrays = {name: tensor.numpy() for name, tensor in outputs.items()}
         if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise FloatingPointError("an output is not finite, which JSON cannot tell")
+            raise FloatingPointError(
+                "it computes NaN or infinite numbers: are the features such as it was trained on?"
+            )
         return [{name: array[i] for name, array in arrays.items()} for i in range(len(instances))]
 
 

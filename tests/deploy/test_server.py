@@ -486,7 +486,8 @@ def test_compressed_bodies_are_refused(port):
 def test_an_exception_in_the_model(port):
     good, bad = {"feats": ONE}, {"feats": [[POISON] * 4]}
     status, answer = ask(port, "POST", PATH, json.dumps({"instances": [good, bad]}))
-    assert status == 500 and "The model failed (InvalidArgumentError: " in answer["error"]
+    assert status == 500
+    assert "The model failed on instances[1] (InvalidArgumentError: " in answer["error"]
     predict(port, {"instances": [good]})
 
 
