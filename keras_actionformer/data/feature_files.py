@@ -5,6 +5,7 @@ their values and widths are.
 """
 
 import bisect
+import contextlib
 import dataclasses
 import functools
 import math
@@ -185,7 +186,7 @@ class Hdf5Stream:
         is_written = stored.get_storage_size() == dataset.nbytes > 0
         is_as_in_memory = stored.get_type() == h5py.h5t.py_create(dataset.dtype)
         if not (is_in_one_piece and is_written and is_as_in_memory):
-            return StoredSteps(path, dataset, _missing_filters(dataset))
+            return _Hdf5Steps(path, dataset, self.file)
         with told_if_unreadable(f"Feature file '{path}' cannot be read"):
             return np.memmap(self.file, dataset.dtype, "r", stored.get_offset(), dataset.shape)
 
@@ -246,6 +247,33 @@ class StoredSteps:
     def __getitem__(self, steps):
         with told_if_unreadable(f"Feature file '{self._path}' cannot be read", self._fix):
             return self._stored[steps]
+
+
+class _Hdf5Steps(StoredSteps):
+    """As `StoredSteps`, of a file that may be cut short while it is open.
+
+    Args:
+      path: `pathlib.Path`, what messages call them.
+      dataset: `h5py.Dataset`.
+      file: `pathlib.Path` of its file.
+    """
+
+    def __init__(self, path, dataset, file):
+        super().__init__(path, dataset, _missing_filters(dataset))
+        self._file, self._opened = file, os.stat(file)
+
+    def __getitem__(self, steps):
+        feats = super().__getitem__(steps)
+        with contextlib.suppress(OSError):  # it is gone; what was opened can be read all the same
+            now = os.stat(self._file)
+            # HDF5 reads zeros behind the end of a file.
+            if os.path.samestat(now, self._opened) and now.st_size < self._opened.st_size:
+                raise UserError(
+                    f"Feature file '{self._path}' was cut short while it was read: its file had "
+                    f"{self._opened.st_size} bytes and has {now.st_size} now; start again once it "
+                    "is written."
+                )
+        return feats
 
 
 def _check_is_whole(path, dataset):

@@ -91,6 +91,8 @@ def _check_feats(feats, channels, name):
             raise TypeError
         if feats.dtype.kind not in "biuf":
             feats = feats.astype("float32")
+    except UserError:  # of a file
+        raise
     except (TypeError, ValueError):
         dtype = getattr(feats, "dtype", None)
         of = f" of {dtype}" if isinstance(dtype, np.dtype) else ""

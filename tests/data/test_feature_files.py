@@ -10,6 +10,7 @@ import pytest
 from helpers.torch_writer import write_checkpoint
 from keras_actionformer.data.feature_files import StoredSteps
 from keras_actionformer.data.features import FeatureFiles
+from keras_actionformer.detection.inputs import open_sequences
 from keras_actionformer.errors import UserError
 
 
@@ -466,6 +467,23 @@ def test_hdf5_that_was_written_in_part(tmp_path):
     ):
         with pytest.raises(UserError, match=rf"{name}' is not whole: {told}.* write it again"):
             features.load(name)
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_hdf5_that_is_cut_short_while_it_is_read(tmp_path, compression):
+    path, stored = tmp_path / "all.h5", np.random.default_rng(0).normal(size=(500, 7))
+    with h5py.File(path, "w") as file:
+        file.create_dataset("v", data=stored, chunks=(20, 7), compression=compression)
+    feats = FeatureFiles(path).open("v")
+    path.rename(tmp_path / "old.h5")
+    np.testing.assert_array_equal(feats[:], stored)  # what was opened
+    path.write_bytes(b"of another file")
+    np.testing.assert_array_equal(feats[:], stored)
+    (tmp_path / "old.h5").rename(path)
+    os.truncate(path, path.stat().st_size // 2)
+    for read in (lambda: feats[:], lambda: open_sequences(feats, 7)):
+        with pytest.raises(UserError, match="all.h5/v' (was cut short while it|cannot be read)"):
+            read()
 
 
 def test_hdf5_by_a_filter_that_is_not_here(tmp_path):
