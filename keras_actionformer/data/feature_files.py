@@ -259,7 +259,7 @@ class _Hdf5Steps(StoredSteps):
     """
 
     def __init__(self, path, dataset, file):
-        super().__init__(path, dataset, _missing_filters(dataset))
+        super().__init__(path, dataset, _missing_filters(dataset) or "copy or write it again")
         self._file, self._opened = file, os.stat(file)
 
     def __getitem__(self, steps):

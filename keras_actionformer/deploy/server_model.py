@@ -102,7 +102,10 @@ class ServedSavedModel:
         # Whatever TensorFlow has to say about a file from elsewhere.
         except Exception as error:
             reason = f"{type(error).__name__}: {first_line(error)}"
-            raise UserError(f"The SavedModel '{folder}' cannot be used ({reason}).") from error
+            raise UserError(
+                f"The SavedModel '{folder}' cannot be used ({reason}); copy it again, or export "
+                "the model again."
+            ) from error
 
     def detect(self, instances):
         """Runs the model on sequences of any lengths.

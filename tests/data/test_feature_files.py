@@ -481,8 +481,9 @@ def test_hdf5_that_is_cut_short_while_it_is_read(tmp_path, compression):
     np.testing.assert_array_equal(feats[:], stored)
     (tmp_path / "old.h5").rename(path)
     os.truncate(path, path.stat().st_size // 2)
+    told = "all.h5/v' (was cut short while it was read|cannot be read .* copy)"
     for read in (lambda: feats[:], lambda: open_sequences(feats, 7)):
-        with pytest.raises(UserError, match="all.h5/v' (was cut short while it|cannot be read)"):
+        with pytest.raises(UserError, match=told):
             read()
 
 
