@@ -86,6 +86,15 @@ def test_training_data_start_tensorflow_quietly(tmp_path):
     assert standard_error(code) == ""
 
 
+def test_the_devices_of_a_training_are_looked_for_quietly():
+    code = (
+        "from keras_actionformer import default_config, train\n"
+        "from keras_actionformer.training.devices import find_devices\n"
+        "find_devices(1, default_config().train)"
+    )
+    assert standard_error(code) == ""
+
+
 def test_a_program_loads_keras_without_what_it_does_not_use():
     """Where they are installed, TensorFlow and Keras would load them; they can be loaded later."""
     code = (

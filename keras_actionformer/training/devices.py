@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from keras_actionformer.errors import UserError, counted
-from keras_actionformer.quiet import quiet_start
+from keras_actionformer.quiet import look_for_devices, quiet_start
 from keras_actionformer.training.hosts import NUM_PROCESSES
 
 ALL = "all"
@@ -229,6 +229,7 @@ def _on_tensorflow(devices, train):
             "train() makes its own strategy: call it outside of the scope of one, with "
             f"devices='all' or a number of them; {_SEVERAL_HOSTS}."
         )
+    look_for_devices()
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     names = [device.name.removeprefix("/device:") for device in found]
     num = _number(devices, names)
