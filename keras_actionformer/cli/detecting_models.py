@@ -104,8 +104,7 @@ def exported_model(folder, settings, fuses):
     """
     fusion = default_fusion()
     override(settings, fusion=fusion if fuses else None)
-    with quiet_start():
-        model = ExportedModel(folder, num_threads=os.cpu_count())
+    model = ExportedModel(folder, num_threads=os.cpu_count())
     told = model.told
 
     def detect(video_id, feats, fps, duration_sec):

@@ -20,7 +20,7 @@ from keras_actionformer.errors import UserError, counted
 from keras_actionformer.extras import import_extra
 from keras_actionformer.files import told_if_unreadable
 from keras_actionformer.presets.folder import read_part
-from keras_actionformer.quiet import without_warnings
+from keras_actionformer.quiet import quiet_start, without_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -129,7 +129,8 @@ class ExportedModel:
         }[runtime]
         options = {"signature": signature} if runtime == "tensorflow" else {}
         try:
-            self._run = open_model(path, num_threads, **options)
+            with quiet_start():
+                self._run = open_model(path, num_threads, **options)
         except UserError:
             raise
         except Exception as error:  # each runtime has its own

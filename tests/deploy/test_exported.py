@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports are made with TensorFlow"
 )
 
+ROOT = pathlib.Path(__file__).parents[2]
 # What a service may send along with the four sequences; 0 is "not given".
 FPS = (0.0, 30.0, 12.5, 0.0)
 DURATION_SEC = (0.0, 4.0, 0.0, 0.5)
@@ -138,6 +140,20 @@ def test_a_process_that_has_tensorflow_alone(export, expected, tmp_path):
     outputs = np.load(tmp_path / "out.npz")
     for row, detections in enumerate(expected):
         assert_detects(outputs, row, detections)
+
+
+@pytest.mark.parametrize("format", ["saved_model", "tflite"])
+def test_a_runtime_starts_without_its_messages(export, format):
+    code = f"""
+import numpy as np
+from keras_actionformer import ExportedModel
+ExportedModel({str(export(format))!r})(feats=np.zeros((1, 9, {CHANNELS}), "float32"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and not done.stderr, done.stderr
 
 
 @contextlib.contextmanager
