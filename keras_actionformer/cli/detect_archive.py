@@ -155,8 +155,10 @@ def _check_options(beam_options):
 
 
 def _runner_options(beam_options):
-    is_named = any(option.startswith("--runner=") for option in beam_options)
-    return [*beam_options] if is_named else ["--runner=DirectRunner", *beam_options]
+    if any(option.startswith("--runner=") for option in beam_options):
+        return [*beam_options]
+    # Each process of this machine would tell 20 lines of itself; of two values Beam takes the last.
+    return ["--runner=DirectRunner", "--default_sdk_harness_log_level=ERROR", *beam_options]
 
 
 def _settings(model, job):

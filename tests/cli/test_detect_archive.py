@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from helpers.models import CHANNELS, small_model
-from helpers.programs import ROOT, run_here
+from helpers.programs import ROOT, run_here, run_program
 from helpers.videos import write_video
 from keras_actionformer import ActionFormer, load_detections
 from keras_actionformer.data.encoder_records import SAMPLING
@@ -96,6 +96,17 @@ def test_videos_are_encoded_as_in_the_training(tmp_path):
     (found,) = load_detections(tmp_path / "found" / "detections-00000.jsonl").values()
     (expected,) = load_detections(tmp_path / "found.json").values()
     np.testing.assert_allclose(found.segments_sec, expected.segments_sec, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_two_processes_do_as_one_and_say_little(archive):
+    run_here(archive, "detect-archive", *OPTIONS, "--output=one")
+    two = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+    done = run_program(archive, "detect-archive", *OPTIONS, "--output=two", "--", *two)
+    assert done.returncode == 1, done.stderr
+    assert "Pipeline_options" not in done.stderr and "sdk_worker" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 4, done.stderr
+    assert contents(archive / "two") == contents(archive / "one")
 
 
 @pytest.mark.slow
