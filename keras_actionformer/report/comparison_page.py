@@ -46,7 +46,7 @@ def _sentence(comparison, difference):
     if not interval.is_real:
         return f"{difference.name} and {base} may be equally good: it may be chance ({ends})."
     better = "better" if interval.value > 0 else "worse"
-    return f"{difference.name} is {better} than {base}, and that is no chance ({ends})."
+    return f"{difference.name} is {better} than {base}, and that is not chance ({ends})."
 
 
 def _chart(comparison, difference):

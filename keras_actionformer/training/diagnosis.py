@@ -376,7 +376,9 @@ def _numbers(annotations, train, evaluation, lengths, pyramid):
     """The statistics of a `Diagnosis`, as far as there is something to count."""
     numbers = annotation_statistics(annotations, _durations_sec(annotations, train + evaluation))
     if train:
-        numbers["features"] = feature_statistics(train + evaluation)
+        # Of few videos none can be spared: the same train and are scored.
+        read = {sequence.video.video_id: sequence for sequence in train + evaluation}
+        numbers["features"] = feature_statistics(list(read.values()))
     if any(len(sequence.video.labels) for sequence in train):
         sequences = [_on_model_grid(sequence, lengths.resize_to) for sequence in train]
         suggested = suggest_pyramid(sequences)

@@ -533,6 +533,13 @@ def test_numbers_by_hand(good):
     assert not pyramid["unlearnt"]
 
 
+def test_videos_that_train_and_are_scored_are_counted_once(good):
+    _, config = good
+    assert diagnose(config).statistics["features"]["videos"] == 6
+    config.data.eval_subset = "training"
+    assert diagnose(config).statistics["features"]["videos"] == 4
+
+
 def test_resized_sequences_are_counted_at_their_new_length(good):
     _, config = good
     config.model.force_upsampling = True
