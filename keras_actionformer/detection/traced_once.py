@@ -27,7 +27,7 @@ class TracedOnce:
             self._num_untraced = 0
 
     def __call__(self, batch):
-        if not self._num_untraced:
+        if self._num_untraced <= 0:  # below it where threads count down at once
             return self._traced(batch)
         self._num_untraced -= 1
         return self._graph(batch)
