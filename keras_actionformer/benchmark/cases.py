@@ -477,9 +477,9 @@ def benchmark_export(model, meter, lengths):
                     calibration_feats=calibration if is_calibrated else None,
                     **options,
                 )
-                exported = ExportedModel(folder, num_threads=os.cpu_count())
             sizes = [file["bytes"] for file in manifest["files"].values()]
             yield Measurement(name, "MB", (sum(sizes) / 1e6,))
+            exported = ExportedModel(folder, num_threads=os.cpu_count())
             for length in lengths:
                 inputs = {
                     "feats": _feats(model, length, 1),
