@@ -16,6 +16,7 @@ import tempfile
 import threading
 
 from keras_actionformer.errors import UserError
+from keras_actionformer.extras import import_extra
 
 # Information and warnings of TensorFlow's C++ part, that there is no NVIDIA driver to load,
 # what its converters say of a graph in their own language, and what LiteRT runs on.
@@ -91,11 +92,17 @@ def import_keras():
 
     JAX, SciPy, matplotlib and OpenCV take a third of the time, for parts that no program uses: a
     converter and a training of TensorFlow's, and Keras' drawing. Afterwards they can be imported.
+
+    Raises:
+      UserError: the backend is not installed.
     """
-    unused = ("matplotlib", "cv2")
-    if _backend() == "tensorflow":
+    backend, unused = _backend(), ("matplotlib", "cv2")
+    if backend == "tensorflow":
         unused = (*unused, "jax", "scipy")
     with quiet_start(), _as_if_absent(*unused):
+        if backend in ("jax", "torch"):  # Keras would end in a traceback
+            extra = "jax" if backend == "jax" else None
+            import_extra(backend, backend, extra, f"KERAS_BACKEND={backend}")
         import keras  # noqa: F401
 
 

@@ -108,6 +108,19 @@ def test_a_program_loads_keras_without_what_it_does_not_use():
     assert standard_error(code) == ""
 
 
+def test_a_backend_that_is_not_installed_is_told():
+    code = (
+        "import sys; sys.modules['jax'] = None\n"
+        "from keras_actionformer.cli import main\n"
+        "sys.argv[1:] = ['summary', '--preset=simulated']\n"
+        "try: main()\n"
+        "except SystemExit as end: assert end.code == 2, end.code"
+    )
+    told = standard_error(code, KERAS_BACKEND="jax")
+    assert told.startswith("summary: KERAS_BACKEND=jax needs jax: pip install"), told
+    assert told.count("\n") == 1 and "keras-actionformer[jax]" in told
+
+
 def test_a_program_without_standard_error():
     code = (
         "import os, sys; os.close(2); sys.stderr = None\n"
