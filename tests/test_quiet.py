@@ -108,6 +108,18 @@ def test_a_program_loads_keras_without_what_it_does_not_use():
     assert standard_error(code) == ""
 
 
+@pytest.mark.slow
+def test_a_program_starts_jax_quietly():
+    pytest.importorskip("jax")
+    code = (
+        "import sys\n"
+        "from keras_actionformer.cli import main\n"
+        "sys.argv[1:] = ['summary', '--preset=simulated']\n"
+        "main()"
+    )
+    assert standard_error(code, KERAS_BACKEND="jax") == ""
+
+
 def test_a_backend_that_is_not_installed_is_told():
     code = (
         "import sys; sys.modules['jax'] = None\n"

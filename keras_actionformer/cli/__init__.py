@@ -93,6 +93,8 @@ def run(verb):
     for stream in (sys.stdout, sys.stderr):  # an ASCII terminal must not stop over a label
         stream.reconfigure(errors="backslashreplace")
     logging.get_absl_handler().setFormatter(_Sentence())
+    # JAX tells which accelerators it lacks, and each step of joining other processes.
+    standard_logging.getLogger("jax").setLevel(standard_logging.WARNING)
     module = importlib.import_module(module_name(verb))
     go_on = explain.how_to_go_on(verb, getattr(module, "GO_ON", None))
     try:

@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import logging
 import os
 import signal
 import sys
@@ -31,7 +30,6 @@ def joined_processes():
         return
     import jax
 
-    logging.getLogger("jax").setLevel(logging.WARNING)  # else it tells of each step of joining
     # It would take SIGTERM for itself, and has nobody whom to tell of it.
     jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(
