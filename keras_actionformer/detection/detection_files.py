@@ -5,7 +5,8 @@ Two forms, told apart by the suffix, and two that are only read:
 * `.json`, the form of ActivityNet submissions:
   `{"results": {video_id: [{"label": name or id, "score": 0.9, "segment": [start_sec, end_sec]}]}}`
 * `.csv` with the header `video,start_sec,end_sec,label,score`, one detection a line; written with
-  commas, and read with semicolons (and then decimal commas) or tabs, too;
+  commas, and read with semicolons (and then decimal commas) or tabs, too, and with the names that
+  the evaluations of ActivityNet and of the reference have for these columns;
 * `.jsonl`, as `detect --watch` writes it: in each line what `.json` has for a detection, and its
   `"video"`;
 * `.json` as `submissions` writes it for a challenge: of EPIC-KITCHENS a label is the `"action"`,
@@ -29,6 +30,7 @@ from keras_actionformer.files import (
 )
 
 _CSV_COLUMNS = ("video", "start_sec", "end_sec", "label", "score")
+_ACTIVITYNET_COLUMNS = ("video-id", "t-start", "t-end", "label", "score")
 # What a file for a challenge calls its videos, and the label of a detection.
 _OF_CHALLENGES = {
     "action_detection": ("results", "action"),
@@ -180,7 +182,7 @@ def _parse_csv(path, text, class_names):
     """Returns {video id: (segments, scores, labels)} as `_parse_json` does."""
     rows, decimal = read_rows(str(path), text)
     header = rows[0][1] if rows else ["an empty file"]
-    if tuple(header) != _CSV_COLUMNS:
+    if tuple(header) not in (_CSV_COLUMNS, _ACTIVITYNET_COLUMNS):
         raise UserError(
             f"{path}: the first line must be {','.join(_CSV_COLUMNS)}, got {','.join(header)}."
         )

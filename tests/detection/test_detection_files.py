@@ -99,6 +99,13 @@ def test_labels_of_csv(tmp_path):
     assert found.labels.tolist() == [1, 0]
 
 
+def test_columns_as_the_evaluation_of_activitynet_names_them(tmp_path):
+    (tmp_path / "a.csv").write_text("video-id,t-start,t-end,label,score\nv,0.5,1.25,run,0.75\n")
+    found = load_detections(tmp_path / "a.csv")["v"]
+    assert found.segments_sec.tolist() == [[0.5, 1.25]]
+    assert found.scores.tolist() == [0.75] and found.names == ["run"]
+
+
 @pytest.mark.parametrize("row", ["v;0,5;1,25;a, b;0,75", "v;0.5;1.25;a, b;0.75"])
 def test_csv_of_a_spreadsheet_with_semicolons(tmp_path, row):
     """Where a comma stands in numbers, such programs write semicolons between cells."""
