@@ -35,6 +35,7 @@ MANIFEST = "manifest.json"
 LABELS, THRESHOLDS = "labels.txt", "thresholds.txt"
 # The file of each format, None where it is a folder.
 FILES = {"saved_model": None, "tflite": "model.tflite", "onnx": "model.onnx"}
+_FIX = "copy all files of the export again, or export the model again"
 # What the names of files begin with that a runtime reads; the others are for people and servers.
 _RUN = ("model.", "saved_model.pb", "variables/")
 # What opens each format; the first is the format's own.
@@ -128,13 +129,8 @@ class ExportedModel:
             "openvino": _open_openvino,
         }[runtime]
         options = {"signature": signature} if runtime == "tensorflow" else {}
-        try:
-            with quiet_start():
-                self._run = open_model(path, num_threads, **options)
-        except UserError:
-            raise
-        except Exception as error:  # each runtime has its own
-            raise UserError(f"'{path}' cannot be opened by {runtime}: {_told(error)}") from error
+        with told_if_unreadable(f"'{path}' cannot be opened by {runtime}"), quiet_start():
+            self._run = open_model(path, num_threads, **options)
         self._failed = f"'{path}' cannot be run by {runtime}"
 
     def __call__(self, **inputs: npt.ArrayLike | None) -> dict[str, np.ndarray]:
@@ -151,12 +147,8 @@ class ExportedModel:
             arrays[name] = _as_input(name, value, spec, arrays.get("feats"))
             if "default" not in spec and name != "feats" and not (arrays[name] > 0).all():
                 raise UserError(f"The input {name!r} must be above 0: {spec['meaning']}.")
-        try:
+        with told_if_unreadable(self._failed, _FIX):
             return self._run(arrays)
-        except Exception as error:
-            raise UserError(
-                f"{self._failed}: {_told(error)} Is it, with its {MANIFEST}, as it was exported?"
-            ) from error
 
     @functools.cached_property
     def told(self) -> Exported:
@@ -247,11 +239,6 @@ class ExportedModel:
         return {name: np.stack([value] * copies) for name, value in inputs.items()}
 
 
-def _told(error):
-    """What a runtime says, its first line."""
-    return (str(error).strip().splitlines() or [repr(error)])[0]
-
-
 def _as_input(name, value, spec, feats):
     """`value` as an array of the shape and dtype of an input; one number becomes one a row."""
     try:
@@ -308,19 +295,18 @@ def _check_files(folder, sha256):
       folder: `pathlib.Path`.
       sha256: dict, of files by name, each in hexadecimal digits, or None where it is not known.
     """
-    fix = "copy all files of the export again, or export the model again"
     for name, expected in sha256.items():
         path = folder / name
         if not path.is_file():
-            raise UserError(f"'{folder}' is not complete: {name} is missing; {fix}.")
+            raise UserError(f"'{folder}' is not complete: {name} is missing; {_FIX}.")
         if expected is None:
             continue
-        with told_if_unreadable(f"'{path}' cannot be read", fix), open(path, "rb") as file:
+        with told_if_unreadable(f"'{path}' cannot be read", _FIX), open(path, "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != expected:
             raise UserError(
                 f"'{path}' is damaged, or of another export: its SHA-256 is {found:.8}..., and not "
-                f"{expected:.8}..., as {MANIFEST} beside it says; {fix}."
+                f"{expected:.8}..., as {MANIFEST} beside it says; {_FIX}."
             )
 
 

@@ -453,7 +453,7 @@ def test_a_manifest_that_tells_of_other_inputs(copy, input, dtype):
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest["inputs"][input]["dtype"] = dtype
     (copy / "manifest.json").write_text(json.dumps(manifest))
-    message = "model.tflite' cannot be run by litert: .* Is it, with its manifest.json, as it was"
+    message = r"model.tflite' cannot be run by litert \(.*\); copy all files of the export again"
     with pytest.raises(UserError, match=message):
         ExportedModel(copy).detect(np.zeros((9, CHANNELS), "float32"))
 
