@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 
+from helpers.archives import needs_safe_unpacking
 from helpers.golden_files import GOLDEN
 from helpers.programs import run_here
 from helpers.recordings import Bouts, write_recordings
@@ -170,6 +171,7 @@ def write_archive(folder):
         file.add(folder / "thumos", "thumos")
 
 
+@needs_safe_unpacking
 def test_little_room_for_a_data_set_that_is_unpacked(tmp_path):
     write_archive(tmp_path)
     for num_bytes in (0, 8_000):

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import pytest
 
+from helpers.archives import needs_safe_unpacking
 from helpers.made_up_scores import made_up
 from helpers.programs import run_here
 from helpers.recordings import Bouts, write_recordings
@@ -179,6 +180,7 @@ def write_archive(folder):
     return feats
 
 
+@needs_safe_unpacking
 @many
 def test_data_sets(tmp_path, num_kills):
     feats = write_archive(tmp_path)
@@ -200,6 +202,7 @@ def test_data_sets(tmp_path, num_kills):
             assert not hidden(folder)
 
 
+@needs_safe_unpacking
 def test_a_data_set_that_was_moved_and_not_yet_linked(tmp_path):
     write_archive(tmp_path)
     for _ in range(2):
