@@ -67,12 +67,13 @@ def without_warnings():
     """Holds back what is logged below errors within the block, by TensorFlow and others alike."""
     from absl import logging
 
-    verbosity = logging.get_verbosity()
+    verbosity, level = logging.get_verbosity(), logging.get_absl_logger().level
     logging.set_verbosity(logging.ERROR)
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
+        logging.get_absl_logger().setLevel(level)  # unset, it is the root's, which may change yet
 
 
 def import_quietly(name):

@@ -76,6 +76,20 @@ def test_names_of_the_library_start_tensorflow_quietly():
     assert standard_error(code) == ""
 
 
+def test_warnings_that_are_held_back_leave_the_level_to_the_root():
+    code = (
+        "import logging\n"
+        "from absl import logging as messages\n"
+        "logging.basicConfig()\n"
+        "from keras_actionformer.quiet import without_warnings\n"
+        "with without_warnings():\n"
+        "    messages.warning('held back')\n"
+        "logging.getLogger().setLevel(logging.INFO)\n"
+        "messages.info('told')"
+    )
+    assert standard_error(code) == "INFO:absl:told\n"
+
+
 def test_training_data_start_tensorflow_quietly(tmp_path):
     code = (
         "from keras_actionformer import *\n"

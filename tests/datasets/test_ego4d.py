@@ -67,7 +67,7 @@ def test_ego4d(tmp_path, caplog):
     )
     val = write_ego4d(tmp_path / "moments_val.json", "val", clip("c3", [label("a", 0, 480.03)]))
     test = write_ego4d(tmp_path / "moments_test_unannotated.json", "test", clip("c4"))
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", "absl"):
         annotations = read_ego4d([train, val, test])
     assert "2 moments under 0.25 s are left out" in caplog.text
     assert "there are 4 categories instead of 110" in caplog.text

@@ -48,7 +48,7 @@ def small_thumos14(folder):
 
 
 def test_thumos14(tmp_path, caplog):
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", "absl"):
         annotations = read_thumos14(small_thumos14(tmp_path))
     assert "2 ambiguous segments are left out" in caplog.text
     # The reference's label ids.

@@ -59,6 +59,7 @@ def run_here(folder, verb, *arguments):
 def _one_verb():
     """Forgets what a verb has defined and set: verbs share names of options, a process has one."""
     names, verbosity = set(flags.FLAGS), logging.get_verbosity()
+    level = logging.get_absl_logger().level
     try:
         yield
     finally:
@@ -67,3 +68,4 @@ def _one_verb():
         for verb in cli.VERBS:
             sys.modules.pop(cli.module_name(verb), None)
         logging.set_verbosity(verbosity)
+        logging.get_absl_logger().setLevel(level)
