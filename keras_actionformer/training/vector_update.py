@@ -294,11 +294,11 @@ def _cut_again(arrays, shapes):
     if [x.shape for x in arrays if x.ndim != 1] != [shape for shape in shapes if len(shape) != 1]:
         return None
     others = iter([x for x in arrays if x.ndim != 1])
-    numbers = np.concatenate([x for x in arrays if x.ndim == 1])
+    vectors = [x for x in arrays if x.ndim == 1]
     sizes = [math.prod(shape) for shape in shapes if len(shape) == 1]
-    if sum(sizes) != len(numbers):
+    if not vectors or sum(sizes) != sum(map(len, vectors)):
         return None
-    vectors = iter(np.split(numbers, np.cumsum(sizes)[:-1]))
+    vectors = iter(np.split(np.concatenate(vectors), np.cumsum(sizes)[:-1]))
     return [next(vectors if len(shape) == 1 else others) for shape in shapes]
 
 

@@ -288,6 +288,19 @@ def test_a_saved_optimizer_goes_on_in_vectors_of_another_length(
         np.testing.assert_array_equal(to_numpy(found), to_numpy(expected))
 
 
+def test_a_saved_optimizer_that_had_made_no_step_changes_nothing():
+    store = {}
+    AdamW(0.1).save_own_variables(store)
+    optimizer = AdamW(0.1)
+    weights = [keras.Variable(np.ones((4, 3)), name="kernel")]
+    optimizer.apply([ops.ones((4, 3))], weights)
+    before = [to_numpy(v) for v in optimizer.variables]
+    with pytest.warns(UserWarning, match="Skipping variable loading"):
+        optimizer.load_own_variables(store)
+    for found, expected in zip(optimizer.variables, before, strict=True):
+        np.testing.assert_array_equal(to_numpy(found), expected)
+
+
 def test_frozen_weights_stay_as_they_are():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.Dense(1)])
     optimizer = AdamW(0.1, use_ema=True, ema_momentum=0.5)
