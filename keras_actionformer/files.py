@@ -4,6 +4,7 @@ import codecs
 import contextlib
 import errno
 import glob
+import hashlib
 import itertools
 import json
 import os
@@ -91,6 +92,12 @@ def read_text(path, kind, errors="strict"):
         raise UserError(
             f"{kind} '{path}' is not UTF-8 text in line {line}; save it as UTF-8."
         ) from None
+
+
+def sha256(path):
+    """Returns the SHA-256 of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path, kind):

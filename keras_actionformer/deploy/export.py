@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -37,7 +36,7 @@ from keras_actionformer.deploy.quantization import (
 )
 from keras_actionformer.errors import UserError
 from keras_actionformer.extras import import_extra
-from keras_actionformer.files import atomic_folder, restore_folder
+from keras_actionformer.files import atomic_folder, restore_folder, sha256
 from keras_actionformer.presets.presets import model_metadata
 from keras_actionformer.quiet import without_warnings
 from keras_actionformer.terminal import RunningLine
@@ -422,7 +421,7 @@ def _manifest(graph, model, folder, function, format, precision):
         "files": {
             path.relative_to(folder).as_posix(): {
                 "bytes": path.stat().st_size,
-                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                "sha256": sha256(path),
             }
             for path in files
         },

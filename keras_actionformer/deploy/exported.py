@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import pathlib
 import re
@@ -18,7 +17,7 @@ from keras_actionformer.deploy.asking import ASK_FOR, as_detections, questions
 from keras_actionformer.deploy.manifest import Exported, told_by
 from keras_actionformer.errors import UserError, counted
 from keras_actionformer.extras import import_extra
-from keras_actionformer.files import told_if_unreadable
+from keras_actionformer.files import sha256, told_if_unreadable
 from keras_actionformer.presets.folder import read_part
 from keras_actionformer.quiet import quiet_start, without_warnings
 
@@ -286,23 +285,23 @@ def _read_manifest(folder):
     return manifest
 
 
-def _check_files(folder, sha256):
+def _check_files(folder, digests):
     """Raises UserError where a file of an export is missing, or not what its manifest tells of.
 
     TFLite and ONNX files have no checksums: one with other bytes may well run, and detect nonsense.
 
     Args:
       folder: `pathlib.Path`.
-      sha256: dict, of files by name, each in hexadecimal digits, or None where it is not known.
+      digests: dict, the SHA-256 of files by name, or None where it is not known.
     """
-    for name, expected in sha256.items():
+    for name, expected in digests.items():
         path = folder / name
         if not path.is_file():
             raise UserError(f"'{folder}' is not complete: {name} is missing; {_FIX}.")
         if expected is None:
             continue
-        with told_if_unreadable(f"'{path}' cannot be read", _FIX), open(path, "rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        with told_if_unreadable(f"'{path}' cannot be read", _FIX):
+            found = sha256(path)
         if found != expected:
             raise UserError(
                 f"'{path}' is damaged, or of another export: its SHA-256 is {found:.8}..., and not "

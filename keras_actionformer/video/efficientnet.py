@@ -11,10 +11,11 @@ import keras
 from keras import layers
 
 from keras_actionformer.extras import import_extra
+from keras_actionformer.files import sha256
 from keras_actionformer.video.encoder import NetworkEncoder
 from keras_actionformer.video.keras_encoders import runner
 from keras_actionformer.video.reading import Framing
-from keras_actionformer.video.torch_weights import read_state, set_weights, sha256
+from keras_actionformer.video.torch_weights import read_state, set_weights
 
 _SIDE = 224  # pixels
 _STEM, _HEAD = 32, 1280  # channels

@@ -13,11 +13,12 @@ import numpy as np
 from keras import layers
 
 from keras_actionformer.errors import UserError
+from keras_actionformer.files import sha256
 from keras_actionformer.video.encoder import NetworkEncoder, Sampling
 from keras_actionformer.video.flow import check_opencv, seconds_a_pair, with_flow
 from keras_actionformer.video.keras_encoders import runner
 from keras_actionformer.video.reading import Framing
-from keras_actionformer.video.torch_weights import read_state, set_weights, sha256
+from keras_actionformer.video.torch_weights import read_state, set_weights
 
 _FRAMES, _SIDE = 16, 224
 _SHORT_SIDE = 256  # of the picture that the square is cut out of

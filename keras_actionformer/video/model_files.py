@@ -7,10 +7,9 @@ import numpy as np
 
 from keras_actionformer.errors import UserError, suggest
 from keras_actionformer.extras import import_extra
-from keras_actionformer.files import told_if_unreadable
+from keras_actionformer.files import sha256, told_if_unreadable
 from keras_actionformer.video.encoder import PICTURES, NetworkEncoder, Sampling
 from keras_actionformer.video.reading import Framing
-from keras_actionformer.video.torch_weights import sha256
 
 _MEAN, _DEVIATION = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 # What a network takes for a pixel x in 0..255, float32 (..., 3) to (..., 3).

@@ -1,7 +1,5 @@
 """Weights that PyTorch saved into a Keras model whose layers are called as PyTorch's modules."""
 
-import hashlib
-
 import keras
 import numpy as np
 
@@ -82,12 +80,6 @@ def set_weights(model, state, path, unused=()):
             f"{path}: these are not the weights of {model.name}: {'; '.join(faults[:8])[:1500]}. "
             "Name the file that belongs to it."
         )
-
-
-def sha256(path):
-    """Returns the SHA-256 of a file, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _as_keras_has_it(layer, value, variable):
