@@ -107,12 +107,13 @@ def as_trained(feats, lengths, feats_dtype, where):
     """
     if lengths.resize_to is not None:
         feats = resize_feats(feats, lengths.resize_to, lengths.resize_method)
-    if feats_dtype == "float16" and 0 < np.abs(feats).max() < np.finfo(feats_dtype).tiny:
-        raise UserError(
-            f"{where} has values of {np.abs(feats).max():.4g} at most, but below "
-            f"{np.finfo(feats_dtype).tiny:.4g} {feats_dtype} has few digits, or none; leave "
-            "feats_dtype at 'float32', or scale the features."
-        )
+    if feats_dtype == "float16":
+        largest, least = np.abs(feats).max(), np.finfo(feats_dtype).tiny
+        if 0 < largest < least:
+            raise UserError(
+                f"{where} has values of {largest:.4g} at most, but below {least:.4g} {feats_dtype} "
+                "has few digits, or none; leave feats_dtype at 'float32', or scale the features."
+            )
     return in_dtype(feats, feats_dtype, where)
 
 

@@ -19,7 +19,7 @@ from keras_actionformer.data.encoder_records import (
     check_same_encoder,
 )
 from keras_actionformer.data.grid import FeatureGrid
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, said_of
 from keras_actionformer.files import read_json, told_if_unreadable, write_json
 from keras_actionformer.remote import exists, is_address
 
@@ -130,11 +130,10 @@ def read_sidecar(feats_path):
     fields = {key: value for key, value in content.items() if key not in ("format", "version")}
     check_keywords(Sidecar, fields, f"{_KIND} '{path}'")
     try:
-        return Sidecar(**fields)
+        with said_of(f"{_KIND} '{path}'"):
+            return Sidecar(**fields)
     except TypeError as error:  # a field lacks
         raise UserError(f"{_KIND} '{path}' is damaged: {error}; extract it again.") from None
-    except UserError as error:
-        raise UserError(f"{_KIND} '{path}': {error}") from None
 
 
 def check_as_trained(told, grid, encoder, downsample_rate=1):

@@ -6,7 +6,7 @@ import numpy as np
 from keras_actionformer.checks import number
 from keras_actionformer.detection.detections import Detections
 from keras_actionformer.detection.inputs import check_sequences, one_each
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, said_of
 
 INPUTS = ("feats", "num_steps", "fps", "duration_sec")
 OUTPUTS = ("detection_segments", "detection_scores", "detection_classes", "num_detections")
@@ -99,7 +99,5 @@ def as_detections(outputs, class_names, answer):
         raise UserError(f"{answer} cannot be used: 'num_detections' is {count}, of {num_rows}.")
     with np.errstate(over="ignore"):  # becomes infinite, which `Detections` tells
         segments_sec, scores = segments_sec.astype("float32"), scores.astype("float32")
-    try:
+    with said_of(f"{answer} cannot be used"):
         return Detections(segments_sec[:count], scores[:count], labels[:count], class_names)
-    except UserError as error:
-        raise UserError(f"{answer} cannot be used: {error}") from error

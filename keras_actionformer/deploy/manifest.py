@@ -7,7 +7,7 @@ from keras_actionformer.checks import check_class_names, from_fields, positive_w
 from keras_actionformer.data.encoder_records import check_record
 from keras_actionformer.data.grid import FeatureGrid
 from keras_actionformer.detection.thresholds import Thresholds, check_thresholds
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import said_of
 
 
 class Exported(NamedTuple):
@@ -41,7 +41,7 @@ def told_by(manifest, source):
     Raises:
       UserError: something in it cannot be.
     """
-    try:
+    with said_of(f"{source} cannot be used"):
         names = check_class_names(manifest.get("class_names"))
         thresholds = from_fields("thresholds", manifest.get("thresholds"), Thresholds)
         return Exported(
@@ -51,5 +51,3 @@ def told_by(manifest, source):
             check_record(manifest.get("encoder")),
             positive_whole("num_streams", manifest.get("num_streams", 1)),  # older ones tell none
         )
-    except UserError as error:
-        raise UserError(f"{source} cannot be used: {error}") from None

@@ -14,7 +14,7 @@ from keras_actionformer.detection.bouts import find_bouts
 from keras_actionformer.detection.detection_files import read_columns, write_rows
 from keras_actionformer.detection.text_table import table
 from keras_actionformer.detection.thresholds import ScoreThreshold, Thresholds
-from keras_actionformer.errors import UserError, counted, suggest
+from keras_actionformer.errors import UserError, counted, said_of, suggest
 from keras_actionformer.extras import import_extra
 
 if TYPE_CHECKING:
@@ -347,10 +347,8 @@ def load_detections(
     columns, names = read_columns(path, class_names)
     detections = {}
     for video_id, (segments, scores, ids) in columns.items():
-        try:
+        with said_of(f"{path}: video {video_id!r}"):
             found = Detections(segments, scores, ids, names)
-        except UserError as error:
-            raise UserError(f"{path}: video {video_id!r}: {error}") from error
         backwards = found.segments_sec[:, 1] < found.segments_sec[:, 0]
         if backwards.any():
             raise UserError(

@@ -19,7 +19,7 @@ import numpy as np
 from keras_actionformer.checks import check_class_names
 from keras_actionformer.containers.csv_files import read_rows
 from keras_actionformer.containers.numpy_files import read_npz
-from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.errors import UserError, said_of, suggest
 from keras_actionformer.files import (
     RepeatedKeyError,
     read_json,
@@ -98,11 +98,9 @@ def load_video_scores(path, class_names=None):
     if not pathlib.Path(path).is_file():
         raise UserError(f"File of video scores '{path}' does not exist; check its path.")
     scores, names = read(path)
-    try:
+    with said_of(f"File of video scores '{path}'"):
         video_scores = VideoScores(scores, names)
         return video_scores if class_names is None else _in_order(video_scores, class_names)
-    except UserError as error:
-        raise UserError(f"File of video scores '{path}': {error}") from None
 
 
 def check_scores(where, values):

@@ -23,7 +23,7 @@ import pathlib
 
 from keras_actionformer.checks import check_keywords, shown
 from keras_actionformer.detection.thresholds import check_thresholds
-from keras_actionformer.errors import UserError
+from keras_actionformer.errors import UserError, said_of
 from keras_actionformer.files import read_text, told_if_unreadable, write_json
 from keras_actionformer.presets.folder import read_part
 
@@ -137,10 +137,8 @@ def load_model(workdir, model_class, weights=None):
 
 
 def _built(path, model_class, arguments):
-    try:
+    with said_of(path):
         return model_class(**arguments)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
 
 
 def model_path(workdir, weights=None):

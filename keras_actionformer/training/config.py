@@ -21,7 +21,7 @@ from keras_actionformer.data.features import UNEQUAL_STREAMS
 from keras_actionformer.data.table_times import PLAIN_UNITS
 from keras_actionformer.data.windows import Lengths
 from keras_actionformer.detection.postprocess import PostProcess
-from keras_actionformer.errors import UserError, suggest
+from keras_actionformer.errors import UserError, said_of, suggest
 from keras_actionformer.evaluation.average_precision import TIOU_THRESHOLDS
 from keras_actionformer.network.architecture import Architecture
 from keras_actionformer.presets.builtin import ARCHITECTURES
@@ -356,12 +356,10 @@ def run_config(workdir):
     """
     config = default_config()
     saved = read_config(workdir, defaults=to_plain(config))
-    try:
+    with said_of(pathlib.Path(workdir) / CONFIG):
         _take_plain(config, saved)
         _check_kinds(config, default_config())
         _check_values(config)
-    except UserError as error:
-        raise UserError(f"{pathlib.Path(workdir) / CONFIG}: {error}") from None
     return saved
 
 

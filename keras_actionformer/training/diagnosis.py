@@ -138,7 +138,8 @@ def diagnose(config, data_only=False, progress=None):
         if subset:
             found = _videos(annotations, subset, experiment, features, eval_findings)
             eval_videos = (*eval_videos, *found)
-            val_videos = found if subset == config.data.val_subset else ()
+            if subset == config.data.val_subset:
+                val_videos = found
     if config.data.eval_subset and not data_only:
         eval_findings.attempt(check_scoring, config)
 

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 
 from helpers.exports import assert_detects, detect, ragged_batch, small_sequences
 from helpers.models import CHANNELS, LONGEST, to_numpy
+from helpers.programs import ROOT
 from keras_actionformer import UserError
 from keras_actionformer.deploy.exported import ExportedModel
 
@@ -22,7 +22,6 @@ pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports are made with TensorFlow"
 )
 
-ROOT = pathlib.Path(__file__).parents[2]
 # What a service may send along with the four sequences; 0 is "not given".
 FPS = (0.0, 30.0, 12.5, 0.0)
 DURATION_SEC = (0.0, 4.0, 0.0, 0.5)
