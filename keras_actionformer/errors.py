@@ -28,6 +28,8 @@ def said_of(what):
     try:
         yield
     except UserError as error:
+        if str(error).startswith(str(what)):  # as of a file that cannot be read to its end
+            raise
         raise UserError(f"{what}: {error}") from error
 
 

@@ -2,7 +2,9 @@
 
 import time
 
-from keras_actionformer.errors import UserError, counted, suggest
+import pytest
+
+from keras_actionformer.errors import UserError, counted, said_of, suggest
 
 
 def test_the_middle_of_a_long_message_is_left_out():
@@ -10,6 +12,13 @@ def test_the_middle_of_a_long_message_is_left_out():
     assert len(text) == 2007 and text.startswith("File 'a' has 'xxx")
     assert " [...] " in text and text.endswith("xxx'; correct it.")
     assert str(UserError("short")) == "short" and UserError("short").args == ("short",)
+
+
+@pytest.mark.parametrize("text", ["it is too short.", "File 'a': it is too short."])
+def test_what_an_error_is_about_is_said_once(text):
+    with pytest.raises(UserError) as raised, said_of("File 'a'"):
+        raise UserError(text)
+    assert str(raised.value) == "File 'a': it is too short."
 
 
 def test_the_nearest_name_is_soon_found():
